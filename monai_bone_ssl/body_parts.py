@@ -1,0 +1,139 @@
+"""Body parts as coded concepts: what a DICOM header says, and what a training set means by a part.
+
+Codes are those of DICOM PS3.16 CID 4031 "Common Anatomic Region" and Annex L (Body Part Examined
+defined terms): https://dicom.nema.org/medical/dicom/current/output/chtml/part16/chapter_L.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from pydicom.sr.coding import Code
+
+__all__ = [
+    "ANATOMY",
+    "FRACATLAS_REGIONS",
+    "MURA_REGIONS",
+    "UNSPECIFIC_TERMS",
+    "Region",
+    "term_of_code",
+]
+
+
+def _sct(value: str, meaning: str) -> Code:
+    return Code(value, "SCT", meaning)
+
+
+#: Body Part Examined defined term -> coded anatomic region.
+ANATOMY: Mapping[str, Code] = MappingProxyType(
+    {
+        "ANKLE": _sct("70258002", "Ankle joint"),
+        "ARM": _sct("53120007", "Upper limb"),
+        "CALCANEUS": _sct("80144004", "Calcaneus"),
+        "CLAVICLE": _sct("51299004", "Clavicle"),
+        "ELBOW": _sct("16953009", "Elbow joint"),
+        "EXTREMITY": _sct("66019005", "Extremity"),
+        "FEMUR": _sct("71341001", "Femur"),
+        "FIBULA": _sct("87342007", "Fibula"),
+        "FINGER": _sct("7569003", "Finger"),
+        "FOOT": _sct("56459004", "Foot"),
+        "FOREARM": _sct("14975008", "Forearm"),
+        "HAND": _sct("85562004", "Hand"),
+        "HIP": _sct("24136001", "Hip joint"),
+        "HUMERUS": _sct("85050009", "Humerus"),
+        "KNEE": _sct("72696002", "Knee"),
+        "LEG": _sct("61685007", "Lower limb"),
+        "LOWERLEG": _sct("30021000", "Lower leg"),
+        "PATELLA": _sct("64234005", "Patella"),
+        "PELVIS": _sct("816092008", "Pelvis"),
+        "RADIUS": _sct("131190003", "Radius"),
+        "RADIUSULNA": _sct("110535000", "Radius and ulna"),
+        "SCAPULA": _sct("79601000", "Scapula"),
+        "SHOULDER": _sct("16982005", "Shoulder"),
+        "THIGH": _sct("68367000", "Thigh"),
+        "THUMB": _sct("76505004", "Thumb"),
+        "TIBIA": _sct("12611008", "Tibia"),
+        "TIBIAFIBULA": _sct("110536004", "Tibia and fibula"),
+        "TOE": _sct("29707007", "Toe"),
+        "ULNA": _sct("23416004", "Ulna"),
+        "UPPERARM": _sct("40983000", "Upper arm"),
+        "WRIST": _sct("74670003", "Wrist joint"),
+    }
+)
+
+#: Terms that name no region: the image decides.
+UNSPECIFIC_TERMS = frozenset({"", "ARM", "BONE", "EXTREMITY", "LIMB", "OTHER", "UNKNOWN", "UNSPECIFIED"})
+
+
+class Region(NamedTuple):
+    """What a training set means by a body part."""
+
+    concept: Code
+    """The smallest coded region that holds all of it."""
+    terms: tuple[str, ...]
+    """Body Part Examined terms that it covers; all are keys of :data:`ANATOMY`."""
+
+
+#: FracAtlas' parts. Its "hand" reaches from the hand to the elbow, its "leg" from the foot to the femur.
+FRACATLAS_REGIONS: Mapping[str, Region] = MappingProxyType(
+    {
+        "hand": Region(
+            ANATOMY["ARM"],
+            ("HAND", "FINGER", "THUMB", "WRIST", "FOREARM", "RADIUS", "ULNA", "RADIUSULNA", "ELBOW"),
+        ),
+        "leg": Region(
+            ANATOMY["LEG"],
+            tuple(
+                [
+                    "LEG",
+                    "FOOT",
+                    "TOE",
+                    "CALCANEUS",
+                    "ANKLE",
+                    "LOWERLEG",
+                    "TIBIA",
+                    "FIBULA",
+                    "TIBIAFIBULA",
+                    "KNEE",
+                    "PATELLA",
+                    "THIGH",
+                    "FEMUR",
+                ]
+            ),
+        ),
+        "hip": Region(ANATOMY["HIP"], ("HIP", "PELVIS")),
+        "shoulder": Region(ANATOMY["SHOULDER"], ("SHOULDER", "CLAVICLE", "SCAPULA", "HUMERUS", "UPPERARM")),
+    }
+)
+
+#: MURA's seven parts (Rajpurkar et al. 2018, arXiv:1712.06957), each one anatomic region.
+MURA_REGIONS: Mapping[str, Region] = MappingProxyType(
+    {
+        "elbow": Region(ANATOMY["ELBOW"], ("ELBOW",)),
+        "finger": Region(ANATOMY["FINGER"], ("FINGER", "THUMB")),
+        "forearm": Region(ANATOMY["FOREARM"], ("FOREARM", "RADIUS", "ULNA", "RADIUSULNA")),
+        "hand": Region(ANATOMY["HAND"], ("HAND",)),
+        "humerus": Region(ANATOMY["HUMERUS"], ("HUMERUS", "UPPERARM")),
+        "shoulder": Region(ANATOMY["SHOULDER"], ("SHOULDER", "CLAVICLE", "SCAPULA")),
+        "wrist": Region(ANATOMY["WRIST"], ("WRIST",)),
+    }
+)
+
+# SNOMED CT codes of the same regions that senders also use (CID 4031 and retired choices).
+_SYNONYMS = {
+    "8205005": "WRIST",
+    "344001": "ANKLE",
+    "127949000": "ELBOW",
+    "29836001": "HIP",
+    "49076000": "KNEE",
+    "12921003": "PELVIS",
+    "302539009": "HAND",
+}
+_TERM_OF_CODE = {code.value: term for term, code in ANATOMY.items()} | _SYNONYMS
+
+
+def term_of_code(value: str) -> str | None:
+    """Body Part Examined term of a SNOMED CT anatomic region code, or None where it is not in the table."""
+    return _TERM_OF_CODE.get(value)
