@@ -18,7 +18,9 @@ __all__ = [
     "MURA_REGIONS",
     "UNSPECIFIC_TERMS",
     "Region",
+    "term_of_body_part",
     "term_of_code",
+    "term_of_concept",
 ]
 
 
@@ -135,3 +137,48 @@ _TERM_OF_CODE = {code.value: term for term, code in ANATOMY.items()} | _SYNONYMS
 def term_of_code(value: str) -> str | None:
     """Body Part Examined term of a SNOMED CT anatomic region code, or None where it is not in the table."""
     return _TERM_OF_CODE.get(value)
+
+
+def term_of_concept(concept: Code) -> str | None:
+    """Body Part Examined term of a coded anatomic region, or None where it is not in the table.
+
+    SNOMED CT codes, and the SNOMED RT ones ("T-D8700", schemes SRT, SNM3 and 99SDM) of older images.
+    """
+    scheme = "SRT" if concept.scheme_designator in ("SNM3", "99SDM") else concept.scheme_designator
+    sought = Code(concept.value, scheme, concept.meaning)
+    if scheme not in ("SCT", "SRT"):
+        return None
+    known = (term for term, code in ANATOMY.items() if code == sought)
+    synonyms = (term for value, term in _SYNONYMS.items() if _sct(value, "") == sought)
+    return next(known, None) or next(synonyms, None)
+
+
+# What senders write into Body Part Examined besides the defined terms, without blanks and underscores.
+_SPELLINGS = {
+    "FEET": "FOOT",
+    "FINGERS": "FINGER",
+    "HANDS": "HAND",
+    "HEEL": "CALCANEUS",
+    "KNEES": "KNEE",
+    "LOWEREXTREMITY": "EXTREMITY",
+    "LOWERLIMB": "EXTREMITY",
+    "LOWEXM": "EXTREMITY",
+    "OSCALCIS": "CALCANEUS",
+    "RADIUSANDULNA": "RADIUSULNA",
+    "TIBFIB": "TIBIAFIBULA",
+    "TIBIAANDFIBULA": "TIBIAFIBULA",
+    "TOES": "TOE",
+    "UPEXM": "ARM",
+    "UPPEREXTREMITY": "ARM",
+    "UPPERLEG": "THIGH",
+    "UPPERLIMB": "ARM",
+}
+
+
+def term_of_body_part(text: str) -> str | None:
+    """Defined term of a Body Part Examined value however it is spelt; None where it is empty.
+
+    A term that is not in the table (CHEST, SKULL) comes back as it is, without blanks and underscores.
+    """
+    term = "".join(character for character in text.upper() if character.isalnum())
+    return _SPELLINGS.get(term, term) or None

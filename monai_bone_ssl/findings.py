@@ -84,12 +84,13 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         }[decision]
 
 
-#: Fracture: present, absent or indeterminate (DICOM PS3.16 CID 240).
+#: Fracture: present, absent or undetermined (DICOM PS3.16 CID 240). The question names the condition, so
+#: that the pair "Fracture = Absent" says all of it wherever it is shown.
 FRACTURE = Target(
     name="fracture",
     finding=CodedConcept("125605004", "SCT", "Fracture"),
-    question=CodedConcept("705057003", "SCT", "Presence"),
-    negative=CodedConcept("2667000", "SCT", "Absent"),
+    question=CodedConcept("125605004", "SCT", "Fracture"),
+    negative=CodedConcept("272519000", "SCT", "Absent"),
     indeterminate=CodedConcept("373068000", "SCT", "Undetermined"),
     positive=CodedConcept("52101004", "SCT", "Present"),
 )
@@ -98,10 +99,10 @@ FRACTURE = Target(
 ABNORMALITY = Target(
     name="abnormality",
     finding=CodedConcept("263654008", "SCT", "Abnormal"),
-    question=CodedConcept("705057003", "SCT", "Presence"),
-    negative=CodedConcept("2667000", "SCT", "Absent"),
-    indeterminate=CodedConcept("373068000", "SCT", "Undetermined"),
-    positive=CodedConcept("52101004", "SCT", "Present"),
+    question=CodedConcept("121402", "DCM", "Normality"),
+    negative=CodedConcept("17621005", "SCT", "Normal"),
+    indeterminate=CodedConcept("371934000", "SCT", "Normality Undetermined"),
+    positive=CodedConcept("263654008", "SCT", "Abnormal"),
 )
 
 

@@ -1,0 +1,232 @@
+"""Pixel Data to stored values, for every transfer syntax a radiograph comes in.
+
+Compressed frames go straight to imagecodecs (libjpeg-turbo, CharLS, OpenJPEG) instead of through pydicom's
+decoder plugins. Which plugin pydicom picks depends on what else is installed, and two decoders need not
+agree on a lossy image: here a file gives the same pixels everywhere. The plugin it prefers, GDCM, also
+ends the whole process on a damaged JPEG stream, which a service cannot afford.
+
+Before a decoder sees a stream, its own header is compared with the DICOM header and its end is looked for:
+the decoders allocate what the stream claims, and CharLS does not return from a stream cut short.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from imagecodecs import imagecodecs
+from numpy.typing import NDArray
+from pydicom import uid
+from pydicom.dataelem import DataElement
+from pydicom.encaps import get_frame
+
+from monai_bone_ssl.errors import CorruptImage, ReasonCode
+
+__all__ = ["PixelFormat", "decode_frame"]
+
+_JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1)
+_JPEG_2000 = (*uid.JPEG2000TransferSyntaxes, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
+_NATIVE = (
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRLittleEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+)
+
+# What imagecodecs raises on a damaged stream: its own errors are RuntimeErrors, the rest argument errors.
+_CODEC_ERRORS = (RuntimeError, ValueError, TypeError, OverflowError, MemoryError)
+# What pydicom.encaps raises on damaged encapsulation.
+_ENCAPSULATION_ERRORS = (ValueError, EOFError, struct.error, OverflowError)
+
+_END_OF_IMAGE = b"\xff\xd9"  # of JPEG and JPEG-LS, and JPEG 2000's End of Codestream
+_MAX_TILES = 65535  # ISO/IEC 15444-1 A.4.2: a tile's index has 16 bits
+
+
+@dataclass(frozen=True)
+class PixelFormat:
+    """How pixels are stored (Image Pixel module, PS3.3 C.7.6.3), for one sample a pixel."""
+
+    transfer_syntax: uid.UID
+    rows: int
+    columns: int
+    bits_allocated: int
+    """8 or 16."""
+    bits_stored: int
+    high_bit: int
+    signed: bool
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows, columns."""
+        return self.rows, self.columns
+
+
+def decode_frame(pixel_data: DataElement, pixel_format: PixelFormat) -> NDArray[np.uint16]:
+    """Decode the only frame of a monochrome image.
+
+    Parameters
+    ----------
+    pixel_data
+        The (7FE0,0010) Pixel Data element.
+    pixel_format
+        What the header says about it.
+
+    Returns
+    -------
+    [H, W] codes in [0, 2^bits_stored): the stored bits of each pixel, right-aligned, not yet sign-extended,
+    without whatever else the file keeps in the unused bits (old files hold overlays there).
+
+    Raises
+    ------
+    CorruptImage
+        ``UNSUPPORTED_TRANSFER_SYNTAX``, ``TRUNCATED_FILE``, ``DECODE_FAILED``, or ``INVALID_HEADER`` where
+        the pixel data does not have the size the header says.
+    """
+    syntax = pixel_format.transfer_syntax
+    mask = (1 << pixel_format.bits_stored) - 1
+    if syntax in _NATIVE:
+        words = _native(pixel_data, pixel_format)
+    elif syntax == uid.RLELossless:
+        words = _run_length(_only_frame(pixel_data), pixel_format)
+    elif syntax in _STREAMS:
+        # Codecs return right-aligned samples, wherever High Bit says they were before compression.
+        return _codestream(_only_frame(pixel_data), pixel_format) & np.uint16(mask)
+    else:
+        raise CorruptImage(ReasonCode.UNSUPPORTED_TRANSFER_SYNTAX, f"No decoder for {_syntax_name(syntax)}")
+    shift = pixel_format.high_bit + 1 - pixel_format.bits_stored
+    return (words.astype(np.uint16) >> np.uint16(shift)) & np.uint16(mask)
+
+
+def _syntax_name(syntax: uid.UID) -> str:
+    return f"transfer syntax {syntax.name}" if syntax.is_valid else "an invalid transfer syntax UID"
+
+
+def _native(pixel_data: DataElement, pixel_format: PixelFormat) -> NDArray[Any]:
+    """Uncompressed pixels as unsigned words [H, W]."""
+    data = pixel_data.value
+    row_bytes = pixel_format.columns * pixel_format.bits_allocated // 8
+    expected = pixel_format.rows * row_bytes
+    if len(data) < expected:
+        raise CorruptImage(
+            ReasonCode.TRUNCATED_FILE, f"Pixel Data has {len(data)} bytes, expected {expected} for its size"
+        )
+    if len(data) >= expected + max(row_bytes, 2):  # a spare row: Rows or Columns is wrong
+        raise CorruptImage(
+            ReasonCode.INVALID_HEADER, f"Pixel Data has {len(data)} bytes, Rows and Columns say {expected}"
+        )
+    big_endian = pixel_format.transfer_syntax == uid.ExplicitVRBigEndian
+    if pixel_format.bits_allocated == 16:
+        words = np.frombuffer(data, ">u2" if big_endian else "<u2", count=expected // 2)
+    elif big_endian and pixel_data.VR == "OW":  # PS3.5 8.1.2: bytes travel in 16-bit words
+        even = data + b"\0" if len(data) % 2 else data
+        words = np.frombuffer(even, ">u2").astype("<u2").view(np.uint8)[:expected]
+    else:
+        words = np.frombuffer(data, np.uint8, count=expected)
+    return words.reshape(pixel_format.shape)
+
+
+def _only_frame(pixel_data: DataElement) -> bytes:
+    try:
+        frame: bytes = get_frame(pixel_data.value, 0, number_of_frames=1)
+    except _ENCAPSULATION_ERRORS as error:
+        raise CorruptImage(
+            ReasonCode.DECODE_FAILED, "Pixel Data is not a valid sequence of encapsulated fragments"
+        ) from error
+    return frame
+
+
+def _run_length(frame: bytes, pixel_format: PixelFormat) -> NDArray[Any]:
+    dtype = np.dtype(f"<u{pixel_format.bits_allocated // 8}")
+    try:
+        words = np.frombuffer(imagecodecs.dicomrle_decode(frame, dtype), dtype)
+    except _CODEC_ERRORS as error:
+        raise CorruptImage(ReasonCode.DECODE_FAILED, "The RLE data is damaged") from error
+    count = pixel_format.rows * pixel_format.columns
+    if not count <= words.size <= count + 1:  # an odd segment is padded by a byte, which may be decoded too
+        raise CorruptImage(
+            ReasonCode.DECODE_FAILED, f"The RLE data holds {words.size} pixels, expected {count}"
+        )
+    return words[:count].reshape(pixel_format.shape)
+
+
+@dataclass(frozen=True)
+class _StreamHeader:
+    """What a JPEG, JPEG-LS or JPEG 2000 stream says of itself."""
+
+    rows: int
+    columns: int
+    components: int
+    precision: int
+    signed: bool = False
+
+
+def _codestream(frame: bytes, pixel_format: PixelFormat) -> NDArray[np.uint16]:
+    read_header, decode, name = _STREAMS[pixel_format.transfer_syntax]
+    try:
+        stream = read_header(frame)
+    except (ValueError, IndexError, struct.error) as error:
+        raise CorruptImage(ReasonCode.DECODE_FAILED, f"The {name} stream has no valid header") from error
+    _check_stream(stream, pixel_format, name)
+    if _END_OF_IMAGE not in frame[-16:]:  # a few bytes may pad the last fragment
+        raise CorruptImage(ReasonCode.TRUNCATED_FILE, f"The {name} stream stops before its end marker")
+    dtype = np.dtype(f"{'i' if stream.signed else 'u'}{1 if stream.precision <= 8 else 2}")
+    try:
+        decoded: NDArray[Any] = decode(frame, out=np.empty(pixel_format.shape, dtype))
+    except _CODEC_ERRORS as error:
+        raise CorruptImage(ReasonCode.DECODE_FAILED, f"The {name} stream is damaged") from error
+    wide = decoded.astype(np.int16 if stream.signed else np.uint16)
+    return wide.view(np.uint16)
+
+
+def _check_stream(stream: _StreamHeader, pixel_format: PixelFormat, name: str) -> None:
+    found = (stream.rows, stream.columns, stream.components)
+    expected = (*pixel_format.shape, 1)
+    if found != expected:
+        raise CorruptImage(
+            ReasonCode.DECODE_FAILED,
+            f"The {name} stream has {found} rows, columns, components, the header says {expected}",
+        )
+    if not 2 <= stream.precision <= 16:
+        raise CorruptImage(ReasonCode.DECODE_FAILED, f"The {name} stream has {stream.precision} bits a pixel")
+
+
+def _jpeg_header(frame: bytes) -> _StreamHeader:
+    """Find the frame header (SOF) of a JPEG or JPEG-LS stream (ISO/IEC 10918-1 B.2, 14495-1 C.2.2)."""
+    if not frame.startswith(b"\xff\xd8"):
+        raise ValueError("no start of image")
+    position = 2
+    while True:
+        prefix, marker, length = struct.unpack_from(">BBH", frame, position)
+        if prefix != 0xFF:
+            raise ValueError("no marker")
+        if marker == 0xFF:  # fill byte
+            position += 1
+        elif marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            precision, rows, columns, components = struct.unpack_from(">BHHB", frame, position + 4)
+            return _StreamHeader(rows, columns, components, precision)
+        else:
+            position += 2 + length
+
+
+def _jpeg_2000_header(frame: bytes) -> _StreamHeader:
+    """Read the image and tile size (SIZ) of a codestream, bare or in JP2 boxes (ISO/IEC 15444-1 A.5.1)."""
+    start = frame.index(b"\xff\x4f\xff\x51") + 8
+    width, height, left, top, tile_width, tile_height = struct.unpack_from(">6I", frame, start)
+    components, depth, step_x, step_y = struct.unpack_from(">H3B", frame, start + 32)
+    columns, rows = width - left, height - top
+    if (step_x, step_y) != (1, 1) or 0 in (tile_width, tile_height):
+        raise ValueError("subsampled, or tiles of no size")
+    if -(-columns // tile_width) * -(-rows // tile_height) > _MAX_TILES:
+        raise ValueError("too many tiles")
+    return _StreamHeader(rows, columns, components, (depth & 0x7F) + 1, signed=bool(depth & 0x80))
+
+
+_Stream = tuple[Callable[[bytes], _StreamHeader], Callable[..., NDArray[Any]], str]
+_STREAMS: dict[str, _Stream] = {
+    **dict.fromkeys(_JPEG, (_jpeg_header, imagecodecs.jpeg8_decode, "JPEG")),
+    **dict.fromkeys(uid.JPEGLSTransferSyntaxes, (_jpeg_header, imagecodecs.jpegls_decode, "JPEG-LS")),
+    **dict.fromkeys(_JPEG_2000, (_jpeg_2000_header, imagecodecs.jpeg2k_decode, "JPEG 2000")),
+}

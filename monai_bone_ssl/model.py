@@ -1,0 +1,149 @@
+"""A model folder (model.onnx + model.json) to logits, features and exact evidence; onnxruntime only."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from monai_bone_ssl.errors import ModelError, ReasonCode
+from monai_bone_ssl.model_spec import ModelSpec
+
+__all__ = ["OUTPUT_NAMES", "Model", "Prediction", "default_model_folder"]
+
+#: Outputs of model.onnx, in the order of :class:`Prediction`.
+OUTPUT_NAMES = ("logits", "features", "evidence", "offset", "body_part_logits", "distance")
+
+# onnxruntime's exceptions have no common base of their own.
+_RUN_ERRORS = (ort_errors.Fail, ort_errors.InvalidArgument, ort_errors.RuntimeException, ValueError)
+_LOAD_ERRORS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
+
+_WEIGHTS = "model.onnx"
+_SPEC = "model.json"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says about a batch of B images.
+
+    The probe is linear in the tokens it pools, so each logit is ``offset`` plus the sum of its ``evidence``.
+    """
+
+    logits: npt.NDArray[np.float32]
+    """[B], uncalibrated."""
+    features: npt.NDArray[np.float32]
+    """[B, D], what the probe is linear in."""
+    evidence: npt.NDArray[np.float32]
+    """[B, h, w], each patch's share of the logit."""
+    offset: npt.NDArray[np.float32]
+    """[B], the share that belongs to no patch."""
+    body_part_logits: npt.NDArray[np.float32]
+    """[B, P], in the order of ``ModelSpec.body_parts``."""
+    distance: npt.NDArray[np.float32]
+    """[B], distance to the training images (``ModelSpec.out_of_distribution``)."""
+
+
+class Model:
+    """A verified model folder, ready to predict.
+
+    Parameters
+    ----------
+    folder
+        Folder with ``model.onnx`` and ``model.json``.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing, the weights are not those of model.json, or model.json has an unknown key,
+        a missing key or a value of the wrong kind.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        text = _read(folder / _SPEC)
+        weights = _read(folder / _WEIGHTS)
+        try:
+            self.spec = msgspec.json.decode(text, type=ModelSpec)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ModelError(ReasonCode.INVALID_MODEL, f"{folder / _SPEC}: {error}") from error
+        sha256 = hashlib.sha256(weights).hexdigest()
+        if sha256 != self.spec.weights_sha256:
+            raise ModelError(
+                ReasonCode.INVALID_MODEL,
+                f"{folder / _WEIGHTS}: sha256 is {sha256}, {_SPEC} expects {self.spec.weights_sha256}",
+            )
+        #: Changes with any change of the model: weights, operating points, wording of the target.
+        self.fingerprint = hashlib.sha256(text).hexdigest()
+        self._session = _session(weights, folder / _WEIGHTS)
+
+    def predict(self, batch: npt.NDArray[np.float32]) -> Prediction:
+        """Run the network.
+
+        Parameters
+        ----------
+        batch
+            Preprocessed images, float32 [B, 1, H, W] in [0, 1], sides multiples of the patch size.
+
+        Raises
+        ------
+        ModelError
+            If onnxruntime cannot run the batch (wrong shape, out of memory), or a value is not finite.
+        """
+        try:
+            outputs = self._session.run(OUTPUT_NAMES, {"image": batch})
+        except _RUN_ERRORS as error:
+            text = f"onnxruntime could not run a batch of shape {batch.shape}: {str(error).splitlines()[0]}"
+            raise ModelError(ReasonCode.INFERENCE_FAILED, text) from error
+        if not all(np.isfinite(output).all() for output in outputs):
+            raise ModelError(ReasonCode.INFERENCE_FAILED, "the network answered with non-finite values")
+        return Prediction(*outputs)
+
+    def probability(self, logit: float) -> float:
+        """Calibrated probability of one logit."""
+        z = self.spec.calibration.slope * logit + self.spec.calibration.intercept
+        return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
+
+
+def default_model_folder() -> Path:
+    """Folder of the model that comes with the package: inside a wheel, or in a checkout's bundle."""
+    package = Path(__file__).parent
+    shipped = package / "default_model"
+    return shipped if shipped.is_dir() else package.parent / "bundle" / "models"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        text = f"{path}: cannot be read ({error.strerror}); a model folder has {_WEIGHTS} and {_SPEC}"
+        raise ModelError(ReasonCode.INVALID_MODEL, text) from error
+
+
+def _session(weights: bytes, path: Path) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors only; they reach us as exceptions
+    # Weights are stored as int8 per channel. Without this, onnxruntime keeps the DequantizeLinear nodes and
+    # repeats them in every run; with it, they are folded once at load.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    try:
+        session = ort.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+    except _LOAD_ERRORS as error:
+        text = f"{path}: onnxruntime cannot load it: {str(error).splitlines()[0]}"
+        raise ModelError(ReasonCode.INVALID_MODEL, text) from error
+    found = tuple(output.name for output in session.get_outputs())
+    if sorted(found) != sorted(OUTPUT_NAMES):
+        raise ModelError(ReasonCode.INVALID_MODEL, f"{path}: outputs are {found}, expected {OUTPUT_NAMES}")
+    return session

@@ -1,0 +1,271 @@
+"""One Comprehensive 3D SR a study: the findings of all its images, coded as DICOM TID 1500.
+
+The document follows IHE AI Results (AIR): Contributing Equipment names the model with a Device UID that
+changes at every retraining. Its text is UTF-8, its patient and study are the source's, its UIDs depend on
+nothing but the images, their status and the algorithm. It is preliminary, unverified and for research: an
+algorithm's answer, no reader's.
+
+Content tree: :mod:`monai_bone_ssl.report_content`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from copy import deepcopy
+from datetime import datetime
+from pathlib import Path
+
+from highdicom import ContentQualificationValues, ContributingEquipment
+from highdicom.sr import Comprehensive3DSR
+from pydicom import Dataset, config
+from pydicom.sr.codedict import codes
+from pydicom.uid import UID, Comprehensive3DSRStorage
+from pydicom.valuerep import DA, DT, TM
+
+from monai_bone_ssl.errors import ReasonCode, ReportError
+from monai_bone_ssl.findings import ImageAnalysis, Status, StudyFinding, Target
+from monai_bone_ssl.report_content import Algorithm, measurement_report, tracking_uid
+from monai_bone_ssl.uids import derived_uid
+
+__all__ = ["Algorithm", "study_report", "tracking_uid", "write_report"]
+
+_SERIES_NUMBER = 9001  # far from the numbers a modality gives its own series
+
+
+def study_report(
+    images: Sequence[ImageAnalysis],
+    study: StudyFinding,
+    target: Target,
+    algorithm: Algorithm,
+    created: datetime,
+) -> Comprehensive3DSR:
+    """Report the findings in all images of one study.
+
+    Parameters
+    ----------
+    images
+        All images of the study, analysed or not. Those without a header, and objects without pixels, cannot
+        be referenced and are left out; of several with one SOP Instance UID the analysed one is reported.
+    study
+        Their conclusion.
+    target
+        What the model looks for.
+    algorithm
+        The model and the software around it.
+    created
+        When the report was made. UIDs do not depend on it.
+
+    Returns
+    -------
+    highdicom.sr.Comprehensive3DSR
+        Not written yet.
+
+    Raises
+    ------
+    ReportError
+        ``CONFLICTING_PATIENT`` where the headers name more than one patient; ``MISSING_IDENTIFIER`` where
+        an analysed image, or every image, cannot be referenced; ``REPORT_FAILED`` where a header, a finding
+        and the study do not belong together or a finding is incomplete.
+    """
+    _check_one_patient([image.header for image in images if image.header is not None], study)
+    referenced = _referenced(images, study)
+    first = referenced[0][1]
+    sources = _identity(referenced, algorithm)
+    report = Comprehensive3DSR(
+        evidence=[_reference(header) for _, header in referenced],
+        content=measurement_report(images, referenced, study, target, algorithm),
+        series_instance_uid=derived_uid("series", *sources),
+        series_number=_SERIES_NUMBER,
+        series_description=f"{target.name.capitalize()} analysis (AI, unverified)",
+        sop_instance_uid=derived_uid("report", *sources),
+        instance_number=1,
+        manufacturer=algorithm.manufacturer,
+        manufacturer_model_name=algorithm.model_name,
+        software_versions=algorithm.software_version,
+        is_complete=study.status is Status.ANALYSED,
+        content_qualification=ContentQualificationValues.RESEARCH,
+        content_date=created.date(),
+        content_time=created.time(),
+        specific_character_set="ISO_IR 192",
+        contributing_equipment=[_equipment(algorithm)],
+    )
+    _copy_patient_and_study(report, first)
+    _set_time(report, created)
+    return report
+
+
+def write_report(report: Comprehensive3DSR, folder: Path) -> Path:
+    """Write a report as ``SR_<SOP Instance UID>.dcm``, whole or not at all.
+
+    Parameters
+    ----------
+    report
+        What :func:`study_report` returned.
+    folder
+        An existing folder; a report of that name in it is replaced.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    ReportError
+        ``WRITE_FAILED`` where the file system refuses; no part of a file is left.
+    """
+    path = folder / f"SR_{report.SOPInstanceUID}.dcm"
+    partial = folder / f".{path.name}.{os.getpid()}.partial"
+    try:
+        try:
+            with partial.open("wb") as file:
+                report.save_as(file, enforce_file_format=True)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise ReportError(
+            ReasonCode.WRITE_FAILED, f"{folder}: the report could not be written there ({error.strerror})"
+        ) from error
+    return path
+
+
+# --- what belongs together ----------------------------------------------------------------------------
+
+_PATIENT = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate")
+
+
+def _check_one_patient(headers: Sequence[Dataset], study: StudyFinding) -> None:
+    uid = study.study_instance_uid
+    for keyword in _PATIENT:
+        # Empty trailing components of a name say nothing (PS3.5 section 6.2.1).
+        if len({str(header.get(keyword) or "").rstrip("^= ") for header in headers}) > 1:
+            raise ReportError(
+                ReasonCode.CONFLICTING_PATIENT, f"study {uid}: its images differ in {keyword}, expected one"
+            )
+    if any(header.get("StudyInstanceUID") != uid for header in headers):
+        raise ReportError(
+            ReasonCode.REPORT_FAILED, f"study {uid}: an image of another study, expected only its own"
+        )
+
+
+_UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+
+
+def _referenced(images: Sequence[ImageAnalysis], study: StudyFinding) -> list[tuple[ImageAnalysis, Dataset]]:
+    """Images that can be referenced, in the order given, each SOP instance once."""
+    chosen: dict[str, tuple[ImageAnalysis, Dataset]] = {}
+    for image in images:
+        analysed = _is_analysed(image)
+        if image.header is None or not _is_referable(image.header):
+            if analysed:
+                raise ReportError(
+                    ReasonCode.MISSING_IDENTIFIER,
+                    f"{Path(image.finding.path).name}: analysed, but its header cannot be referenced",
+                )
+            continue
+        uid = image.header.SOPInstanceUID
+        if image.finding.sop_instance_uid != uid:
+            raise ReportError(
+                ReasonCode.REPORT_FAILED,
+                f"{Path(image.finding.path).name}: the header is not the one of the finding",
+            )
+        if analysed or uid not in chosen:
+            chosen[uid] = (image, image.header)
+    if not chosen:
+        raise ReportError(
+            ReasonCode.MISSING_IDENTIFIER, f"study {study.study_instance_uid}: no image to refer to"
+        )
+    return list(chosen.values())
+
+
+def _is_analysed(image: ImageAnalysis) -> bool:
+    finding = image.finding
+    if finding.status is not Status.ANALYSED:
+        if finding.reason is None or finding.decision is not None or finding.probability is not None:
+            raise _incomplete(image, "a reason and no answer")
+        return False
+    if finding.decision is None or finding.probability is None or not 0 <= finding.probability <= 1:
+        raise _incomplete(image, "a decision and a probability from 0 to 1")
+    return True
+
+
+def _incomplete(image: ImageAnalysis, expected: str) -> ReportError:
+    name = Path(image.finding.path).name
+    return ReportError(ReasonCode.REPORT_FAILED, f"{name}: {image.finding.status}, expected {expected}")
+
+
+def _is_referable(header: Dataset) -> bool:
+    """Whether it has valid UIDs of a standard SOP class, and the size that only an image has."""
+    uids = [UID(header.get(keyword) or "", config.IGNORE) for keyword in _UIDS]
+    is_image = bool(header.get("Rows") and header.get("Columns"))
+    return is_image and all(uid.is_valid for uid in uids) and not uids[0].is_private
+
+
+def _identity(referenced: Sequence[tuple[ImageAnalysis, Dataset]], algorithm: Algorithm) -> list[str]:
+    """What the report's UIDs depend on.
+
+    With the status of each image: an archive keeps the first of two objects with one UID, so a report in
+    which an image failed must not stand in the way of the one in which it succeeds.
+    """
+    sources = sorted(f"{header.SOPInstanceUID} {image.finding.status}" for image, header in referenced)
+    return [algorithm.fingerprint, algorithm.software_version, *sources]
+
+
+# --- attributes around the content --------------------------------------------------------------------
+
+_COPIED_LATER = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+)
+
+
+def _reference(header: Dataset) -> Dataset:
+    """What highdicom needs to refer to an image.
+
+    Its constructor would also take patient and study from here, but refuses headers without some optional
+    attributes, rejects values a modality may send, and warns with the patient's name in the text.
+    """
+    reference = Dataset()
+    for keyword in _UIDS:
+        setattr(reference, keyword, header[keyword].value)
+    for keyword in _COPIED_LATER:
+        setattr(reference, keyword, "")
+    return reference
+
+
+def _copy_patient_and_study(report: Comprehensive3DSR, header: Dataset) -> None:
+    """Patient and study as the source has them; attributes it lacks stay empty."""
+    source = deepcopy(header)  # a shallow copy would share its elements with the caller's header
+    source.decode()  # or sequence items not yet looked at would be written in the source's character set
+    source.SOPClassUID = Comprehensive3DSRStorage  # copies the attributes that this IOD has
+    report.copy_patient_and_study_information(source)
+
+
+def _equipment(algorithm: Algorithm) -> ContributingEquipment:
+    equipment = ContributingEquipment(
+        manufacturer=algorithm.manufacturer,
+        purpose_of_reference=codes.DCM.ProcessingEquipment,
+        manufacturer_model_name=algorithm.model_name,
+        software_versions=(algorithm.software_version, algorithm.model_version),
+        contribution_description="Algorithm that made the findings",
+    )
+    equipment.DeviceUID = algorithm.device_uid
+    return equipment
+
+
+def _set_time(report: Comprehensive3DSR, created: datetime) -> None:
+    """One time everywhere, where highdicom reads the clock again."""
+    report.InstanceCreationDate = DA(created.date())
+    report.InstanceCreationTime = TM(created.time())
+    for equipment in report.ContributingEquipmentSequence:
+        equipment.ContributionDateTime = DT(created)

@@ -1,0 +1,89 @@
+"""Bootstrap intervals for images that come in groups: whole groups are drawn, never single images.
+
+Images of one patient resemble each other; drawing them one by one would make intervals too narrow
+(Davison & Hinkley 1997, section 3.8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["N_RESAMPLES", "SEED", "cluster_bootstrap", "percentile_interval", "ratio"]
+
+N_RESAMPLES = 2000
+SEED = 20_180_101
+# Weights of one batch of resamples: 32 MB as float64, so that a large set fits in memory.
+_BATCH_ELEMENTS = 4_000_000
+
+
+def cluster_bootstrap(
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    groups: NDArray[np.str_],
+    n_resamples: int = N_RESAMPLES,
+    seed: int = SEED,
+) -> NDArray[np.float64]:
+    """Values of a statistic over resamples in which groups are drawn with replacement.
+
+    Parameters
+    ----------
+    statistic
+        Maps weights [b, n] (how often each image was drawn) to values [b, ...].
+    groups
+        Group of each image [n].
+    n_resamples
+        Number of resamples.
+    seed
+        The same seed and groups give the same resamples.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 [n_resamples, ...]; NaN where a resample leaves the statistic undefined, and everywhere where
+        there is one group only: it says nothing about others.
+    """
+    names, codes = np.unique(groups, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    chances = np.full(len(names), 1 / len(names))
+    batch = max(1, _BATCH_ELEMENTS // len(groups))
+    values = []
+    for start in range(0, n_resamples, batch):
+        size = min(batch, n_resamples - start)
+        drawn = rng.multinomial(len(names), chances, size=size)  # [b, groups]
+        values.append(statistic(drawn[:, codes].astype(np.float64)))
+    resampled = np.concatenate(values)
+    return resampled if len(names) > 1 else np.full_like(resampled, np.nan)
+
+
+def percentile_interval(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """95 % percentile interval over the resamples that define the statistic.
+
+    Parameters
+    ----------
+    values
+        One statistic over resamples [b] or several [b, k].
+
+    Returns
+    -------
+    numpy.ndarray
+        Low and high end, [2] or [2, k]; NaN where fewer than half of the resamples define it.
+    """
+    columns = values.reshape(len(values), -1)
+    ends = [_ends(column[~np.isnan(column)], len(values)) for column in columns.T]
+    return np.array(ends).T.reshape(2, *values.shape[1:])
+
+
+def _ends(defined: NDArray[np.float64], n_resamples: int) -> tuple[float, float]:
+    if 2 * len(defined) < n_resamples:
+        return np.nan, np.nan
+    low, high = np.percentile(defined, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Quotient of two arrays of one shape, NaN where the denominator is 0."""
+    quotient = np.full(denominator.shape, np.nan)
+    np.divide(numerator, denominator, out=quotient, where=denominator > 0)
+    return quotient

@@ -1,0 +1,81 @@
+"""A CSV list of labelled images: ``path,label,part,patient[,study]``, other columns allowed.
+
+A column ``split`` is read where there is one: ``train``, ``valid`` (or ``val``), or empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from monai_bone_ssl.body_parts import ANATOMY, FRACATLAS_REGIONS, MURA_REGIONS, UNSPECIFIC_TERMS, Region
+from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.findings import ABNORMALITY
+from monai_bone_ssl.training.data.dataset import DataSource, LabelledDataset, LabelledImage, Split
+from monai_bone_ssl.training.data.tables import Row, parse_flag, read_table
+
+__all__ = ["load_csv"]
+
+_COLUMNS = ("path", "label", "part", "patient")
+_SPLITS: Mapping[str, Split | None] = {"train": "train", "valid": "valid", "val": "valid", "": None}
+
+
+def load_csv(path: Path) -> LabelledDataset:
+    """Images of a CSV list; the label means "abnormal", the group is the patient.
+
+    Parameters
+    ----------
+    path
+        The CSV; image paths in it are relative to its folder. Part names are read in lower case and mean
+        MURA's parts where all are MURA's, else FracAtlas' where all are, else DICOM Body Part Examined
+        terms (``knee``, ``ankle``, ...).
+
+    Raises
+    ------
+    ConfigError
+        Naming the line and what was expected there.
+    """
+    rows = read_table(path, _COLUMNS)
+    images = tuple(_image(path.parent, row) for row in rows)
+    regions = _regions([(row.where, image.part) for row, image in zip(rows, images, strict=True)])
+    source = DataSource(name=path.name, licence="not stated", reference="CSV list given by the user")
+    return LabelledDataset(images, regions, ABNORMALITY, source)
+
+
+def _image(root: Path, row: Row) -> LabelledImage:
+    name, patient = row.required("path"), row.required("patient")
+    split = row.values.get("split", "").lower()
+    if split not in _SPLITS:
+        raise ConfigError(
+            ReasonCode.INVALID_DATA, f"{row.where}: split is '{split}', expected train, valid, val or nothing"
+        )
+    return LabelledImage(
+        path=root / name,
+        name=name,
+        label=parse_flag(row.values["label"], "label", row.where),
+        part=row.required("part").lower(),
+        group=patient,
+        # Sites number studies within a patient.
+        study=f"{patient}/{row.required('study')}" if "study" in row.values else None,
+        split=_SPLITS[split],
+    )
+
+
+def _regions(parts: Sequence[tuple[str, str]]) -> Mapping[str, Region]:
+    names = {part for _, part in parts}
+    for known in (MURA_REGIONS, FRACATLAS_REGIONS):
+        if names <= known.keys():
+            return MappingProxyType({name: known[name] for name in sorted(names)})
+    return MappingProxyType({part: _named_region(part, where) for where, part in parts})
+
+
+def _named_region(part: str, where: str) -> Region:
+    term = part.upper()
+    if term not in ANATOMY or term in UNSPECIFIC_TERMS:
+        raise ConfigError(
+            ReasonCode.INVALID_DATA,
+            f"{where}: unknown part '{part}', expected one of {', '.join(MURA_REGIONS)}; "
+            f"or of {', '.join(FRACATLAS_REGIONS)}; or a specific DICOM Body Part Examined term such as knee",
+        )
+    return Region(ANATOMY[term], (term,))

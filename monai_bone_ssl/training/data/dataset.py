@@ -1,0 +1,194 @@
+"""What every kind of labelled data becomes, and how it may be split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from monai_bone_ssl.body_parts import Region
+from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.findings import Target
+
+__all__ = [
+    "PROTOCOL_SEEDS",
+    "AnnotatedBox",
+    "DataSource",
+    "LabelledDataset",
+    "LabelledImage",
+    "Split",
+    "check_images",
+    "splits",
+]
+
+Split = Literal["train", "valid"]
+
+#: Seeds of the evaluation protocol: 5 grouped folds under each, figures averaged over the three.
+PROTOCOL_SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class AnnotatedBox:
+    """One outlined finding, in pixels of the image: edges in [0, columns] x [0, rows]."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    polygons: tuple[tuple[tuple[float, float], ...], ...] = ()
+    """Closed outlines of (x, y) corners; empty where only the box is known."""
+
+    def contains(self, row: int, column: int) -> bool:
+        """Whether the centre of a pixel lies in the box."""
+        return self.x <= column + 0.5 < self.x + self.width and self.y <= row + 0.5 < self.y + self.height
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One radiograph with its label."""
+
+    path: Path
+    name: str
+    """Path as the list gives it."""
+    label: int
+    """1 where the target is present, else 0."""
+    part: str
+    group: str
+    """What must never be split: the patient, or the stand-in for one."""
+    study: str | None = None
+    split: Split | None = None
+    hardware: bool | None = None
+    """Whether implants or fixation are visible; None where nobody noted it."""
+    boxes: tuple[AnnotatedBox, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where labelled data come from, for the model card."""
+
+    name: str
+    licence: str
+    reference: str
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledDataset:
+    """Labelled radiographs with the meaning of their parts and of their label."""
+
+    images: tuple[LabelledImage, ...]
+    regions: Mapping[str, Region]
+    """What each part name means; a part without one region (``mixed``) is not in it."""
+    target: Target
+    source: DataSource
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Labels [n], 0 or 1."""
+        return np.array([image.label for image in self.images], dtype=np.int64)
+
+    @property
+    def parts(self) -> NDArray[np.str_]:
+        """Part names [n]."""
+        return np.array([image.part for image in self.images], dtype=np.str_)
+
+    @property
+    def groups(self) -> NDArray[np.str_]:
+        """Groups [n] that must never be split."""
+        return np.array([image.group for image in self.images], dtype=np.str_)
+
+    def take(self, indices: NDArray[np.int64]) -> LabelledDataset:
+        """The images at ``indices``, in that order."""
+        return replace(self, images=tuple(self.images[i] for i in indices))
+
+    def held_out(self) -> LabelledDataset:
+        """The images to evaluate on: the ``valid`` split where the list states splits, else all."""
+        if all(image.split is None for image in self.images):
+            return self
+        return replace(self, images=tuple(image for image in self.images if image.split == "valid"))
+
+
+def check_images(images: Sequence[LabelledImage], listing: str) -> None:
+    """Refuse a list that is empty, repeats an image, leaks a patient or names files that do not exist.
+
+    Parameters
+    ----------
+    images
+        As listed.
+    listing
+        Name of the list or folder, for the error.
+
+    Raises
+    ------
+    ConfigError
+        With code ``invalid_data``. Patients are not named, an image of theirs is.
+    """
+    if not images:
+        raise _invalid(f"{listing}: no images listed, expected at least one")
+    name, times = Counter(image.name for image in images).most_common(1)[0]
+    if times > 1:
+        raise _invalid(f"{listing}: {name} is listed {times} times, expected once")
+    leaked = _groups_in_both_splits(images)
+    if leaked:
+        first = next(image.name for image in images if image.group in leaked)
+        raise _invalid(
+            f"{listing}: {len(leaked)} patient(s) in both train and valid, the first with {first}; "
+            "expected each patient in one split only"
+        )
+    missing = [image.name for image in images if not image.path.is_file()]
+    if missing:
+        raise _invalid(f"{listing}: {len(missing)} of {len(images)} image files missing, first {missing[0]}")
+
+
+def _groups_in_both_splits(images: Sequence[LabelledImage]) -> set[str]:
+    in_train = {image.group for image in images if image.split == "train"}
+    return in_train & {image.group for image in images if image.split == "valid"}
+
+
+def splits(
+    dataset: LabelledDataset, n_splits: int = 5, seed: int = 0
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Folds that keep every group whole and the share of positives alike.
+
+    Parameters
+    ----------
+    dataset
+        The images to split.
+    n_splits
+        Number of folds.
+    seed
+        Of the shuffle; the protocol uses each of :data:`PROTOCOL_SEEDS`.
+
+    Yields
+    ------
+    train, test
+        Indices into ``dataset.images``; every image is in one test fold.
+
+    Raises
+    ------
+    ConfigError
+        Where a class has fewer groups than there are folds.
+    """
+    labels, groups = dataset.labels, dataset.groups
+    for label, name in ((1, "positive"), (0, "negative")):
+        n_groups = len(set(groups[labels == label]))
+        if n_groups < n_splits:
+            raise ConfigError(
+                ReasonCode.INVALID_DATA,
+                f"{dataset.source.name}: {n_groups} groups with a {name} image, "
+                f"expected at least {n_splits} for {n_splits} folds",
+            )
+    folds = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
+    yield from folds.split(labels, labels, groups)
+
+
+def _invalid(text: str) -> ConfigError:
+    return ConfigError(ReasonCode.INVALID_DATA, text)

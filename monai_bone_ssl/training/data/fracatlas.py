@@ -1,0 +1,139 @@
+"""A FracAtlas-style folder: ``labels.csv``, ``images/`` and, where outlined, ``fracture_boxes.json``.
+
+FracAtlas publishes no patients. Their stand-in is a ``block`` of consecutive ids, merged with every block
+that shares a group of near-duplicates with it: a figure measured across two halves of such a group is
+too kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array  # type: ignore[import-untyped]
+from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
+
+from monai_bone_ssl.body_parts import FRACATLAS_REGIONS
+from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.findings import FRACTURE
+from monai_bone_ssl.training.data.dataset import AnnotatedBox, DataSource, LabelledDataset, LabelledImage
+from monai_bone_ssl.training.data.tables import Row, parse_flag, read_table
+
+__all__ = ["MIXED", "load_fracatlas"]
+
+#: Part name of images that show several parts; no one region.
+MIXED = "mixed"
+
+_COLUMNS = ("image_id", "part", "fractured", "hardware", "block", "neardup_group")
+_SOURCE = DataSource(
+    name="FracAtlas",
+    licence="CC BY 4.0",
+    reference="Abedeen et al., Scientific Data 2023, doi:10.1038/s41597-023-02432-4",
+)
+
+
+class _Outline(msgspec.Struct, frozen=True):
+    bbox_xywh: tuple[float, float, float, float]
+    polygon: list[list[float]] = []
+
+
+def load_fracatlas(root: Path) -> LabelledDataset:
+    """Images of a FracAtlas-style folder; the label means "fractured".
+
+    Parameters
+    ----------
+    root
+        Folder with ``labels.csv`` (image_id, part, fractured, hardware, block, neardup_group; other columns
+        allowed) and ``images/``.
+
+    Raises
+    ------
+    ConfigError
+        Naming the line and what was expected there.
+    """
+    rows = read_table(root / "labels.csv", _COLUMNS)
+    boxes = _read_boxes(root / "fracture_boxes.json")
+    groups = _merged_groups(rows)
+    images = tuple(
+        _image(root, row, group, boxes.get(row.values["image_id"], ()))
+        for row, group in zip(rows, groups, strict=True)
+    )
+    parts = {image.part for image in images}
+    regions = {name: region for name, region in FRACATLAS_REGIONS.items() if name in parts}
+    return LabelledDataset(images, MappingProxyType(regions), FRACTURE, _SOURCE)
+
+
+def _image(root: Path, row: Row, group: str, boxes: tuple[AnnotatedBox, ...]) -> LabelledImage:
+    image_id, part = row.required("image_id"), row.required("part")
+    label = parse_flag(row.values["fractured"], "fractured", row.where)
+    if part not in FRACATLAS_REGIONS and part != MIXED:
+        expected = ", ".join((*FRACATLAS_REGIONS, MIXED))
+        raise ConfigError(
+            ReasonCode.INVALID_DATA, f"{row.where}: unknown part '{part}', expected one of {expected}"
+        )
+    if boxes and not label:
+        raise ConfigError(
+            ReasonCode.INVALID_DATA,
+            f"{row.where}: fractured is 0, but fracture_boxes.json outlines a fracture in {image_id}",
+        )
+    return LabelledImage(
+        path=root / "images" / image_id,
+        name=f"images/{image_id}",
+        label=label,
+        part=part,
+        group=group,
+        hardware=bool(parse_flag(row.values["hardware"], "hardware", row.where)),
+        boxes=boxes,
+    )
+
+
+def _merged_groups(rows: Sequence[Row]) -> list[str]:
+    """Connected components of the graph whose nodes are blocks and near-duplicate groups."""
+    if not rows:
+        return []
+    block_names, blocks = _codes([row.required("block") for row in rows])
+    neardup_names, neardups = _codes([row.required("neardup_group") for row in rows])
+    n_nodes = len(block_names) + len(neardup_names)
+    edges = (np.ones(len(rows)), (blocks, neardups + len(block_names)))
+    _, component = connected_components(coo_array(edges, shape=(n_nodes, n_nodes)), directed=False)
+    return [f"group{component[block]}" for block in blocks]
+
+
+def _codes(names: list[str]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+    unique, codes = np.unique(np.array(names), return_inverse=True)
+    return unique, codes
+
+
+def _read_boxes(path: Path) -> Mapping[str, tuple[AnnotatedBox, ...]]:
+    if not path.exists():
+        return {}
+    try:
+        outlines = msgspec.json.decode(path.read_bytes(), type=dict[str, list[_Outline]])
+    except msgspec.DecodeError as error:
+        raise ConfigError(
+            ReasonCode.INVALID_DATA,
+            f"{path.name}: expected image id -> list of {{bbox_xywh, polygon}} ({error})",
+        ) from error
+    return {image_id: tuple(_box(o, image_id) for o in found) for image_id, found in outlines.items()}
+
+
+def _box(outline: _Outline, image_id: str) -> AnnotatedBox:
+    x, y, width, height = outline.bbox_xywh
+    if min(x, y) < 0 or min(width, height) <= 0:
+        raise ConfigError(
+            ReasonCode.INVALID_DATA,
+            f"fracture_boxes.json: {image_id} has bbox_xywh {list(outline.bbox_xywh)}, "
+            "expected x and y from 0 and a width and height above 0",
+        )
+    if any(len(flat) % 2 for flat in outline.polygon):
+        raise ConfigError(
+            ReasonCode.INVALID_DATA,
+            f"fracture_boxes.json: {image_id} has a polygon of an odd number of values, "
+            "expected x, y, x, y, ...",
+        )
+    polygons = tuple(tuple(zip(flat[::2], flat[1::2], strict=True)) for flat in outline.polygon)
+    return AnnotatedBox(x, y, width, height, polygons)

@@ -1,0 +1,118 @@
+"""The MURA v1.1 folder (Rajpurkar et al. 2018, arXiv:1712.06957) as Stanford distributes it.
+
+``{train,valid}_image_paths.csv`` list images as ``MURA-v1.1/train/XR_ELBOW/patient00011/
+study1_negative/image1.png``; ``{train,valid}_labeled_studies.csv`` give each study folder its label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+
+from monai_bone_ssl.body_parts import MURA_REGIONS
+from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.findings import ABNORMALITY
+from monai_bone_ssl.training.data.dataset import DataSource, LabelledDataset, LabelledImage, Split
+from monai_bone_ssl.training.data.tables import parse_flag, read_rows
+
+__all__ = ["find_mura", "load_mura"]
+
+_SPLITS: tuple[Split, ...] = ("train", "valid")
+_SOURCE = DataSource(
+    name="MURA v1.1",
+    licence="MURA Research Use Agreement of Stanford University (non-commercial, no redistribution)",
+    reference="Rajpurkar et al. 2018, arXiv:1712.06957",
+)
+
+
+def find_mura(path: Path) -> Path | None:
+    """The folder with MURA's lists: ``path`` itself or ``path/MURA-v1.1``; None where it is neither."""
+    for folder in (path, path / "MURA-v1.1"):
+        if any((folder / f"{split}_image_paths.csv").is_file() for split in _SPLITS):
+            return folder
+    return None
+
+
+def load_mura(root: Path) -> LabelledDataset:
+    """Images of both splits of MURA; the label is the study's and means "abnormal".
+
+    Parameters
+    ----------
+    root
+        Folder with the four lists, whatever its name.
+
+    Raises
+    ------
+    ConfigError
+        Naming the line and what was expected there.
+    """
+    images = tuple(image for split in _SPLITS for image in _images_of_split(root, split))
+    parts = {image.part for image in images}
+    regions = {name: region for name, region in MURA_REGIONS.items() if name in parts}
+    return LabelledDataset(images, MappingProxyType(regions), ABNORMALITY, _SOURCE)
+
+
+def _images_of_split(root: Path, split: Split) -> list[LabelledImage]:
+    labels = _study_labels(root / f"{split}_labeled_studies.csv", split)
+    images = []
+    for where, fields in read_rows(root / f"{split}_image_paths.csv"):
+        inside = _inside(fields[0], split, 5, where)
+        study = inside.parent
+        if study not in labels:
+            raise _invalid(f"{where}: study {study} has no label in {split}_labeled_studies.csv")
+        images.append(
+            LabelledImage(
+                path=root / inside,
+                name=str(inside),
+                label=labels[study],
+                part=_part(inside, where),
+                group=inside.parts[2],
+                study=str(study),
+                split=split,
+            )
+        )
+    empty = labels.keys() - {PurePosixPath(image.name).parent for image in images}
+    if empty:
+        raise _invalid(
+            f"{split}_image_paths.csv: no image of {len(empty)} labelled studies, first {min(empty)}"
+        )
+    return images
+
+
+def _study_labels(path: Path, split: Split) -> Mapping[PurePosixPath, int]:
+    labels: dict[PurePosixPath, int] = {}
+    for where, fields in read_rows(path):
+        if len(fields) != 2:
+            raise _invalid(f"{where}: {len(fields)} fields, expected a study folder and its label")
+        study, label = _inside(fields[0], split, 4, where), parse_flag(fields[1], "label", where)
+        if study in labels:
+            raise _invalid(f"{where}: study {study} is labelled twice, expected once")
+        if not study.name.endswith(("_negative", "_positive")[label]):
+            raise _invalid(f"{where}: label {label} contradicts the study's folder {study}")
+        labels[study] = label
+    return labels
+
+
+def _inside(text: str, split: Split, depth: int, where: str) -> PurePosixPath:
+    """The path from the split's folder on: what stands before it depends on where MURA was unpacked."""
+    path = PurePosixPath(*PurePosixPath(text).parts[-depth:])
+    if len(path.parts) != depth or path.parts[0] != split or ".." in path.parts:
+        tail = "/image1.png" if depth == 5 else "/"
+        raise _invalid(
+            f"{where}: '{text}', expected a path such as "
+            f"MURA-v1.1/{split}/XR_ELBOW/patient00011/study1_negative{tail}"
+        )
+    return path
+
+
+def _part(inside: PurePosixPath, where: str) -> str:
+    part = inside.parts[1].removeprefix("XR_").lower()
+    if part not in MURA_REGIONS:
+        expected = ", ".join(f"XR_{name.upper()}" for name in MURA_REGIONS)
+        raise _invalid(f"{where}: unknown part '{inside.parts[1]}', expected one of {expected}")
+    return part
+
+
+def _invalid(text: str) -> ConfigError:
+    return ConfigError(ReasonCode.INVALID_DATA, text)

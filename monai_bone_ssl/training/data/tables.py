@@ -1,0 +1,67 @@
+"""CSV files read strictly: every complaint names the file and the line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from monai_bone_ssl.errors import ConfigError, ReasonCode
+
+__all__ = ["Row", "parse_flag", "read_rows", "read_table"]
+
+
+class Row(NamedTuple):
+    """One record, with where it stands."""
+
+    where: str
+    """File name and line, for errors."""
+    values: Mapping[str, str]
+
+    def required(self, column: str) -> str:
+        """Value of a column that may not be empty."""
+        if not self.values[column]:
+            raise ConfigError(ReasonCode.INVALID_DATA, f"{self.where}: {column} is empty, expected a value")
+        return self.values[column]
+
+
+def read_rows(path: Path) -> list[tuple[str, list[str]]]:
+    """Records of a CSV file as (where, fields), blanks around fields removed, empty lines left out."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
+            reader = csv.reader(file, strict=True)
+            return [
+                (f"{path.name} line {reader.line_num}", [field.strip() for field in fields])
+                for fields in reader
+                if fields
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(
+            ReasonCode.INVALID_DATA, f"{path.name}: expected a readable CSV file in UTF-8 ({error})"
+        ) from error
+
+
+def read_table(path: Path, required: Sequence[str]) -> list[Row]:
+    """Records of a CSV file with a header line that has at least the ``required`` columns."""
+    rows = read_rows(path)
+    header = rows[0][1] if rows else []
+    missing = [column for column in required if column not in header]
+    if missing:
+        raise ConfigError(
+            ReasonCode.INVALID_DATA,
+            f"{path.name}: missing columns {', '.join(missing)}; expected {','.join(required)}",
+        )
+    for where, fields in rows:
+        if len(fields) != len(header):
+            raise ConfigError(
+                ReasonCode.INVALID_DATA, f"{where}: {len(fields)} fields, expected {len(header)} as in line 1"
+            )
+    return [Row(where, dict(zip(header, fields, strict=True))) for where, fields in rows[1:]]
+
+
+def parse_flag(text: str, column: str, where: str) -> int:
+    """A 0 or a 1."""
+    if text not in ("0", "1"):
+        raise ConfigError(ReasonCode.INVALID_DATA, f"{where}: {column} is '{text}', expected 0 or 1")
+    return int(text)

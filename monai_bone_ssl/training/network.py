@@ -1,0 +1,137 @@
+"""The network that ships: frozen Vision Transformer, pooled tokens, linear heads, exact evidence."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+__all__ = ["PooledTokens", "ProbedViT", "TokenPooling", "Whitening"]
+
+
+class PooledTokens(NamedTuple):
+    """Pooled features and the tokens they came from."""
+
+    features: Tensor
+    """[B, 2 * L * C]: the mean, then the maximum of each block's patch tokens."""
+    tokens: Tensor
+    """[B, L * C, h, w]: patch tokens of the L blocks, each after the final layer normalisation."""
+
+
+class TokenPooling(nn.Module):
+    """Mean and maximum of the patch tokens of a Vision Transformer's last blocks.
+
+    The mean carries what the whole image is, the maximum what stands in one place, as a fracture line does.
+
+    Parameters
+    ----------
+    backbone
+        timm Vision Transformer with a one-channel patch embedding.
+    blocks
+        How many of the last blocks are pooled (L).
+    """
+
+    def __init__(self, backbone: VisionTransformer, blocks: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.blocks = blocks
+        cls_token, pos_embed = backbone.cls_token, backbone.pos_embed
+        if cls_token is None or pos_embed is None:
+            raise ValueError("expected a Vision Transformer with a class token and a position embedding")
+        self._first = cls_token + pos_embed[:, :1]  # [1, 1, C]
+        side = round((pos_embed.shape[1] - 1) ** 0.5)
+        # [1, C, side, side]
+        self._position = pos_embed[:, 1:].transpose(1, 2).reshape(1, -1, side, side)
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return 2 * self.blocks * int(self.backbone.embed_dim)
+
+    def forward(self, image: Tensor) -> PooledTokens:
+        """Pool the tokens of images [B, 1, H, W] in [0, 1], sides multiples of the patch size."""
+        tokens = self._tokens(image)
+        return PooledTokens(torch.cat((tokens.mean(dim=(2, 3)), tokens.amax(dim=(2, 3))), dim=1), tokens)
+
+    def attribute(self, tokens: Tensor, weight: Tensor) -> Tensor:
+        """Each patch's share [B, h, w] of the features' product with ``weight`` [D]; the shares sum to it.
+
+        A mean's weight is shared by all patches alike; a maximum's goes to the patch that attains it
+        (in equal parts where several do).
+        """
+        mean_weight, max_weight = (half.view(1, -1, 1, 1) for half in weight.chunk(2))
+        attained = (tokens == tokens.amax(dim=(2, 3), keepdim=True)).to(tokens.dtype)
+        share = attained / attained.sum(dim=(2, 3), keepdim=True)
+        patches = tokens.shape[2] * tokens.shape[3]
+        return (tokens * (mean_weight / patches + max_weight * share)).sum(dim=1)
+
+    def _tokens(self, image: Tensor) -> Tensor:
+        vit = self.backbone
+        patches = vit.patch_embed.proj(image)  # [B, C, h, w]
+        grid = patches.shape[-2:]
+        # Resampled to any grid as DINOv2 does it: bicubic, without antialiasing.
+        position = interpolate(self._position, size=grid, mode="bicubic", align_corners=False)
+        x = (patches + position).flatten(2).transpose(1, 2)  # [B, h * w, C]
+        x = vit.norm_pre(torch.cat((self._first.expand(x.shape[0], -1, -1), x), dim=1))
+        outputs = []
+        for index, block in enumerate(vit.blocks):
+            x = block(x)
+            if index >= len(vit.blocks) - self.blocks:
+                outputs.append(vit.norm(x)[:, 1:])
+        tokens = torch.cat(outputs, dim=2).transpose(1, 2)  # [B, L * C, h * w]
+        return tokens.reshape(*tokens.shape[:2], *grid)
+
+
+class Whitening(nn.Module):
+    """Mahalanobis distance to the training images in their leading principal components (Lee et al. 2018).
+
+    Parameters
+    ----------
+    width
+        Number of features (D).
+    components
+        Number of principal components (K).
+    """
+
+    def __init__(self, width: int, components: int) -> None:
+        super().__init__()
+        self.mean = nn.Buffer(torch.zeros(width))
+        self.directions = nn.Buffer(torch.zeros(width, components))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Distance [B] of features [B, D]; its root mean square over the training images is 1."""
+        projected: Tensor = (features - self.mean) @ self.directions
+        return projected.square().mean(dim=1).sqrt()
+
+
+class ProbedViT(nn.Module):
+    """Images to everything a :class:`monai_bone_ssl.model.Prediction` holds, in its order.
+
+    Parameters
+    ----------
+    pooling
+        Frozen feature extractor.
+    body_parts
+        Number of body parts (P).
+    components
+        Principal components of the out-of-distribution distance (K).
+    """
+
+    def __init__(self, pooling: TokenPooling, body_parts: int, components: int) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.probe = nn.Linear(pooling.width, 1)
+        self.body_part = nn.Linear(pooling.width, body_parts)
+        self.distance = Whitening(pooling.width, components)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """The six outputs: [B], [B, D], [B, h, w], [B], [B, P] and [B]."""
+        pooled = self.pooling(image)
+        features = pooled.features
+        logits = self.probe(features)[:, 0]
+        evidence = self.pooling.attribute(pooled.tokens, self.probe.weight[0])
+        offset = self.probe.bias.expand_as(logits)
+        return logits, features, evidence, offset, self.body_part(features), self.distance(features)

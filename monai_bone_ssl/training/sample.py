@@ -1,0 +1,102 @@
+"""Labels and predictions side by side, by image or by study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.findings import Decision, ImageFinding, Status, study_finding
+
+__all__ = ["Sample", "merge_studies"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Labels and predictions of n images, aligned."""
+
+    labels: NDArray[np.int64]
+    """[n], 0 or 1."""
+    probabilities: NDArray[np.float64]
+    """[n], in [0, 1]."""
+    thresholds: NDArray[np.float64]
+    """[n], probability from which an image counts as positive in two-state figures."""
+    decisions: NDArray[np.str_]
+    """[n], values of :class:`~monai_bone_ssl.findings.Decision`."""
+    groups: NDArray[np.str_]
+    """[n], what is drawn as a whole."""
+    parts: NDArray[np.str_]
+    """[n], part names."""
+
+    def __post_init__(self) -> None:
+        lengths = {len(values) for values in vars(self).values()}
+        if len(lengths) != 1 or not len(self.labels):
+            raise _invalid(f"predictions: columns of {sorted(lengths)} values, expected one length above 0")
+        if not np.isin(self.labels, (0, 1)).all():
+            raise _invalid("predictions: a label is neither 0 nor 1")
+        if not ((self.probabilities >= 0) & (self.probabilities <= 1)).all():  # NaN fails too
+            raise _invalid("predictions: a probability is outside [0, 1]")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Sample:
+        """The images at ``index``."""
+        return Sample(
+            labels=self.labels[index],
+            probabilities=self.probabilities[index],
+            thresholds=self.thresholds[index],
+            decisions=self.decisions[index],
+            groups=self.groups[index],
+            parts=self.parts[index],
+        )
+
+
+def merge_studies(sample: Sample, studies: NDArray[np.str_]) -> Sample:
+    """One entry a study instead of one an image.
+
+    Parameters
+    ----------
+    sample
+        n images.
+    studies
+        Study of each image [n].
+
+    Returns
+    -------
+    Sample
+        In the order of the studies' names. A study is positive where one of its images is; its probability
+        is its images' mean; its decision is that of :func:`~monai_bone_ssl.findings.study_finding`; its
+        part, group and threshold are those of its first image.
+    """
+    _, codes, sizes = np.unique(studies, return_inverse=True, return_counts=True)
+    members = np.split(np.argsort(codes, kind="stable"), np.cumsum(sizes)[:-1])
+    first = np.array([study[0] for study in members])
+    return Sample(
+        labels=np.array([sample.labels[study].max() for study in members]),
+        probabilities=np.array([sample.probabilities[study].mean() for study in members]),
+        thresholds=sample.thresholds[first],
+        decisions=np.array([_study_decision(sample, study) for study in members]),
+        groups=sample.groups[first],
+        parts=sample.parts[first],
+    )
+
+
+def _study_decision(sample: Sample, study: NDArray[np.int64]) -> str:
+    images = [
+        ImageFinding(
+            path="",
+            status=Status.ANALYSED,
+            probability=float(sample.probabilities[i]),
+            decision=Decision(str(sample.decisions[i])),
+            seconds=0.0,
+        )
+        for i in study
+    ]
+    return str(study_finding("", images).decision)
+
+
+def _invalid(text: str) -> ConfigError:
+    return ConfigError(ReasonCode.INVALID_DATA, text)
