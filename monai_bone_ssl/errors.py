@@ -30,6 +30,7 @@ class ReasonCode(StrEnum):
 
     # The file is not a projection radiograph of one frame.
     NOT_DICOM = "not_dicom"
+    DIRECTORY_LOOP = "directory_loop"
     UNSUPPORTED_SOP_CLASS = "unsupported_sop_class"
     MULTI_FRAME = "multi_frame"
     COLOUR = "colour"

@@ -4,10 +4,10 @@ Modality LUT or rescale, then VOI LUT or window, then the presentation's polarit
 one stored value, so the pipeline runs once on every value that can be stored (65,536 at most) instead of on
 every pixel; an image then is one table look-up.
 
-The steps are closed forms of a line or two and stand here rather than in pydicom's ``apply_modality_lut``
-and ``apply_voi_lut``, which wrap round or raise where a LUT's first value is negative, know no 10 to 15-bit
-modality LUTs and no packed 8-bit ones, and divide by zero at window width 1. The tests compare with them
-where they are right.
+The steps are closed forms of a line or two and stand here rather than in pydicom 3.0's ``apply_modality_lut``
+and ``apply_voi_lut``: those wrap round or raise where a LUT starts below zero, refuse modality LUTs of 10 to
+15 bits, warn at a VOI LUT after a rescale and overflow in a narrow sigmoid. (highdicom's ``apply_voi_window``
+divides by zero at width 1.) The tests compare with pydicom where it is right.
 
 https://dicom.nema.org/medical/dicom/current/output/chtml/part04/sect_N.2.html
 """

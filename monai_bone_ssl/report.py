@@ -138,11 +138,16 @@ def write_report(report: Comprehensive3DSR, folder: Path) -> Path:
 _PATIENT = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate")
 
 
+def patient_key(header: Dataset) -> tuple[str, ...]:
+    """What must be equal in all headers of one patient. Patient data: never to be shown or logged."""
+    # Empty trailing components of a name say nothing (PS3.5 section 6.2.1).
+    return tuple(str(header.get(keyword) or "").rstrip("^= ") for keyword in _PATIENT)
+
+
 def _check_one_patient(headers: Sequence[Dataset], study: StudyFinding) -> None:
     uid = study.study_instance_uid
-    for keyword in _PATIENT:
-        # Empty trailing components of a name say nothing (PS3.5 section 6.2.1).
-        if len({str(header.get(keyword) or "").rstrip("^= ") for header in headers}) > 1:
+    for keyword, values in zip(_PATIENT, zip(*map(patient_key, headers), strict=True), strict=False):
+        if len(set(values)) > 1:
             raise ReportError(
                 ReasonCode.CONFLICTING_PATIENT, f"study {uid}: its images differ in {keyword}, expected one"
             )
