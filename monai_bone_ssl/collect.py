@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,13 +72,13 @@ def _walk(path: Path, seen: set[Path]) -> Iterator[Source]:
         yield Source(path)
         return
     try:
-        names = sorted(os.listdir(path))
+        children = sorted(path.iterdir())
     except OSError as error:
         text = f"a folder that cannot be read ({error.strerror})"
         yield Source(path, error=CorruptImage(ReasonCode.UNREADABLE_FILE, text))
         return
-    for name in names:
-        yield from _walk(path / name, seen)
+    for child in children:
+        yield from _walk(child, seen)
 
 
 @dataclass

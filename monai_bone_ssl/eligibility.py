@@ -1,4 +1,4 @@
-"""Is this an image the model was made for? Body part and distance to the training images, or a reason why not."""
+"""Whether an image is one the model was made for: body part, and distance to the training images."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def require_covered(name: str, spec: ModelSpec) -> BodyPartSpec:
         return part
     covered = ", ".join(part.name for part in spec.body_parts if part.operating_points is not None)
     why = part.not_covered if part is not None and part.not_covered else f"the model covers {covered}"
-    raise UnsupportedImage(
-        ReasonCode.BODY_PART_NOT_COVERED, f"body part not covered: {name.lower()} ({why})"
-    )
+    raise UnsupportedImage(ReasonCode.BODY_PART_NOT_COVERED, f"body part not covered: {name.lower()} ({why})")
 
 
 def check_distance(distance: float, spec: ModelSpec) -> None:
@@ -59,9 +57,7 @@ def check_distance(distance: float, spec: ModelSpec) -> None:
         )
 
 
-def recognise_body_part(
-    tagged: str | None, logits: npt.NDArray[np.float32], spec: ModelSpec
-) -> BodyPart:
+def recognise_body_part(tagged: str | None, logits: npt.NDArray[np.float32], spec: ModelSpec) -> BodyPart:
     """Body part from the header where it speaks, confirmed by the image; else from the image.
 
     Parameters
@@ -88,6 +84,8 @@ def recognise_body_part(
             raise UnsupportedImage(ReasonCode.BODY_PART_CONFLICT, text)
         return BodyPart(tagged, "dicom", float(shares[names.index(tagged)]))
     if shares.max() < limits.body_part_confidence:
-        text = f"the header names no body part and the image is unclear ({seen}, confidence {shares.max():.2f})"
+        text = (
+            f"the header names no body part and the image is unclear ({seen}, confidence {shares.max():.2f})"
+        )
         raise UnsupportedImage(ReasonCode.BODY_PART_UNCERTAIN, text)
     return BodyPart(seen, "image", float(shares.max()))

@@ -174,6 +174,11 @@ class PixelBox:
     bottom: float
     right: float
 
+    @property
+    def centre(self) -> Peak:
+        """The pixel in its middle."""
+        return Peak(int((self.top + self.bottom) / 2), int((self.left + self.right) / 2))
+
 
 @dataclass(frozen=True)
 class ImageAnalysis:
@@ -243,9 +248,8 @@ def describe_image(finding: ImageFinding, target: Target) -> str:
     if finding.reason is not None:
         verb = "Not analysed" if finding.status is Status.NOT_ANALYSED else "Analysis failed"
         return f"{verb}: {finding.reason.text}"
-    return f"{_ANSWER[finding.decision or Decision.INDETERMINATE].format(target.name)}, " + (
-        f"probability {finding.probability:.2f}"
-    )
+    answer = _ANSWER[finding.decision or Decision.INDETERMINATE].format(target.name)
+    return f"{answer}, probability of {target.name} {finding.probability:.2f}"
 
 
 _ANSWER = {

@@ -28,7 +28,7 @@ from monai_bone_ssl.findings import ImageAnalysis, Status, StudyFinding, Target
 from monai_bone_ssl.report_content import Algorithm, measurement_report, tracking_uid
 from monai_bone_ssl.uids import derived_uid
 
-__all__ = ["Algorithm", "study_report", "tracking_uid", "write_report"]
+__all__ = ["Algorithm", "patient_key", "study_report", "tracking_uid", "write_report"]
 
 _SERIES_NUMBER = 9001  # far from the numbers a modality gives its own series
 

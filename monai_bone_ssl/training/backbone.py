@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 
-__all__ = ["fold_normalisation", "load_backbone", "round_to_int8"]
+__all__ = ["fold_normalisation", "load_backbone", "round_to_storage"]
 
 
 def load_backbone(weights: Path) -> VisionTransformer:
@@ -73,11 +73,13 @@ def fold_normalisation(backbone: VisionTransformer) -> None:
 
 
 @torch.no_grad()
-def round_to_int8(backbone: nn.Module) -> None:
-    """Round every linear layer's weights to the 255 levels a row that the model file stores.
+def round_to_storage(backbone: VisionTransformer) -> None:
+    """Round to what the model file stores: linear layers to 255 levels a row, positions to float16.
 
     Done before features are taken, so that the probe is fitted on exactly the network that ships.
     """
+    if backbone.pos_embed is not None:
+        backbone.pos_embed.copy_(backbone.pos_embed.half().float())
     for module in backbone.modules():
         if isinstance(module, nn.Linear):
             module.weight.copy_(_rounded(module.weight))

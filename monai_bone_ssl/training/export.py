@@ -8,10 +8,12 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import onnx
 import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from monai_bone_ssl.errors import ModelError, ReasonCode
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.model import OUTPUT_NAMES
 from monai_bone_ssl.model_spec import ModelSpec
@@ -45,25 +47,28 @@ def to_onnx(network: ProbedViT, height: int, width: int) -> ModelProto:
             output_names=list(OUTPUT_NAMES),
             verbose=False,
         )
-        assert program is not None
+        if program is None:
+            raise ModelError(ReasonCode.INVALID_MODEL, "torch.onnx.export returned no program")
         program.save(path)
         return onnx.load(path)
 
 
 def store_compactly(model: ModelProto) -> ModelProto:
-    """Store each large weight as int8 with one scale per output channel, the rest as float16.
+    """Store each large matrix product's weight as int8 with one scale per output channel, position
+    embedding and whitening as float16.
 
-    The linear layers were rounded to these levels before the probe was fitted, so nothing changes there.
-    onnxruntime undoes both once, at load.
+    All were rounded to these values before (``round_to_storage``, ``fit_novelty``), so nothing changes.
+    onnxruntime undoes both once, at load. The patch embedding stays float32.
     """
     matrices = {node.input[1] for node in model.graph.node if node.op_type == "MatMul"}
+    kernels = {node.input[1] for node in model.graph.node if node.op_type == "Conv"}
     stored: list[TensorProto] = []
     restoring: list[NodeProto] = []
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < _SMALL:
+        if values.dtype != np.float32 or values.size < _SMALL or tensor.name in kernels:
             stored.append(tensor)
-        elif tensor.name in matrices and values.ndim == 2:
+        elif tensor.name in matrices and not _fits_float16(values):
             _store_int8(tensor.name, values, stored, restoring)
         else:
             _store_float16(tensor.name, values, stored, restoring)
@@ -76,20 +81,22 @@ def store_compactly(model: ModelProto) -> ModelProto:
     return model
 
 
+def _fits_float16(values: npt.NDArray[np.float32]) -> bool:
+    return bool((values.astype(np.float16) == values).all())
+
+
 def _store_int8(
-    name: str, values: np.ndarray, stored: list[TensorProto], restoring: list[NodeProto]
+    name: str, values: npt.NDArray[np.float32], stored: list[TensorProto], restoring: list[NodeProto]
 ) -> None:
     scale = np.maximum(np.abs(values).max(axis=0), 1e-12).astype(np.float32) / np.float32(127)
     levels = np.round(values / scale).astype(np.int8)
     stored.append(numpy_helper.from_array(levels, f"{name}_int8"))
     stored.append(numpy_helper.from_array(scale, f"{name}_scale"))
-    restoring.append(
-        helper.make_node("DequantizeLinear", [f"{name}_int8", f"{name}_scale"], [name], axis=1)
-    )
+    restoring.append(helper.make_node("DequantizeLinear", [f"{name}_int8", f"{name}_scale"], [name], axis=1))
 
 
 def _store_float16(
-    name: str, values: np.ndarray, stored: list[TensorProto], restoring: list[NodeProto]
+    name: str, values: npt.NDArray[np.float32], stored: list[TensorProto], restoring: list[NodeProto]
 ) -> None:
     stored.append(numpy_helper.from_array(values.astype(np.float16), f"{name}_float16"))
     restoring.append(helper.make_node("Cast", [f"{name}_float16"], [name], to=TensorProto.FLOAT))

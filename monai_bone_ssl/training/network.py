@@ -41,15 +41,20 @@ class TokenPooling(nn.Module):
         cls_token, pos_embed = backbone.cls_token, backbone.pos_embed
         if cls_token is None or pos_embed is None:
             raise ValueError("expected a Vision Transformer with a class token and a position embedding")
-        self._first = cls_token + pos_embed[:, :1]  # [1, 1, C]
+        self._first = nn.Buffer(cls_token + pos_embed[:, :1], persistent=False)  # [1, 1, C]
         side = round((pos_embed.shape[1] - 1) ** 0.5)
-        # [1, C, side, side]
-        self._position = pos_embed[:, 1:].transpose(1, 2).reshape(1, -1, side, side)
+        square = pos_embed[:, 1:].transpose(1, 2).reshape(1, -1, side, side)
+        self._position = nn.Buffer(square, persistent=False)  # [1, C, side, side]
 
     @property
     def width(self) -> int:
         """Number of features."""
         return 2 * self.blocks * int(self.backbone.embed_dim)
+
+    def last_mean(self, features: Tensor) -> Tensor:
+        """The last block's mean [B, C] out of features [B, D]: what the image is as a whole."""
+        channels = self.width // (2 * self.blocks)
+        return features[:, (self.blocks - 1) * channels : self.blocks * channels]
 
     def forward(self, image: Tensor) -> PooledTokens:
         """Pool the tokens of images [B, 1, H, W] in [0, 1], sides multiples of the patch size."""
@@ -86,12 +91,12 @@ class TokenPooling(nn.Module):
 
 
 class Whitening(nn.Module):
-    """Mahalanobis distance to the training images in their leading principal components (Lee et al. 2018).
+    """Distance to the training images; the fitted form is :class:`~monai_bone_ssl.training.novelty.Novelty`.
 
     Parameters
     ----------
     width
-        Number of features (D).
+        Number of features (C).
     components
         Number of principal components (K).
     """
@@ -102,7 +107,7 @@ class Whitening(nn.Module):
         self.directions = nn.Buffer(torch.zeros(width, components))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Distance [B] of features [B, D]; its root mean square over the training images is 1."""
+        """Distance [B] of features [B, C]."""
         projected: Tensor = (features - self.mean) @ self.directions
         return projected.square().mean(dim=1).sqrt()
 
@@ -125,7 +130,7 @@ class ProbedViT(nn.Module):
         self.pooling = pooling
         self.probe = nn.Linear(pooling.width, 1)
         self.body_part = nn.Linear(pooling.width, body_parts)
-        self.distance = Whitening(pooling.width, components)
+        self.distance = Whitening(int(pooling.backbone.embed_dim), components)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """The six outputs: [B], [B, D], [B, h, w], [B], [B, P] and [B]."""
@@ -134,4 +139,5 @@ class ProbedViT(nn.Module):
         logits = self.probe(features)[:, 0]
         evidence = self.pooling.attribute(pooled.tokens, self.probe.weight[0])
         offset = self.probe.bias.expand_as(logits)
-        return logits, features, evidence, offset, self.body_part(features), self.distance(features)
+        distance = self.distance(self.pooling.last_mean(features))
+        return logits, features, evidence, offset, self.body_part(features), distance

@@ -109,6 +109,12 @@ class LabelledDataset:
         """The images at ``indices``, in that order."""
         return replace(self, images=tuple(self.images[i] for i in indices))
 
+    def training(self) -> LabelledDataset:
+        """The images to learn from: the ``train`` split where the list states splits, else all."""
+        if all(image.split is None for image in self.images):
+            return self
+        return replace(self, images=tuple(image for image in self.images if image.split == "train"))
+
     def held_out(self) -> LabelledDataset:
         """The images to evaluate on: the ``valid`` split where the list states splits, else all."""
         if all(image.split is None for image in self.images):

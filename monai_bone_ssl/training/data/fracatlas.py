@@ -14,8 +14,8 @@ from types import MappingProxyType
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array  # type: ignore[import-untyped]
-from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from monai_bone_ssl.body_parts import FRACATLAS_REGIONS
 from monai_bone_ssl.errors import ConfigError, ReasonCode

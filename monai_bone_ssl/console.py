@@ -1,0 +1,48 @@
+"""What a person at a terminal reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai_bone_ssl.findings import ImageFinding, StudyFinding, Target, describe_image
+from monai_bone_ssl.results import Results
+
+__all__ = ["results_table"]
+
+_HEADINGS = ("image", "body part", "answer")
+
+
+def results_table(results: Results, target: Target, out: Path) -> str:
+    """Results as a table with one line an image, and where to look further."""
+    rows = [(_name(image), _body_part(image), describe_image(image, target)) for image in results.images]
+    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
+    lines = [_line(_HEADINGS, widths), _line(["-" * width for width in widths], widths)]
+    lines += [_line(row, widths) for row in rows]
+    reports = [study.sr_path for study in results.studies if study.sr_path]
+    lines += ["", _counts(results.images, results.studies, len(reports))]
+    lines += [f"Pictures: {out / 'index.html'}", f"Results:  {out / 'result.json'}"]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _name(image: ImageFinding) -> str:
+    return Path(image.path).name
+
+
+def _body_part(image: ImageFinding) -> str:
+    part = image.body_part
+    if part is None:
+        return "-"
+    return f"{part.value.lower()} (from the {'header' if part.source == 'dicom' else 'image'})"
+
+
+def _counts(images: Sequence[ImageFinding], studies: Sequence[StudyFinding], reports: int) -> str:
+    analysed = sum(image.decision is not None for image in images)
+    return (
+        f"{analysed} of {len(images)} images analysed, {len(studies)} studies, {reports} reports (DICOM SR). "
+        "Algorithm results, not verified by a reader."
+    )

@@ -1,0 +1,194 @@
+"""Files to studies to results: the one path that every front calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from tqdm import tqdm
+
+from monai_bone_ssl import __version__
+from monai_bone_ssl.analysis import AnalysedImage, analyse_file
+from monai_bone_ssl.collect import Study, find_files, group_by_study
+from monai_bone_ssl.errors import ReasonCode, ReportError
+from monai_bone_ssl.files import write_atomically
+from monai_bone_ssl.findings import (
+    ImageAnalysis,
+    ImageFinding,
+    Status,
+    StudyFinding,
+    study_finding,
+    unanalysed,
+)
+from monai_bone_ssl.model import Model
+from monai_bone_ssl.overlay import draw_overlay, write_png
+from monai_bone_ssl.page import PageEntry, write_page
+from monai_bone_ssl.report import Algorithm, study_report, write_report
+from monai_bone_ssl.results import SOFTWARE_NAME, ModelIdentity, Results, result_json
+
+__all__ = ["StudyOutcome", "analyse", "analyse_study"]
+
+# From this many files on, people want to see that it moves.
+_PROGRESS_FROM = 4
+
+
+@dataclass(frozen=True)
+class StudyOutcome:
+    """Findings of one study's files; ``study`` is None for files that belong to none."""
+
+    study: StudyFinding | None
+    entries: Sequence[PageEntry]
+
+
+def analyse(paths: Sequence[Path], out: Path, model: Model) -> Results:
+    """Analyse files and folders; write reports, overlays, the page and result.json.
+
+    Memory does not grow with the pixels: one image is held at a time.
+
+    Parameters
+    ----------
+    paths
+        Existing files and folders, any nesting.
+    out
+        Folder for the results; made where missing, left out of the input where it lies inside.
+    model
+        The model to run.
+
+    Returns
+    -------
+    What result.json says.
+
+    Raises
+    ------
+    ReportError
+        ``WRITE_FAILED`` where ``out`` cannot be written; no half file is left.
+    """
+    _make_folder(out)
+    files = find_files(paths, skip=out)
+    few = len(files) < _PROGRESS_FROM
+    studies = group_by_study(tqdm(files, desc="reading headers", unit="file", disable=few))
+    outcomes = []
+    with tqdm(total=len(files), desc="analysing", unit="image", disable=few) as bar:
+        for study in studies:
+            outcomes.append(analyse_study(study, out, model))
+            bar.update(len(study.sources))
+    entries = [entry for outcome in outcomes for entry in outcome.entries]
+    results = Results(
+        model=ModelIdentity(model.spec.name, model.spec.version, model.spec.weights_sha256),
+        images=[entry.finding for entry in entries],
+        studies=[outcome.study for outcome in outcomes if outcome.study is not None],
+    )
+    write_page(
+        entries,
+        results.studies,
+        out,
+        target=model.spec.target,
+        model_name=model.spec.name,
+        model_version=model.spec.version,
+        software_version=__version__,
+    )
+    write_atomically(out / "result.json", result_json(results))
+    return results
+
+
+def analyse_study(study: Study, out: Path, model: Model) -> StudyOutcome:
+    """Analyse the files of one study, write their overlays and its report into an existing folder.
+
+    Raises
+    ------
+    ReportError
+        ``WRITE_FAILED`` where ``out`` cannot be written.
+    """
+    analyses: list[ImageAnalysis] = []
+    overlays: list[str | None] = []
+    for source in study.sources:
+        image = analyse_file(source, _printable(source.path), model)
+        analyses.append(image.analysis)
+        overlays.append(_write_overlay(image, out, model))
+    if study.study_instance_uid is None:
+        return StudyOutcome(None, _entries(analyses, overlays))
+    conclusion = study_finding(study.study_instance_uid, [a.finding for a in analyses])
+    if _names_two_patients(analyses):
+        return StudyOutcome(conclusion, _entries(analyses, overlays))
+    try:
+        report = study_report(analyses, conclusion, model.spec.target, _algorithm(model), datetime.now())
+    except ReportError as error:
+        if error.code is not ReasonCode.MISSING_IDENTIFIER:
+            analyses = [_failed(analysis, error) for analysis in analyses]
+            conclusion = study_finding(study.study_instance_uid, [a.finding for a in analyses])
+        return StudyOutcome(conclusion, _entries(analyses, overlays))
+    path = write_report(report, out)
+    return StudyOutcome(msgspec.structs.replace(conclusion, sr_path=path.name), _entries(analyses, overlays))
+
+
+def _write_overlay(image: AnalysedImage, out: Path, model: Model) -> str | None:
+    analysis = image.analysis
+    if image.pixels is None or image.evidence is None or analysis.points is None:
+        return None
+    picture = draw_overlay(
+        image.pixels,
+        image.evidence,
+        analysis.finding,
+        analysis.points,
+        model.spec.target,
+        limit=model.spec.evidence_limit,
+        model_name=model.spec.name,
+        model_version=model.spec.version,
+    )
+    name = f"overlay_{analysis.finding.sop_instance_uid}.png"
+    write_png(picture, out / name)
+    return name
+
+
+def _entries(analyses: Sequence[ImageAnalysis], overlays: Sequence[str | None]) -> list[PageEntry]:
+    return [PageEntry(a.finding, a.points, overlay) for a, overlay in zip(analyses, overlays, strict=True)]
+
+
+def _names_two_patients(analyses: Sequence[ImageAnalysis]) -> bool:
+    reasons = (analysis.finding.reason for analysis in analyses)
+    return any(reason is not None and reason.code is ReasonCode.CONFLICTING_PATIENT for reason in reasons)
+
+
+def _failed(analysis: ImageAnalysis, error: ReportError) -> ImageAnalysis:
+    """An analysed image whose report cannot be made: without one, nobody may rely on it."""
+    if analysis.finding.status is not Status.ANALYSED:
+        return analysis
+    status, reason = unanalysed(error)
+    was = analysis.finding
+    finding = ImageFinding(
+        path=was.path,
+        sop_instance_uid=was.sop_instance_uid,
+        study_instance_uid=was.study_instance_uid,
+        status=status,
+        reason=reason,
+        body_part=was.body_part,
+        seconds=was.seconds,
+    )
+    return replace(analysis, finding=finding)
+
+
+def _algorithm(model: Model) -> Algorithm:
+    return Algorithm(
+        model_name=model.spec.name,
+        model_version=model.spec.version,
+        weights_sha256=model.spec.weights_sha256,
+        fingerprint=model.fingerprint,
+        software_name=SOFTWARE_NAME,
+        software_version=__version__,
+    )
+
+
+def _printable(path: Path) -> str:
+    """A path as JSON can hold it: bytes that are no UTF-8 are replaced."""
+    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        text = f"{folder}: expected a folder that can be written ({error.strerror})"
+        raise ReportError(ReasonCode.WRITE_FAILED, text) from error

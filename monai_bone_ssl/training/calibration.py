@@ -1,0 +1,50 @@
+"""Out-of-fold logits to probabilities and operating points."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+
+from monai_bone_ssl.findings import OperatingPoints
+from monai_bone_ssl.model_spec import Calibration
+
+__all__ = ["MIN_CASES", "SENSITIVITY", "SPECIFICITY", "fit_calibration", "fix_operating_points"]
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+#: What the two operating points are fixed at.
+SENSITIVITY = 0.95
+SPECIFICITY = 0.95
+
+#: Fewer positive or negative images than this cannot fix an operating point: its interval would be too wide.
+MIN_CASES = 50
+
+
+def fit_calibration(logits: FloatArray, labels: IntArray) -> Calibration:
+    """Platt scaling (Platt 1999) of out-of-fold logits [n] to labels [n]."""
+    model = LogisticRegression(C=np.inf).fit(logits[:, None], labels)
+    return Calibration(slope=float(model.coef_[0, 0]), intercept=float(model.intercept_[0]))
+
+
+def fix_operating_points(probabilities: npt.NDArray[np.float64], labels: IntArray) -> OperatingPoints:
+    """Thresholds with :data:`SENSITIVITY` and :data:`SPECIFICITY` on out-of-fold probabilities.
+
+    Parameters
+    ----------
+    probabilities, labels
+        [n]; both classes present.
+
+    Returns
+    -------
+    The highest threshold that keeps the sensitivity, and the lowest that keeps the specificity. Where one
+    threshold would do both, it is used for both and nothing is indeterminate.
+    """
+    positives = np.sort(probabilities[labels == 1])
+    negatives = np.sort(probabilities[labels == 0])
+    high_sensitivity = positives[int(np.floor((1 - SENSITIVITY) * len(positives)))]
+    high_specificity = np.nextafter(negatives[int(np.ceil(SPECIFICITY * len(negatives))) - 1], 1.0)
+    return OperatingPoints(
+        float(min(high_sensitivity, high_specificity)), float(max(high_sensitivity, high_specificity))
+    )

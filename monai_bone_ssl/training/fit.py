@@ -1,0 +1,271 @@
+"""Labelled data and a frozen backbone to a model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version as library_version
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import expit
+from torch import nn
+from tqdm import tqdm
+
+from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.findings import CodedConcept
+from monai_bone_ssl.model_spec import (
+    SCHEMA_VERSION,
+    BodyPartSpec,
+    Calibration,
+    Figure,
+    ModelSpec,
+    OutOfDistribution,
+    TrainingData,
+)
+from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
+from monai_bone_ssl.training.backbone import load_backbone, round_to_storage
+from monai_bone_ssl.training.bootstrap import cluster_bootstrap, percentile_interval
+from monai_bone_ssl.training.calibration import MIN_CASES, fit_calibration, fix_operating_points
+from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, load_dataset, read_grey, splits
+from monai_bone_ssl.training.export import store_compactly, to_onnx, write_model
+from monai_bone_ssl.training.features import View, extract_features
+from monai_bone_ssl.training.metrics import weighted_auroc
+from monai_bone_ssl.training.network import ProbedViT, TokenPooling
+from monai_bone_ssl.training.novelty import Novelty, fit_novelty, out_of_fold_distances
+from monai_bone_ssl.training.probe import LinearProbe, choose_strength, fit_probe, out_of_fold
+
+__all__ = ["fit"]
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+# Chosen by cross-validation on FracAtlas; the comparisons are in MODEL_CARD.md.
+_BLOCKS = 4
+_PERCENTILES = (1.0, 99.0)
+_BODY_PART_STRENGTH = 1e-3
+
+# Below this probability of its best part an untagged image is not analysed; from the second on, the image
+# contradicts its tag.
+_BODY_PART_CONFIDENCE = 0.9
+_CONFLICT_CONFIDENCE = 0.98
+
+# Share of the training images that the distance limit lets pass.
+_ACCEPTED = 0.99
+
+_LIBRARIES = ("torch", "timm", "scikit-learn", "onnx", "numpy", "pillow")
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """What cross-validation says of the probe."""
+
+    strength: float
+    logits: FloatArray
+    """[seeds, n], out of fold."""
+    calibration: Calibration
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """[seeds, n], out of fold, calibrated."""
+        z = self.calibration.slope * self.logits.astype(np.float64) + self.calibration.intercept
+        probabilities: npt.NDArray[np.float64] = expit(z)
+        return probabilities
+
+
+def fit(
+    data: Path, backbone: Path, out: Path, *, name: str, version: str, long_side: int, cache: Path
+) -> ModelSpec:
+    """Fit the probes and write the model folder.
+
+    Parameters
+    ----------
+    data
+        Labelled radiographs, see :func:`~monai_bone_ssl.training.data.load_dataset`; only the training
+        split is used where there is one.
+    backbone
+        Weights, see :func:`~monai_bone_ssl.training.backbone.load_backbone`.
+    out
+        Model folder.
+    name, version
+        Of the model.
+    long_side
+        Longer side of the network's input in pixels; a multiple of the patch size.
+    cache
+        Folder for features.
+
+    Returns
+    -------
+    What model.json says.
+
+    Raises
+    ------
+    ConfigError
+        If the data, the weights or ``long_side`` are not what was expected.
+    CorruptImage
+        If an image cannot be read.
+    ReportError
+        If a folder cannot be written.
+    """
+    dataset = load_dataset(data).training()
+    vit = load_backbone(backbone)
+    round_to_storage(vit)
+    patch = int(vit.patch_embed.patch_size[0])
+    if long_side < patch or long_side % patch:
+        raise ConfigError(ReasonCode.INVALID_CONFIG, f"long side {long_side}: expected a multiple of {patch}")
+    preprocessing = PreprocessSpec(long_side, patch, *_PERCENTILES)
+    pooling = TokenPooling(vit, _BLOCKS).eval()
+    paths = [image.path for image in dataset.images]
+    views = [extract_features(pooling, preprocessing, paths, view, cache) for view in View]
+
+    judged = _judge(views, dataset)
+    names = tuple(dataset.regions)
+    placed = np.flatnonzero(np.isin(dataset.parts, names))
+    part_labels = np.array([names.index(part) for part in dataset.parts[placed]])
+    whole = pooling.last_mean(torch.from_numpy(views[0])).numpy()
+    distances = out_of_fold_distances(whole, list(splits(dataset, seed=PROTOCOL_SEEDS[0])))
+    novelty = fit_novelty(whole)
+
+    network = _assemble(
+        pooling,
+        fit_probe(views, dataset.labels, judged.strength),
+        fit_probe([view[placed] for view in views], part_labels, _BODY_PART_STRENGTH),
+        novelty,
+    )
+    spec = ModelSpec(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        version=version,
+        architecture=f"{backbone.name.split('.')[0]}, mean and maximum of the last {_BLOCKS} blocks",
+        preprocessing=preprocessing,
+        target=dataset.target,
+        body_parts=tuple(_body_part(part, dataset, judged) for part in names),
+        calibration=judged.calibration,
+        out_of_distribution=OutOfDistribution(
+            distance=float(np.quantile(distances, _ACCEPTED)),
+            body_part_confidence=_BODY_PART_CONFIDENCE,
+            conflict_confidence=_CONFLICT_CONFIDENCE,
+            method=novelty.method,
+        ),
+        evidence_limit=_evidence_limit(network, preprocessing, dataset),
+        training_data=(_training_data(dataset),),
+        figures=_figures(dataset, judged, views, placed, part_labels),
+        weights_sha256="0" * 64,
+        libraries={library: library_version(library) for library in _LIBRARIES},
+    )
+    height, width = preprocessing.size(5, 4)
+    return write_model(store_compactly(to_onnx(network, height, width)), spec, out)
+
+
+def _judge(views: Sequence[FloatArray], dataset: LabelledDataset) -> _Judged:
+    """Choose the strength on the first seed's folds, then take out-of-fold logits under every seed."""
+    labels = dataset.labels
+    folds = {seed: list(splits(dataset, seed=seed)) for seed in PROTOCOL_SEEDS}
+    strength, _ = choose_strength(views, labels, folds[PROTOCOL_SEEDS[0]])
+    progress = tqdm(PROTOCOL_SEEDS, desc="cross-validation", unit="seed")
+    logits = np.stack([out_of_fold(views, labels, folds[seed], strength)[:, 0] for seed in progress])
+    calibration = fit_calibration(logits.ravel(), np.tile(labels, len(PROTOCOL_SEEDS)))
+    return _Judged(strength, logits, calibration)
+
+
+def _body_part(name: str, dataset: LabelledDataset, judged: _Judged) -> BodyPartSpec:
+    region = dataset.regions[name]
+    concept = CodedConcept(region.concept.value, region.concept.scheme_designator, region.concept.meaning)
+    here = dataset.parts == name
+    labels = dataset.labels[here]
+    positives, negatives = int(labels.sum()), int((1 - labels).sum())
+    if min(positives, negatives) < MIN_CASES:
+        why = f"only {positives} positive and {negatives} negative training images; {MIN_CASES} are needed"
+        return BodyPartSpec(
+            name=name, concept=concept, terms=region.terms, operating_points=None, not_covered=why
+        )
+    probabilities = judged.probabilities[:, here].ravel()
+    points = fix_operating_points(probabilities, np.tile(labels, len(PROTOCOL_SEEDS)))
+    return BodyPartSpec(name=name, concept=concept, terms=region.terms, operating_points=points)
+
+
+@torch.no_grad()
+def _assemble(
+    pooling: TokenPooling, probe: LinearProbe, body_part: LinearProbe, novelty: Novelty
+) -> ProbedViT:
+    network = ProbedViT(pooling, body_parts=len(body_part.bias), components=novelty.directions.shape[1])
+    for head, fitted in ((network.probe, probe), (network.body_part, body_part)):
+        head.weight = nn.Parameter(torch.from_numpy(fitted.weight), requires_grad=False)
+        head.bias = nn.Parameter(torch.from_numpy(fitted.bias), requires_grad=False)
+    network.distance.mean.copy_(torch.from_numpy(novelty.mean))
+    network.distance.directions.copy_(torch.from_numpy(novelty.directions))
+    return network.eval()
+
+
+@torch.inference_mode()
+def _evidence_limit(network: ProbedViT, spec: PreprocessSpec, dataset: LabelledDataset) -> float:
+    """95th percentile of the largest patch evidence over some positive training images."""
+    positives = [image for image in dataset.images if image.label]
+    some = positives[:: max(1, len(positives) // 32)]
+    peaks = []
+    for image in some:
+        pixels = torch.from_numpy(preprocess(read_grey(image.path), spec))[None, None]
+        pooled = network.pooling(pixels)
+        peaks.append(float(network.pooling.attribute(pooled.tokens, network.probe.weight[0]).max()))
+    return float(np.quantile(peaks, 0.95))
+
+
+def _training_data(dataset: LabelledDataset) -> TrainingData:
+    return TrainingData(
+        name=dataset.source.name,
+        source=dataset.source.reference,
+        licence=dataset.source.licence,
+        n=len(dataset),
+        n_positive=int(dataset.labels.sum()),
+        n_groups=len(set(dataset.groups.tolist())),
+    )
+
+
+def _figures(
+    dataset: LabelledDataset,
+    judged: _Judged,
+    views: Sequence[FloatArray],
+    placed: IntArray,
+    part_labels: IntArray,
+) -> dict[str, Figure]:
+    """AUROC averaged over the seeds, over all images, by covered part and without hardware."""
+    everything = np.ones(len(dataset), dtype=np.bool_)
+    subsets = {"auroc": everything}
+    for name in dataset.regions:
+        here = dataset.parts == name
+        if min(np.bincount(dataset.labels[here], minlength=2)) >= MIN_CASES:
+            subsets[f"auroc_{name}"] = here
+    hardware = np.array([bool(image.hardware) for image in dataset.images])
+    if hardware.any():
+        subsets["auroc_without_hardware"] = ~hardware
+    figures = {name: _auroc(dataset, judged, subset) for name, subset in subsets.items()}
+    folds = [
+        (np.flatnonzero(np.isin(placed, train)), np.flatnonzero(np.isin(placed, test)))
+        for train, test in splits(dataset, seed=PROTOCOL_SEEDS[0])
+    ]
+    logits = out_of_fold([view[placed] for view in views], part_labels, folds, _BODY_PART_STRENGTH)
+    right = logits.argmax(axis=1) == part_labels
+    return figures | {"body_part_accuracy": _share(right, dataset.groups[placed])}
+
+
+def _auroc(dataset: LabelledDataset, judged: _Judged, subset: npt.NDArray[np.bool_]) -> Figure:
+    labels, logits = dataset.labels[subset], judged.logits[:, subset].astype(np.float64)
+
+    def mean_auroc(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        per_seed = [weighted_auroc(weights, labels, seed) for seed in logits]
+        mean: npt.NDArray[np.float64] = np.mean(per_seed, axis=0)
+        return mean
+
+    value = float(mean_auroc(np.ones((1, len(labels))))[0])
+    low, high = percentile_interval(cluster_bootstrap(mean_auroc, dataset.groups[subset]))
+    return Figure(value=value, ci_low=float(low), ci_high=float(high))
+
+
+def _share(hits: npt.NDArray[np.bool_], groups: npt.NDArray[np.str_]) -> Figure:
+    def share(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return weights @ hits.astype(np.float64) / weights.sum(axis=1)
+
+    low, high = percentile_interval(cluster_bootstrap(share, groups))
+    return Figure(value=float(hits.mean()), ci_low=float(low), ci_high=float(high))
