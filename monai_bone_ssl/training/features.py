@@ -1,11 +1,10 @@
-"""Pooled features of images, taken once: cached by weights, preprocessing, view and image content."""
+"""Pooled features of images, taken once: cached by weights, preprocessing and image content."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 
 import msgspec
@@ -19,16 +18,9 @@ from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.training.data import read_grey
 from monai_bone_ssl.training.network import TokenPooling
 
-__all__ = ["View", "default_cache", "extract_features"]
+__all__ = ["default_cache", "extract_features"]
 
 FloatArray = npt.NDArray[np.float32]
-
-
-class View(StrEnum):
-    """How an image is shown to the network."""
-
-    ORIGINAL = "original"
-    MIRRORED = "mirrored"
 
 
 def default_cache() -> Path:
@@ -40,7 +32,6 @@ def extract_features(
     pooling: TokenPooling,
     spec: PreprocessSpec,
     images: Sequence[Path],
-    view: View,
     cache: Path,
 ) -> FloatArray:
     """Features [N, D] of N images; those in the cache are not computed again, so a stopped run resumes.
@@ -53,8 +44,6 @@ def extract_features(
         Preprocessing of the model being made.
     images
         Image files, any kind :func:`~monai_bone_ssl.training.data.read_grey` reads.
-    view
-        Which view of each image.
     cache
         Folder of the cache; made where missing.
 
@@ -65,29 +54,27 @@ def extract_features(
     ReportError
         If the cache cannot be written.
     """
-    folder = cache / _recipe(pooling, spec, view)
+    folder = cache / _recipe(pooling, spec)
     features = np.empty((len(images), pooling.width), dtype=np.float32)
-    for row, path in zip(features, tqdm(images, desc=f"features, {view}", unit="image"), strict=True):
+    for row, path in zip(features, tqdm(images, desc="features", unit="image"), strict=True):
         entry = folder / f"{hashlib.sha256(path.read_bytes()).hexdigest()}.f32"
         if entry.is_file():
             row[:] = np.fromfile(entry, dtype="<f4")
         else:
-            row[:] = _features(pooling, preprocess(read_grey(path), spec), view)
+            row[:] = _features(pooling, preprocess(read_grey(path), spec))
             write_atomically(entry, row.astype("<f4").tobytes())
     return features
 
 
 @torch.inference_mode()
-def _features(pooling: TokenPooling, image: FloatArray, view: View) -> FloatArray:
-    if view is View.MIRRORED:
-        image = np.ascontiguousarray(image[:, ::-1])
+def _features(pooling: TokenPooling, image: FloatArray) -> FloatArray:
     features: FloatArray = pooling(torch.from_numpy(image)[None, None]).features[0].numpy()
     return features
 
 
-def _recipe(pooling: TokenPooling, spec: PreprocessSpec, view: View) -> str:
+def _recipe(pooling: TokenPooling, spec: PreprocessSpec) -> str:
     """Digest of everything but the image that a feature depends on."""
-    digest = hashlib.sha256(msgspec.json.encode([spec, view, pooling.blocks]))
+    digest = hashlib.sha256(msgspec.json.encode(["mean and maximum, mirrored", spec, pooling.blocks]))
     for name, value in sorted(pooling.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.numpy().tobytes())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as library_version
 from pathlib import Path
@@ -31,7 +30,7 @@ from monai_bone_ssl.training.bootstrap import cluster_bootstrap, percentile_inte
 from monai_bone_ssl.training.calibration import MIN_CASES, fit_calibration, fix_operating_points
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, load_dataset, read_grey, splits
 from monai_bone_ssl.training.export import store_compactly, to_onnx, write_model
-from monai_bone_ssl.training.features import View, extract_features
+from monai_bone_ssl.training.features import extract_features
 from monai_bone_ssl.training.metrics import weighted_auroc
 from monai_bone_ssl.training.network import ProbedViT, TokenPooling
 from monai_bone_ssl.training.novelty import Novelty, fit_novelty, out_of_fold_distances
@@ -118,20 +117,20 @@ def fit(
     preprocessing = PreprocessSpec(long_side, patch, *_PERCENTILES)
     pooling = TokenPooling(vit, _BLOCKS).eval()
     paths = [image.path for image in dataset.images]
-    views = [extract_features(pooling, preprocessing, paths, view, cache) for view in View]
+    features = extract_features(pooling, preprocessing, paths, cache)
 
-    judged = _judge(views, dataset)
+    judged = _judge(features, dataset)
     names = tuple(dataset.regions)
     placed = np.flatnonzero(np.isin(dataset.parts, names))
     part_labels = np.array([names.index(part) for part in dataset.parts[placed]])
-    whole = pooling.last_mean(torch.from_numpy(views[0])).numpy()
+    whole = pooling.last_mean(torch.from_numpy(features)).numpy()
     distances = out_of_fold_distances(whole, list(splits(dataset, seed=PROTOCOL_SEEDS[0])))
     novelty = fit_novelty(whole)
 
     network = _assemble(
         pooling,
-        fit_probe(views, dataset.labels, judged.strength),
-        fit_probe([view[placed] for view in views], part_labels, _BODY_PART_STRENGTH),
+        fit_probe(features, dataset.labels, judged.strength),
+        fit_probe(features[placed], part_labels, _BODY_PART_STRENGTH),
         novelty,
     )
     spec = ModelSpec(
@@ -151,7 +150,7 @@ def fit(
         ),
         evidence_limit=_evidence_limit(network, preprocessing, dataset),
         training_data=(_training_data(dataset),),
-        figures=_figures(dataset, judged, views, placed, part_labels),
+        figures=_figures(dataset, judged, features, placed, part_labels),
         weights_sha256="0" * 64,
         libraries={library: library_version(library) for library in _LIBRARIES},
     )
@@ -159,13 +158,13 @@ def fit(
     return write_model(store_compactly(to_onnx(network, height, width)), spec, out)
 
 
-def _judge(views: Sequence[FloatArray], dataset: LabelledDataset) -> _Judged:
+def _judge(features: FloatArray, dataset: LabelledDataset) -> _Judged:
     """Choose the strength on the first seed's folds, then take out-of-fold logits under every seed."""
     labels = dataset.labels
     folds = {seed: list(splits(dataset, seed=seed)) for seed in PROTOCOL_SEEDS}
-    strength, _ = choose_strength(views, labels, folds[PROTOCOL_SEEDS[0]])
+    strength, _ = choose_strength(features, labels, folds[PROTOCOL_SEEDS[0]])
     progress = tqdm(PROTOCOL_SEEDS, desc="cross-validation", unit="seed")
-    logits = np.stack([out_of_fold(views, labels, folds[seed], strength)[:, 0] for seed in progress])
+    logits = np.stack([out_of_fold(features, labels, folds[seed], strength)[:, 0] for seed in progress])
     calibration = fit_calibration(logits.ravel(), np.tile(labels, len(PROTOCOL_SEEDS)))
     return _Judged(strength, logits, calibration)
 
@@ -226,7 +225,7 @@ def _training_data(dataset: LabelledDataset) -> TrainingData:
 def _figures(
     dataset: LabelledDataset,
     judged: _Judged,
-    views: Sequence[FloatArray],
+    features: FloatArray,
     placed: IntArray,
     part_labels: IntArray,
 ) -> dict[str, Figure]:
@@ -245,7 +244,7 @@ def _figures(
         (np.flatnonzero(np.isin(placed, train)), np.flatnonzero(np.isin(placed, test)))
         for train, test in splits(dataset, seed=PROTOCOL_SEEDS[0])
     ]
-    logits = out_of_fold([view[placed] for view in views], part_labels, folds, _BODY_PART_STRENGTH)
+    logits = out_of_fold(features[placed], part_labels, folds, _BODY_PART_STRENGTH)
     right = logits.argmax(axis=1) == part_labels
     return figures | {"body_part_accuracy": _share(right, dataset.groups[placed])}
 

@@ -16,15 +16,17 @@ class PooledTokens(NamedTuple):
     """Pooled features and the tokens they came from."""
 
     features: Tensor
-    """[B, 2 * L * C]: the mean, then the maximum of each block's patch tokens."""
+    """[B, 2 * L * C]: the mean, then the maximum of each block's patch tokens, averaged over both views."""
     tokens: Tensor
-    """[B, L * C, h, w]: patch tokens of the L blocks, each after the final layer normalisation."""
+    """[2 * B, L * C, h, w]: patch tokens of the L blocks, each after the final layer normalisation; first
+    those of the images, then those of their mirror images."""
 
 
 class TokenPooling(nn.Module):
-    """Mean and maximum of the patch tokens of a Vision Transformer's last blocks.
+    """Mean and maximum of the patch tokens of a Vision Transformer's last blocks, in two views.
 
     The mean carries what the whole image is, the maximum what stands in one place, as a fracture line does.
+    An image and its mirror image are averaged, so that a left and a right limb get the same answer.
 
     Parameters
     ----------
@@ -58,11 +60,15 @@ class TokenPooling(nn.Module):
 
     def forward(self, image: Tensor) -> PooledTokens:
         """Pool the tokens of images [B, 1, H, W] in [0, 1], sides multiples of the patch size."""
-        tokens = self._tokens(image)
-        return PooledTokens(torch.cat((tokens.mean(dim=(2, 3)), tokens.amax(dim=(2, 3))), dim=1), tokens)
+        tokens = self._tokens(torch.cat((image, image.flip(3))))
+        each_view = torch.cat((tokens.mean(dim=(2, 3)), tokens.amax(dim=(2, 3))), dim=1)  # [2 * B, D]
+        one, mirrored = each_view.reshape(2, -1, self.width)
+        return PooledTokens((one + mirrored) / 2, tokens)
 
     def attribute(self, tokens: Tensor, weight: Tensor) -> Tensor:
         """Each patch's share [B, h, w] of the features' product with ``weight`` [D]; the shares sum to it.
+
+        ``tokens`` are those of :class:`PooledTokens`; the mirror images' shares are turned back.
 
         A mean's weight is shared by all patches alike; a maximum's goes to the patch that attains it
         (in equal parts where several do).
@@ -71,7 +77,9 @@ class TokenPooling(nn.Module):
         attained = (tokens == tokens.amax(dim=(2, 3), keepdim=True)).to(tokens.dtype)
         share = attained / attained.sum(dim=(2, 3), keepdim=True)
         patches = tokens.shape[2] * tokens.shape[3]
-        return (tokens * (mean_weight / patches + max_weight * share)).sum(dim=1)
+        each_view = (tokens * (mean_weight / patches + max_weight * share)).sum(dim=1)
+        one, mirrored = each_view.reshape(2, -1, *tokens.shape[2:])
+        return (one + mirrored.flip(2)) / 2
 
     def _tokens(self, image: Tensor) -> Tensor:
         vit = self.backbone

@@ -35,35 +35,30 @@ class LinearProbe:
         return features @ self.weight.T + self.bias
 
 
-def fit_probe(views: Sequence[FloatArray], labels: IntArray, strength: float) -> LinearProbe:
+def fit_probe(features: FloatArray, labels: IntArray, strength: float) -> LinearProbe:
     """L2-regularised logistic regression by L-BFGS on standardised features.
 
     Parameters
     ----------
-    views
-        Features [N, D] of the same N images in one or more views; each view counts as an image.
-    labels
-        Classes [N], from 0.
+    features, labels
+        [N, D], and classes [N] from 0.
     strength
         Inverse L2 strength (scikit-learn's C).
     """
-    features = np.concatenate(views)
     scaler = StandardScaler().fit(features)
     model = LogisticRegression(C=strength, max_iter=1000, tol=1e-3)
-    model.fit(scaler.transform(features), np.tile(labels, len(views)))
+    model.fit(scaler.transform(features), labels)
     weight = model.coef_ / scaler.scale_
     bias = model.intercept_ - weight @ scaler.mean_
     return LinearProbe(weight.astype(np.float32), bias.astype(np.float32))
 
 
-def out_of_fold(
-    views: Sequence[FloatArray], labels: IntArray, folds: Sequence[Fold], strength: float
-) -> FloatArray:
-    """Logits [N, K] of each image's first view, from the probe that did not see its group."""
+def out_of_fold(features: FloatArray, labels: IntArray, folds: Sequence[Fold], strength: float) -> FloatArray:
+    """Logits [N, K] of each image, from the probe that did not see its group."""
     parts = []
     for train, test in folds:
-        probe = fit_probe([view[train] for view in views], labels[train], strength)
-        parts.append((test, probe.logits(views[0][test])))
+        probe = fit_probe(features[train], labels[train], strength)
+        parts.append((test, probe.logits(features[test])))
     logits = np.empty((len(labels), parts[0][1].shape[1]), dtype=np.float32)
     for test, values in parts:
         logits[test] = values
@@ -71,11 +66,11 @@ def out_of_fold(
 
 
 def choose_strength(
-    views: Sequence[FloatArray], labels: IntArray, folds: Sequence[Fold]
+    features: FloatArray, labels: IntArray, folds: Sequence[Fold]
 ) -> tuple[float, dict[float, float]]:
     """Strength with the best out-of-fold AUROC, and the AUROC of each one tried."""
     scores = {
-        strength: float(roc_auc_score(labels, out_of_fold(views, labels, folds, strength)[:, 0]))
+        strength: float(roc_auc_score(labels, out_of_fold(features, labels, folds, strength)[:, 0]))
         for strength in STRENGTHS
     }
     return max(scores, key=scores.__getitem__), scores

@@ -1,0 +1,164 @@
+"""From labelled images to a model folder that the core can trust: a real fit of a small network."""
+
+from __future__ import annotations
+
+import csv
+
+import msgspec
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+timm = pytest.importorskip("timm", reason="needs the train extra")
+
+from monai_bone_ssl.errors import ConfigError  # noqa: E402 - after the extra was found
+from monai_bone_ssl.model import Model  # noqa: E402
+from monai_bone_ssl.preprocessing import preprocess  # noqa: E402
+from monai_bone_ssl.training import features  # noqa: E402
+from monai_bone_ssl.training.backbone import load_backbone, round_to_storage  # noqa: E402
+from monai_bone_ssl.training.data import load_dataset, read_grey  # noqa: E402
+from monai_bone_ssl.training.evaluate_model import evaluate_model  # noqa: E402
+from monai_bone_ssl.training.export import to_onnx  # noqa: E402
+from monai_bone_ssl.training.fit import fit  # noqa: E402
+from monai_bone_ssl.training.network import ProbedViT, TokenPooling  # noqa: E402
+
+pytestmark = pytest.mark.train
+
+NAME = "vit_tiny_patch16_224"
+PER_CLASS = 60
+
+
+def _limb(rng, part, label):
+    """A bright shaft on a dark ground, broken where it is positive; elbows lie, wrists stand."""
+    pixels = rng.normal(40, 5, (80, 64))
+    pixels[:, 24:40] += 120
+    if label:
+        row = int(rng.integers(20, 60))
+        pixels[row : row + 6, 20:44] = 30
+    pixels = pixels.T if part == "elbow" else pixels
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(PER_CLASS):
+        for part in ("elbow", "wrist"):
+            for label in (0, 1):
+                name = f"{part}_{label}_{number}.png"
+                _limb(rng, part, label).save(folder / name)
+                rows.append((name, label, part, f"patient{number // 3}"))
+    with (folder / "list.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "part", "patient"), *rows])
+    return folder / "list.csv"
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / f"{NAME}.safetensors"
+    save_file(timm.create_model(NAME, num_classes=0).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def fitted(data, backbone, cache, tmp_path_factory):
+    out = tmp_path_factory.mktemp("model")
+    fit(data, backbone, out, name="tiny", version="1", long_side=64, cache=cache)
+    return Model(out)
+
+
+def _predict(model, image):
+    return model.predict(preprocess(read_grey(image.path), model.spec.preprocessing)[None, None])
+
+
+def test_model_tells_what_it_was_fitted_on(fitted):
+    spec = fitted.spec
+    assert [part.name for part in spec.body_parts] == ["elbow", "wrist"]
+    assert (spec.training_data[0].n, spec.training_data[0].n_positive) == (4 * PER_CLASS, 2 * PER_CLASS)
+    assert spec.training_data[0].n_groups == PER_CLASS // 3
+    assert spec.figures["auroc"].value > 0.9, "a broken shaft is easy to see"
+    assert spec.figures["auroc"].ci_low <= spec.figures["auroc"].value <= spec.figures["auroc"].ci_high
+    assert spec.figures["body_part_accuracy"].value > 0.95
+
+
+def test_probability_separates_the_classes_and_evidence_adds_up(fitted, data):
+    images = load_dataset(data).images[:40]
+    predictions = [_predict(fitted, image) for image in images]
+    probabilities = np.array([fitted.probability(float(p.logits[0])) for p in predictions])
+    labels = np.array([image.label for image in images])
+    assert probabilities[labels == 1].min() > probabilities[labels == 0].max()
+    for prediction in predictions:
+        total = prediction.evidence.sum(dtype=np.float64) + prediction.offset[0]
+        assert abs(total - prediction.logits[0]) < 1e-4
+
+
+def test_stored_weights_change_nothing(fitted, backbone):
+    """The int8 file against the torch network it came from, which was rounded before the fit."""
+    vit = load_backbone(backbone)
+    round_to_storage(vit)
+    pooling = TokenPooling(vit, blocks=4).eval()
+    image = torch.rand(1, 1, 64, 48, generator=torch.Generator().manual_seed(3))
+    with torch.inference_mode():
+        expected = pooling(image).features.numpy()
+    np.testing.assert_allclose(fitted.predict(image.numpy()).features, expected, atol=1e-4)
+
+
+def test_float32_export_equals_torch_on_any_grid(backbone):
+    torch.manual_seed(2)
+    network = ProbedViT(TokenPooling(load_backbone(backbone), blocks=2), body_parts=3, components=4)
+    network = network.eval().requires_grad_(False)
+    session = ort.InferenceSession(to_onnx(network, 64, 48).SerializeToString())
+    for shape in ((1, 1, 64, 48), (3, 1, 48, 96)):
+        image = torch.rand(*shape)
+        with torch.inference_mode():
+            expected = network(image)
+        found = session.run(None, {"image": image.numpy()})
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other.numpy(), atol=1e-4)
+
+
+def test_second_fit_takes_no_features_and_gives_the_same_model(
+    fitted, data, backbone, cache, tmp_path, monkeypatch
+):
+    def refuse(*_):
+        raise AssertionError("features were taken again")
+
+    monkeypatch.setattr(features, "_features", refuse)
+    spec = fit(data, backbone, tmp_path, name="tiny", version="1", long_side=64, cache=cache)
+    assert msgspec.json.encode(spec.figures) == msgspec.json.encode(fitted.spec.figures)
+    assert spec.calibration == fitted.spec.calibration
+
+
+def test_features_are_taken_again_for_another_size(data, backbone, cache, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("features were taken again")
+
+    monkeypatch.setattr(features, "_features", refuse)
+    with pytest.raises(AssertionError, match="taken again"):
+        fit(data, backbone, tmp_path, name="tiny", version="1", long_side=48, cache=cache)
+
+
+def test_size_must_be_whole_patches(data, backbone, cache, tmp_path):
+    with pytest.raises(ConfigError, match="multiple of 16"):
+        fit(data, backbone, tmp_path, name="tiny", version="1", long_side=70, cache=cache)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluation_says_that_it_saw_the_images(fitted, data, tmp_path):
+    summary = evaluate_model(data, fitted, tmp_path)
+    metrics = msgspec.json.decode((tmp_path / "metrics.json").read_bytes())
+    assert metrics["n"] == 4 * PER_CLASS
+    assert metrics["auroc"]["value"] > 0.99
+    assert set(metrics["per_part"]) == {"elbow", "wrist"}
+    assert "not held out" in summary
