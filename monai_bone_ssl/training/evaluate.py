@@ -21,7 +21,7 @@ from monai_bone_ssl.training.data import LabelledDataset, LabelledImage, read_gr
 from monai_bone_ssl.training.metrics import Localisation, Metrics, compute_metrics, pointing_game
 from monai_bone_ssl.training.sample import Sample
 
-__all__ = ["ImagePrediction", "evaluate"]
+__all__ = ["ImagePrediction", "covered_share", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _localisation(
         return None
     return pointing_game(
         hits=np.array([_is_hit(image, peak) for image, peak in outlined]),
-        covered=np.array([_covered_share(image) for image, _ in outlined]),
+        covered=np.array([covered_share(image) for image, _ in outlined]),
         groups=np.array([image.group for image, _ in outlined]),
     )
 
@@ -150,7 +150,7 @@ def _is_hit(image: LabelledImage, peak: Peak | None) -> bool:
     return peak is not None and any(box.contains(peak.row, peak.column) for box in image.boxes)
 
 
-def _covered_share(image: LabelledImage) -> float:
+def covered_share(image: LabelledImage) -> float:
     """Share of the pixels whose centre lies in a box."""
     rows, columns = read_grey(image.path).shape
     covered = np.zeros((rows, columns), dtype=np.bool_)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version as library_version
 from pathlib import Path
 
@@ -34,7 +35,13 @@ from monai_bone_ssl.training.features import extract_features
 from monai_bone_ssl.training.metrics import weighted_auroc
 from monai_bone_ssl.training.network import ProbedViT, TokenPooling
 from monai_bone_ssl.training.novelty import Novelty, fit_novelty, out_of_fold_distances
-from monai_bone_ssl.training.probe import LinearProbe, choose_strength, fit_probe, out_of_fold
+from monai_bone_ssl.training.probe import (
+    LinearProbe,
+    choose_strength,
+    fit_class_probe,
+    fit_probe,
+    out_of_fold,
+)
 
 __all__ = ["fit"]
 
@@ -130,7 +137,7 @@ def fit(
     network = _assemble(
         pooling,
         fit_probe(features, dataset.labels, judged.strength),
-        fit_probe(features[placed], part_labels, _BODY_PART_STRENGTH),
+        fit_class_probe(features[placed], part_labels, len(names), _BODY_PART_STRENGTH),
         novelty,
     )
     spec = ModelSpec(
@@ -163,8 +170,9 @@ def _judge(features: FloatArray, dataset: LabelledDataset) -> _Judged:
     labels = dataset.labels
     folds = {seed: list(splits(dataset, seed=seed)) for seed in PROTOCOL_SEEDS}
     strength, _ = choose_strength(features, labels, folds[PROTOCOL_SEEDS[0]])
+    fit_binary = partial(fit_probe, strength=strength)
     progress = tqdm(PROTOCOL_SEEDS, desc="cross-validation", unit="seed")
-    logits = np.stack([out_of_fold(features, labels, folds[seed], strength)[:, 0] for seed in progress])
+    logits = np.stack([out_of_fold(features, labels, folds[seed], fit_binary)[:, 0] for seed in progress])
     calibration = fit_calibration(logits.ravel(), np.tile(labels, len(PROTOCOL_SEEDS)))
     return _Judged(strength, logits, calibration)
 
@@ -244,7 +252,8 @@ def _figures(
         (np.flatnonzero(np.isin(placed, train)), np.flatnonzero(np.isin(placed, test)))
         for train, test in splits(dataset, seed=PROTOCOL_SEEDS[0])
     ]
-    logits = out_of_fold(features[placed], part_labels, folds, _BODY_PART_STRENGTH)
+    fit_parts = partial(fit_class_probe, classes=len(dataset.regions), strength=_BODY_PART_STRENGTH)
+    logits = out_of_fold(features[placed], part_labels, folds, fit_parts)
     right = logits.argmax(axis=1) == part_labels
     return figures | {"body_part_accuracy": _share(right, dataset.groups[placed])}
 

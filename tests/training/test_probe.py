@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ from monai_bone_ssl.training.calibration import (
     fix_operating_points,
 )
 from monai_bone_ssl.training.novelty import fit_novelty, out_of_fold_distances
-from monai_bone_ssl.training.probe import choose_strength, fit_probe, out_of_fold
+from monai_bone_ssl.training.probe import choose_strength, fit_class_probe, fit_probe, out_of_fold
 
 RNG_SEED = 5
 
@@ -54,13 +56,27 @@ def test_folded_standardisation_equals_the_pipeline(features, labels):
 def test_out_of_fold_never_uses_the_image(features, labels):
     """Flipping one label changes the logits of the other folds' images, never that image's own fold."""
     folds = _folds(len(labels))
-    before = out_of_fold(features, labels, folds, 0.1)[:, 0]
+    fit = partial(fit_probe, strength=0.1)
+    before = out_of_fold(features, labels, folds, fit)[:, 0]
     changed = labels.copy()
     changed[7] = 1 - changed[7]
-    after = out_of_fold(features, changed, folds, 0.1)[:, 0]
+    after = out_of_fold(features, changed, folds, fit)[:, 0]
     own = folds[7 % 5][1]
     np.testing.assert_array_equal(before[own], after[own])
     assert np.all(before[folds[0][1]] != after[folds[0][1]])
+
+
+@pytest.mark.parametrize("present", [(0,), (0, 2), (0, 1, 2)])
+def test_class_probe_gives_each_class_a_logit(rng, features, present):
+    labels = rng.choice(present, len(features)).astype(np.int64)
+    features[:, 0] += 5 * labels
+    logits = fit_class_probe(features, labels, classes=3, strength=1.0).logits(features)
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    assert shares.shape == (len(features), 3)
+    assert (shares.argmax(axis=1) == labels).mean() > 0.9
+    absent = [c for c in range(3) if c not in present]
+    assert np.all(shares[:, absent] == 0)
 
 
 def test_chosen_strength_has_the_best_auroc(features, labels):

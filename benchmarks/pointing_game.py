@@ -1,0 +1,74 @@
+"""Does the evidence point at the fracture? Pointing game on out-of-fold probes.
+
+The model's own figures on its training images would flatter it, so each fractured image is explained by the
+probe of the fold that did not see its group. The share of peaks inside an annotated box is printed beside
+two floors: a random point, and the centre of the image.
+
+    python benchmarks/pointing_game.py FRACATLAS WEIGHTS
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from monai_bone_ssl.analysis import peak_box
+from monai_bone_ssl.model import Model, default_model_folder
+from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.training.backbone import load_backbone, round_to_storage
+from monai_bone_ssl.training.data import PROTOCOL_SEEDS, load_dataset, read_grey, splits
+from monai_bone_ssl.training.evaluate import covered_share
+from monai_bone_ssl.training.features import default_cache, extract_features
+from monai_bone_ssl.training.metrics import pointing_game
+from monai_bone_ssl.training.network import TokenPooling
+from monai_bone_ssl.training.probe import choose_strength, fit_probe
+
+
+def main() -> None:
+    """Print the pointing game of out-of-fold probes."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--cache", type=Path, default=default_cache())
+    arguments = parser.parse_args()
+
+    dataset = load_dataset(arguments.data)
+    spec = Model(default_model_folder()).spec.preprocessing
+    backbone = load_backbone(arguments.weights)
+    round_to_storage(backbone)
+    pooling = TokenPooling(backbone, blocks=4).eval()
+    features = extract_features(pooling, spec, [image.path for image in dataset.images], arguments.cache)
+    folds = list(splits(dataset, seed=PROTOCOL_SEEDS[0]))
+    strength, _ = choose_strength(features, dataset.labels, folds)
+
+    hits, central, covered, groups = [], [], [], []
+    for train, test in folds:
+        weight = torch.from_numpy(fit_probe(features[train], dataset.labels[train], strength).weight[0])
+        outlined = [dataset.images[i] for i in test if dataset.images[i].boxes]
+        for image in tqdm(outlined, desc="explaining", unit="image"):
+            pixels = read_grey(image.path)
+            with torch.inference_mode():
+                tokens = pooling(torch.from_numpy(preprocess(pixels, spec))[None, None]).tokens
+                evidence = pooling.attribute(tokens, weight)[0].numpy()
+            peak = peak_box(evidence, pixels.shape).centre
+            middle = (pixels.shape[0] // 2, pixels.shape[1] // 2)
+            hits.append(any(box.contains(peak.row, peak.column) for box in image.boxes))
+            central.append(any(box.contains(*middle) for box in image.boxes))
+            covered.append(covered_share(image))
+            groups.append(image.group)
+    outcome = pointing_game(np.array(hits), np.array(covered), np.array(groups))
+    print(
+        f"peak in a box: {outcome.pointing_game:.3f} ({outcome.ci_low:.3f} to {outcome.ci_high:.3f}) "
+        f"of {outcome.n} fractured images; random point {outcome.chance:.3f}, "
+        f"centre of the image {np.mean(central):.3f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The shipped model against the torch network that it was exported from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("timm", reason="needs the train extra")
+
+import onnx
+import torch
+
+from monai_bone_ssl.model import Model, default_model_folder
+from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.training.backbone import load_backbone, round_to_storage
+from monai_bone_ssl.training.data import load_dataset, read_grey
+from monai_bone_ssl.training.network import TokenPooling
+
+pytestmark = [pytest.mark.train, pytest.mark.shared]
+
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+WEIGHTS = SHARED / "weights" / "vit_small_patch14_dinov2.fp16.safetensors"
+FRACATLAS = SHARED / "data" / "fracatlas"
+
+if not (WEIGHTS.is_file() and FRACATLAS.is_dir()):
+    pytest.skip("the weights and images in ../shared are absent", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Model(default_model_folder())
+
+
+@pytest.fixture(scope="module")
+def pooling():
+    backbone = load_backbone(WEIGHTS)
+    round_to_storage(backbone)
+    return TokenPooling(backbone, blocks=4).eval()
+
+
+@pytest.fixture(scope="module")
+def probe():
+    graph = onnx.load(default_model_folder() / "model.onnx").graph
+    tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    return tensors["probe.weight"][0], tensors["probe.bias"][0]
+
+
+@pytest.fixture(scope="module")
+def images():
+    dataset = load_dataset(FRACATLAS)
+    return [
+        preprocess(read_grey(image.path), Model(default_model_folder()).spec.preprocessing)
+        for image in dataset.images[::400]
+    ]
+
+
+def test_torch_and_onnxruntime_agree_on_logits_and_features(model, pooling, probe, images):
+    weight, bias = probe
+    for image in images:
+        with torch.inference_mode():
+            features = pooling(torch.from_numpy(image)[None, None]).features.numpy()[0]
+        prediction = model.predict(image[None, None])
+        assert abs(prediction.logits[0] - (features @ weight + bias)) < 1e-3
+        np.testing.assert_allclose(prediction.features[0], features, atol=1e-3)
+
+
+def test_evidence_sums_to_the_logit(model, images):
+    for image in images:
+        prediction = model.predict(image[None, None])
+        total = prediction.evidence.sum(dtype=np.float64) + prediction.offset[0]
+        assert abs(total - prediction.logits[0]) < 1e-4
+
+
+def test_left_and_right_get_the_same_answer(model, images):
+    for image in images:
+        straight = model.predict(image[None, None])
+        mirrored = model.predict(np.ascontiguousarray(image[None, None, :, ::-1]))
+        assert abs(straight.logits[0] - mirrored.logits[0]) < 1e-3
+        np.testing.assert_allclose(mirrored.evidence[0, :, ::-1], straight.evidence[0], atol=1e-3)
