@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.data.config import resolve_data_config
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -36,7 +36,8 @@ def load_backbone(weights: Path) -> VisionTransformer:
         If the file is missing, is not safetensors, or does not fit the architecture of its name.
     """
     name = weights.name.split(".")[0]
-    if name not in timm.list_models():
+    config = timm.get_pretrained_cfg(name, allow_unregistered=False) if timm.is_model(name) else None
+    if config is None:
         text = f"{weights.name}: expected a name that begins with a timm model's, as vit_small_patch14_dinov2"
         raise ConfigError(ReasonCode.INVALID_CONFIG, text)
     try:
@@ -51,24 +52,23 @@ def load_backbone(weights: Path) -> VisionTransformer:
     if not isinstance(backbone, VisionTransformer) or backbone.num_prefix_tokens != 1:
         text = f"{weights.name}: {name} is not a Vision Transformer with one class token"
         raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-    fold_normalisation(backbone)
+    fold_normalisation(backbone, config.mean, config.std)
     return backbone.eval().requires_grad_(False)
 
 
 @torch.no_grad()
-def fold_normalisation(backbone: VisionTransformer) -> None:
+def fold_normalisation(backbone: VisionTransformer, mean: Sequence[float], std: Sequence[float]) -> None:
     """Turn an RGB patch embedding with its mean and standard deviation into one for a grey image in [0, 1].
 
     Exact: a grey image has three equal channels, the embedding is linear, and no patch is padded. It saves
     two thirds of the embedding's work and leaves no normalisation to get wrong.
     """
     projection = backbone.patch_embed.proj
-    config = resolve_data_config(model=backbone)
-    mean, std = (torch.tensor(config[key]).view(1, -1, 1, 1) for key in ("mean", "std"))
-    scaled = projection.weight / std  # [D, 3, p, p]
+    shift, scale = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, std))
+    scaled = projection.weight / scale  # [D, 3, p, p]
     grey = nn.Conv2d(1, projection.out_channels, projection.kernel_size, projection.stride)
     grey.weight = nn.Parameter(scaled.sum(dim=1, keepdim=True))
-    grey.bias = nn.Parameter(projection.bias - (scaled * mean).sum(dim=(1, 2, 3)))
+    grey.bias = nn.Parameter(projection.bias - (scaled * shift).sum(dim=(1, 2, 3)))
     backbone.patch_embed.proj = grey
 
 

@@ -27,12 +27,11 @@ from monai_bone_ssl.model_spec import (
 )
 from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.training.backbone import load_backbone, round_to_storage
-from monai_bone_ssl.training.bootstrap import cluster_bootstrap, percentile_interval
 from monai_bone_ssl.training.calibration import MIN_CASES, fit_calibration, fix_operating_points
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, load_dataset, read_grey, splits
 from monai_bone_ssl.training.export import store_compactly, to_onnx, write_model
 from monai_bone_ssl.training.features import extract_features
-from monai_bone_ssl.training.metrics import weighted_auroc
+from monai_bone_ssl.training.figures import auroc_figures, share_figure
 from monai_bone_ssl.training.network import ProbedViT, TokenPooling
 from monai_bone_ssl.training.novelty import Novelty, fit_novelty, out_of_fold_distances
 from monai_bone_ssl.training.probe import (
@@ -157,7 +156,8 @@ def fit(
         ),
         evidence_limit=_evidence_limit(network, preprocessing, dataset),
         training_data=(_training_data(dataset),),
-        figures=_figures(dataset, judged, features, placed, part_labels),
+        figures=auroc_figures(dataset, judged.logits)
+        | {"body_part_accuracy": _body_part_accuracy(features, dataset, placed, part_labels)},
         weights_sha256="0" * 64,
         libraries={library: library_version(library) for library in _LIBRARIES},
     )
@@ -230,50 +230,14 @@ def _training_data(dataset: LabelledDataset) -> TrainingData:
     )
 
 
-def _figures(
-    dataset: LabelledDataset,
-    judged: _Judged,
-    features: FloatArray,
-    placed: IntArray,
-    part_labels: IntArray,
-) -> dict[str, Figure]:
-    """AUROC averaged over the seeds, over all images, by covered part and without hardware."""
-    everything = np.ones(len(dataset), dtype=np.bool_)
-    subsets = {"auroc": everything}
-    for name in dataset.regions:
-        here = dataset.parts == name
-        if min(np.bincount(dataset.labels[here], minlength=2)) >= MIN_CASES:
-            subsets[f"auroc_{name}"] = here
-    hardware = np.array([bool(image.hardware) for image in dataset.images])
-    if hardware.any():
-        subsets["auroc_without_hardware"] = ~hardware
-    figures = {name: _auroc(dataset, judged, subset) for name, subset in subsets.items()}
+def _body_part_accuracy(
+    features: FloatArray, dataset: LabelledDataset, placed: IntArray, part_labels: IntArray
+) -> Figure:
+    """Share of images whose part the body-part probe of the other folds names."""
     folds = [
         (np.flatnonzero(np.isin(placed, train)), np.flatnonzero(np.isin(placed, test)))
         for train, test in splits(dataset, seed=PROTOCOL_SEEDS[0])
     ]
     fit_parts = partial(fit_class_probe, classes=len(dataset.regions), strength=_BODY_PART_STRENGTH)
     logits = out_of_fold(features[placed], part_labels, folds, fit_parts)
-    right = logits.argmax(axis=1) == part_labels
-    return figures | {"body_part_accuracy": _share(right, dataset.groups[placed])}
-
-
-def _auroc(dataset: LabelledDataset, judged: _Judged, subset: npt.NDArray[np.bool_]) -> Figure:
-    labels, logits = dataset.labels[subset], judged.logits[:, subset].astype(np.float64)
-
-    def mean_auroc(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        per_seed = [weighted_auroc(weights, labels, seed) for seed in logits]
-        mean: npt.NDArray[np.float64] = np.mean(per_seed, axis=0)
-        return mean
-
-    value = float(mean_auroc(np.ones((1, len(labels))))[0])
-    low, high = percentile_interval(cluster_bootstrap(mean_auroc, dataset.groups[subset]))
-    return Figure(value=value, ci_low=float(low), ci_high=float(high))
-
-
-def _share(hits: npt.NDArray[np.bool_], groups: npt.NDArray[np.str_]) -> Figure:
-    def share(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return weights @ hits.astype(np.float64) / weights.sum(axis=1)
-
-    low, high = percentile_interval(cluster_bootstrap(share, groups))
-    return Figure(value=float(hits.mean()), ci_low=float(low), ci_high=float(high))
+    return share_figure(logits.argmax(axis=1) == part_labels, dataset.groups[placed])

@@ -79,7 +79,8 @@ class TokenPooling(nn.Module):
         patches = tokens.shape[2] * tokens.shape[3]
         each_view = (tokens * (mean_weight / patches + max_weight * share)).sum(dim=1)
         one, mirrored = each_view.reshape(2, -1, *tokens.shape[2:])
-        return (one + mirrored.flip(2)) / 2
+        evidence: Tensor = (one + mirrored.flip(2)) / 2
+        return evidence
 
     def _tokens(self, image: Tensor) -> Tensor:
         vit = self.backbone

@@ -50,7 +50,7 @@ def test_grey_input_equals_normalised_rgb(original, image):
         expected = original.patch_embed((image.expand(-1, 3, -1, -1) - mean) / std)
     copy = timm.create_model(NAME, num_classes=0).eval()
     copy.load_state_dict(original.state_dict())
-    fold_normalisation(copy)
+    fold_normalisation(copy, config["mean"], config["std"])
     with torch.inference_mode():
         torch.testing.assert_close(copy.patch_embed(image), expected, atol=1e-5, rtol=1e-5)
 
