@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version as library_version
 from pathlib import Path
@@ -10,16 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import expit
 from torch import nn
-from tqdm import tqdm
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import CodedConcept
 from monai_bone_ssl.model_spec import (
     SCHEMA_VERSION,
     BodyPartSpec,
-    Calibration,
     Figure,
     ModelSpec,
     OutOfDistribution,
@@ -27,7 +23,8 @@ from monai_bone_ssl.model_spec import (
 )
 from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.training.backbone import load_backbone, round_to_storage
-from monai_bone_ssl.training.calibration import MIN_CASES, fit_calibration, fix_operating_points
+from monai_bone_ssl.training.calibration import MIN_CASES, fix_operating_points
+from monai_bone_ssl.training.cross_validation import CrossValidation, cross_validate
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, load_dataset, read_grey, splits
 from monai_bone_ssl.training.export import store_compactly, to_onnx, write_model
 from monai_bone_ssl.training.features import extract_features
@@ -36,7 +33,6 @@ from monai_bone_ssl.training.network import ProbedViT, TokenPooling
 from monai_bone_ssl.training.novelty import Novelty, fit_novelty, out_of_fold_distances
 from monai_bone_ssl.training.probe import (
     LinearProbe,
-    choose_strength,
     fit_class_probe,
     fit_probe,
     out_of_fold,
@@ -61,23 +57,6 @@ _CONFLICT_CONFIDENCE = 0.98
 _ACCEPTED = 0.99
 
 _LIBRARIES = ("torch", "timm", "scikit-learn", "onnx", "numpy", "pillow")
-
-
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    """What cross-validation says of the probe."""
-
-    strength: float
-    logits: FloatArray
-    """[seeds, n], out of fold."""
-    calibration: Calibration
-
-    @property
-    def probabilities(self) -> npt.NDArray[np.float64]:
-        """[seeds, n], out of fold, calibrated."""
-        z = self.calibration.slope * self.logits.astype(np.float64) + self.calibration.intercept
-        probabilities: npt.NDArray[np.float64] = expit(z)
-        return probabilities
 
 
 def fit(
@@ -125,7 +104,7 @@ def fit(
     paths = [image.path for image in dataset.images]
     features = extract_features(pooling, preprocessing, paths, cache)
 
-    judged = _judge(features, dataset)
+    judged = cross_validate(features, dataset)
     names = tuple(dataset.regions)
     placed = np.flatnonzero(np.isin(dataset.parts, names))
     part_labels = np.array([names.index(part) for part in dataset.parts[placed]])
@@ -165,19 +144,7 @@ def fit(
     return write_model(store_compactly(to_onnx(network, height, width)), spec, out)
 
 
-def _judge(features: FloatArray, dataset: LabelledDataset) -> _Judged:
-    """Choose the strength on the first seed's folds, then take out-of-fold logits under every seed."""
-    labels = dataset.labels
-    folds = {seed: list(splits(dataset, seed=seed)) for seed in PROTOCOL_SEEDS}
-    strength, _ = choose_strength(features, labels, folds[PROTOCOL_SEEDS[0]])
-    fit_binary = partial(fit_probe, strength=strength)
-    progress = tqdm(PROTOCOL_SEEDS, desc="cross-validation", unit="seed")
-    logits = np.stack([out_of_fold(features, labels, folds[seed], fit_binary)[:, 0] for seed in progress])
-    calibration = fit_calibration(logits.ravel(), np.tile(labels, len(PROTOCOL_SEEDS)))
-    return _Judged(strength, logits, calibration)
-
-
-def _body_part(name: str, dataset: LabelledDataset, judged: _Judged) -> BodyPartSpec:
+def _body_part(name: str, dataset: LabelledDataset, judged: CrossValidation) -> BodyPartSpec:
     region = dataset.regions[name]
     concept = CodedConcept(region.concept.value, region.concept.scheme_designator, region.concept.meaning)
     here = dataset.parts == name
