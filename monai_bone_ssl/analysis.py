@@ -129,7 +129,9 @@ class _Attempt:
             peak=box.centre,
             seconds=perf_counter() - started,
         )
-        anatomy = self.anatomy or self.part.concept
+        # A header that is silent, or says no more than "extremity", is less than what the image shows.
+        tagged = self.body_part is not None and self.body_part.source == "dicom"
+        anatomy = (self.anatomy if tagged else None) or self.part.concept
         analysis = ImageAnalysis(finding, self.radiograph.header, anatomy, self.laterality, points, box)
         return AnalysedImage(analysis, self.radiograph.pixels, evidence)
 

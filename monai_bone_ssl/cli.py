@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,6 @@ from monai_bone_ssl import __version__
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode
 from monai_bone_ssl.results import (
     EXIT_FAULT,
-    EXIT_NOTHING_ELIGIBLE,
     EXIT_OK,
     EXIT_USAGE,
     exit_code,
@@ -118,10 +118,9 @@ def _verb(
 
 
 def _existing(text: str) -> Path:
-    path = Path(text)
-    if not path.exists() and not path.is_symlink():
+    if not os.path.lexists(text):  # a broken link exists: the results say what is wrong with it
         raise argparse.ArgumentTypeError(f"{text}: no such file or folder")
-    return path
+    return Path(text)
 
 
 def _analyze(arguments: argparse.Namespace) -> int:
@@ -132,13 +131,18 @@ def _analyze(arguments: argparse.Namespace) -> int:
     model = Model(arguments.model or default_model_folder())
     results = analyse(arguments.paths, arguments.out, model)
     if arguments.json:
-        sys.stdout.write(result_json(results).decode())
-    else:
-        sys.stdout.write(results_table(results, model.spec.target, arguments.out) + "\n")
+        sys.stdout.buffer.write(result_json(results))
+    elif results.images:
+        _print_text(results_table(results, model.spec.target, arguments.out))
     if not results.images:
         print("bone-ssl: no file in the input: expected DICOM files", file=sys.stderr)  # noqa: T201
-        return EXIT_NOTHING_ELIGIBLE
     return exit_code(results)
+
+
+def _print_text(text: str) -> None:
+    """Print what may hold file names, whatever the terminal can show."""
+    encoding = sys.stdout.encoding
+    print(text.encode(encoding, "backslashreplace").decode(encoding))  # noqa: T201
 
 
 @contextmanager

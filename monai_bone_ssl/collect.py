@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+import filecmp
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydicom import Dataset
 
-from monai_bone_ssl.dicom_header import uid
+from monai_bone_ssl.dicom_header import file_name, uid
 from monai_bone_ssl.errors import BoneSSLError, CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.radiograph import read_header
 from monai_bone_ssl.report import patient_key
@@ -46,39 +47,59 @@ def find_files(paths: Sequence[Path], skip: Path) -> list[Source]:
 
     Returns
     -------
-    A source a file; a link that leads back to a folder already read is one too, with ``DIRECTORY_LOOP``.
+    A source a file. What has no content of its own is one too, with the reason: a link that leads nowhere or
+    back to a folder that holds it, a second name of what was read already, a folder that cannot be read, a
+    pipe or a device.
     """
-    seen: set[Path] = {skip.resolve()}
-    return [source for path in paths for source in _walk(path, seen)]
+    left_out = skip.resolve()
+    sources: list[Source] = []
+    names: set[Path] = set()
+    seen: set[Path] = set()
+    waiting = list(reversed(paths))
+    while waiting:
+        path = waiting.pop()
+        name = path.absolute()
+        if name in names:
+            continue
+        names.add(name)
+        try:
+            real = path.resolve(strict=True)
+            if real == left_out:
+                continue
+            children = _children(path, real, seen)
+        except BoneSSLError as error:
+            sources.append(Source(path, error=error))
+        except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself, up to Python 3.12
+            text = f"cannot be read ({getattr(error, 'strerror', None) or 'a link to itself'})"
+            sources.append(Source(path, error=CorruptImage(ReasonCode.UNREADABLE_FILE, text)))
+        else:
+            waiting.extend(reversed(children))
+            if real.is_file():
+                sources.append(Source(path))
+    return sources
 
 
-def _walk(path: Path, seen: set[Path]) -> Iterator[Source]:
-    try:
-        real = path.resolve(strict=True)
-    except (OSError, RuntimeError):  # a broken link, or a link to itself
-        text = "a link that leads nowhere: expected a file or folder"
-        yield Source(path, error=CorruptImage(ReasonCode.UNREADABLE_FILE, text))
-        return
+def _children(path: Path, real: Path, seen: set[Path]) -> list[Path]:
+    """What a folder holds, in order; nothing for a file.
+
+    Raises
+    ------
+    BoneSSLError
+        Where there is nothing more to read at ``path``.
+    """
+    is_folder = real.is_dir()
+    if is_folder and path.is_symlink() and path.parent.resolve().is_relative_to(real):
+        raise UnsupportedImage(ReasonCode.DIRECTORY_LOOP, "a link to a folder that holds it")
     if real in seen:
-        if path.is_symlink() and real.is_dir():
-            text = "a link to a folder that was read already"
-            yield Source(path, error=UnsupportedImage(ReasonCode.DIRECTORY_LOOP, text))
-        elif path.is_symlink():
-            text = "a link to a file that was read already"
-            yield Source(path, error=UnsupportedImage(ReasonCode.DUPLICATE_INSTANCE, text))
-        return
+        code = ReasonCode.DIRECTORY_LOOP if is_folder else ReasonCode.DUPLICATE_INSTANCE
+        text = f"a second name of a {'folder' if is_folder else 'file'} that was read already"
+        raise UnsupportedImage(code, text)
     seen.add(real)
-    if not real.is_dir():
-        yield Source(path)
-        return
-    try:
-        children = sorted(path.iterdir())
-    except OSError as error:
-        text = f"a folder that cannot be read ({error.strerror})"
-        yield Source(path, error=CorruptImage(ReasonCode.UNREADABLE_FILE, text))
-        return
-    for child in children:
-        yield from _walk(child, seen)
+    if is_folder:
+        return sorted(path.iterdir())
+    if not real.is_file():  # opening a pipe would wait for ever
+        raise CorruptImage(ReasonCode.UNREADABLE_FILE, "a pipe or a device: expected a file or folder")
+    return []
 
 
 @dataclass
@@ -95,11 +116,13 @@ def group_by_study(files: Iterable[Source]) -> list[Study]:
     Returns
     -------
     Studies in the order of their first file. A file that is refused carries its error: not DICOM, a second
-    copy of an instance, or any file of a study that names two patients.
+    copy of an instance, all of several files that share an instance's UID with other content, and any file
+    of a study that names two patients.
     """
     gathered: dict[str, _Seen] = {}
     studies: list[Study] = []
     instances: dict[str, Source] = {}
+    conflicting: set[str] = set()
     for file in files:
         source, header = _identify(file)
         if header is None or source.study_instance_uid is None:
@@ -110,10 +133,10 @@ def group_by_study(files: Iterable[Source]) -> list[Study]:
             studies.append(gathered[source.study_instance_uid].study)
         entry = gathered[source.study_instance_uid]
         entry.patients.add(patient_key(header))
-        entry.study.sources.append(_once(source, instances))
+        entry.study.sources.append(_once(source, instances, conflicting))
     for entry in gathered.values():
-        if len(entry.patients) > 1:
-            entry.study.sources = [_refuse(source) for source in entry.study.sources]
+        sources = [_unambiguous(source, conflicting) for source in entry.study.sources]
+        entry.study.sources = [_refuse(s) for s in sources] if len(entry.patients) > 1 else sources
     return studies
 
 
@@ -124,33 +147,43 @@ def _identify(file: Source) -> tuple[Source, Dataset | None]:
         header = read_header(file.path)
     except BoneSSLError as error:
         return Source(file.path, error=error), None
-    return Source(file.path, uid(header, "SOPInstanceUID"), uid(header, "StudyInstanceUID")), header
+    return Source(file.path, _uid(header, "SOPInstanceUID"), _uid(header, "StudyInstanceUID")), header
 
 
-def _once(source: Source, instances: dict[str, Source]) -> Source:
-    """The source, refused if its instance was seen before in this run."""
+def _uid(header: Dataset, keyword: str) -> str | None:
+    value = uid(header, keyword)
+    return None if value is None else str(value)  # pydicom's own type is none that JSON knows
+
+
+def _once(source: Source, instances: dict[str, Source], conflicting: set[str]) -> Source:
+    """The source, refused if it is a copy of one seen before; other content under its UID is noted."""
     if source.sop_instance_uid is None:
         return source
     first = instances.setdefault(source.sop_instance_uid, source)
     if first is source:
         return source
-    error: BoneSSLError
-    if first.study_instance_uid == source.study_instance_uid and _same_bytes(first.path, source.path):
-        error = UnsupportedImage(ReasonCode.DUPLICATE_INSTANCE, f"a second copy of {first.path.name}")
-    else:
-        text = f"SOP Instance UID of {first.path.name} with other content: expected one UID an instance"
-        error = CorruptImage(ReasonCode.CONFLICTING_INSTANCE, text)
-    return Source(source.path, source.sop_instance_uid, source.study_instance_uid, error)
+    if not _same_bytes(first.path, source.path):
+        conflicting.add(source.sop_instance_uid)
+        return source
+    text = f"a second copy of {file_name(first.path)}"
+    return replace(source, error=UnsupportedImage(ReasonCode.DUPLICATE_INSTANCE, text))
 
 
 def _same_bytes(first: Path, second: Path) -> bool:
     try:
-        return first.read_bytes() == second.read_bytes()
+        return filecmp.cmp(first, second, shallow=False)
     except OSError:
         return False
 
 
+def _unambiguous(source: Source, conflicting: set[str]) -> Source:
+    """The source, refused if its UID names several images: a report could not say which one it means."""
+    if source.sop_instance_uid not in conflicting:
+        return source
+    text = "another file has the same SOP Instance UID and other content: expected one UID an instance"
+    return replace(source, error=CorruptImage(ReasonCode.CONFLICTING_INSTANCE, text))
+
+
 def _refuse(source: Source) -> Source:
     text = "the study's files name more than one patient: expected one"
-    error = CorruptImage(ReasonCode.CONFLICTING_PATIENT, text)
-    return Source(source.path, source.sop_instance_uid, source.study_instance_uid, error)
+    return replace(source, error=CorruptImage(ReasonCode.CONFLICTING_PATIENT, text))

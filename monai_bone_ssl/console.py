@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from monai_bone_ssl.dicom_header import file_name
 from monai_bone_ssl.findings import ImageFinding, StudyFinding, Target, describe_image
 from monai_bone_ssl.results import Results
 
@@ -30,7 +31,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _name(image: ImageFinding) -> str:
-    return Path(image.path).name
+    return file_name(Path(image.path))
 
 
 def _body_part(image: ImageFinding) -> str:

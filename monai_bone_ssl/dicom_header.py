@@ -35,6 +35,7 @@ __all__ = [
     "first_item",
     "integer",
     "integers",
+    "lenient_values",
     "number",
     "numbers",
     "open_dicom",
@@ -81,6 +82,15 @@ def _strict_pydicom(mode: int) -> Iterator[None]:
             yield
         finally:
             config.settings.reading_validation_mode = previous
+
+
+@contextmanager
+def lenient_values() -> Iterator[None]:
+    """Let pydicom handle values that break their VR's rules, as this package reads them: without a warning
+    that would show them.
+    """
+    with _strict_pydicom(config.IGNORE):
+        yield
 
 
 def file_name(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +110,12 @@ class Model:
             raise ModelError(ReasonCode.INFERENCE_FAILED, text) from error
         if not all(np.isfinite(output).all() for output in outputs):
             raise ModelError(ReasonCode.INFERENCE_FAILED, "the network answered with non-finite values")
-        return Prediction(*outputs)
+        prediction = Prediction(*outputs)
+        parts = (len(batch), len(self.spec.body_parts))
+        if prediction.body_part_logits.shape != parts:
+            text = f"body_part_logits are {prediction.body_part_logits.shape}, {_SPEC} expects {parts}"
+            raise ModelError(ReasonCode.INFERENCE_FAILED, text)
+        return prediction
 
     def probability(self, logit: float) -> float:
         """Calibrated probability of one logit."""
@@ -143,7 +149,12 @@ def _session(weights: bytes, path: Path) -> ort.InferenceSession:
     except _LOAD_ERRORS as error:
         text = f"{path}: onnxruntime cannot load it: {str(error).splitlines()[0]}"
         raise ModelError(ReasonCode.INVALID_MODEL, text) from error
-    found = tuple(output.name for output in session.get_outputs())
-    if sorted(found) != sorted(OUTPUT_NAMES):
-        raise ModelError(ReasonCode.INVALID_MODEL, f"{path}: outputs are {found}, expected {OUTPUT_NAMES}")
+    _check_names(path, "inputs", session.get_inputs(), ("image",))
+    _check_names(path, "outputs", session.get_outputs(), OUTPUT_NAMES)
     return session
+
+
+def _check_names(path: Path, what: str, found: Sequence[ort.NodeArg], expected: tuple[str, ...]) -> None:
+    names = tuple(node.name for node in found)
+    if sorted(names) != sorted(expected):
+        raise ModelError(ReasonCode.INVALID_MODEL, f"{path}: {what} are {names}, expected {expected}")

@@ -42,6 +42,13 @@ class BodyPartSpec(_Strict, frozen=True):
     """None: recognised but not covered; ``not_covered`` says why."""
     not_covered: str | None = None
 
+    def __post_init__(self) -> None:
+        points = self.operating_points
+        if points is not None and not 0 <= points.high_sensitivity <= points.high_specificity <= 1:
+            raise ValueError(
+                f"{self.name}: expected 0 <= high_sensitivity <= high_specificity <= 1, got {points}"
+            )
+
 
 class Calibration(_Strict, frozen=True):
     """Platt scaling: probability = sigmoid(slope * logit + intercept), fitted on out-of-fold logits."""
@@ -91,11 +98,11 @@ class ModelSpec(_Strict, frozen=True):
     architecture: str
     preprocessing: PreprocessSpec
     target: Target
-    body_parts: tuple[BodyPartSpec, ...]
+    body_parts: Annotated[tuple[BodyPartSpec, ...], msgspec.Meta(min_length=1)]
     """In the order of the network's ``body_part_logits``."""
     calibration: Calibration
     out_of_distribution: OutOfDistribution
-    evidence_limit: float
+    evidence_limit: Annotated[float, msgspec.Meta(gt=0)]
     """Evidence of one patch, in logit, that overlays draw at full colour."""
     training_data: tuple[TrainingData, ...]
     figures: dict[str, Figure]

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from monai_bone_ssl import __version__
 from monai_bone_ssl.analysis import AnalysedImage, analyse_file
 from monai_bone_ssl.collect import Study, find_files, group_by_study
-from monai_bone_ssl.errors import ReasonCode, ReportError
+from monai_bone_ssl.errors import ConfigError, ReasonCode, ReportError
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.findings import (
     ImageAnalysis,
@@ -63,10 +63,15 @@ def analyse(paths: Sequence[Path], out: Path, model: Model) -> Results:
 
     Raises
     ------
+    ConfigError
+        ``INVALID_CONFIG`` where ``out`` is one of ``paths``.
     ReportError
         ``WRITE_FAILED`` where ``out`` cannot be written; no half file is left.
     """
     _make_folder(out)
+    if any(_is_same(path, out) for path in paths):
+        text = f"{out}: is an input itself, expected another folder for the results"
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
     files = find_files(paths, skip=out)
     few = len(files) < _PROGRESS_FROM
     studies = group_by_study(tqdm(files, desc="reading headers", unit="file", disable=few))
@@ -116,10 +121,9 @@ def analyse_study(study: Study, out: Path, model: Model) -> StudyOutcome:
     try:
         report = study_report(analyses, conclusion, model.spec.target, _algorithm(model), datetime.now())
     except ReportError as error:
-        if error.code is not ReasonCode.MISSING_IDENTIFIER:
-            analyses = [_failed(analysis, error) for analysis in analyses]
-            conclusion = study_finding(study.study_instance_uid, [a.finding for a in analyses])
-        return StudyOutcome(conclusion, _entries(analyses, overlays))
+        analyses = [_failed(analysis, error) for analysis in analyses]
+        conclusion = study_finding(study.study_instance_uid, [a.finding for a in analyses])
+        return StudyOutcome(conclusion, _entries(analyses, _withdraw(overlays, out)))
     path = write_report(report, out)
     return StudyOutcome(msgspec.structs.replace(conclusion, sr_path=path.name), _entries(analyses, overlays))
 
@@ -141,6 +145,14 @@ def _write_overlay(image: AnalysedImage, out: Path, model: Model) -> str | None:
     name = f"overlay_{analysis.finding.sop_instance_uid}.png"
     write_png(picture, out / name)
     return name
+
+
+def _withdraw(overlays: Sequence[str | None], out: Path) -> Sequence[None]:
+    """Remove overlays: they show an answer that is no longer given."""
+    for overlay in overlays:
+        if overlay is not None:
+            (out / overlay).unlink(missing_ok=True)
+    return [None] * len(overlays)
 
 
 def _entries(analyses: Sequence[ImageAnalysis], overlays: Sequence[str | None]) -> list[PageEntry]:
@@ -184,6 +196,13 @@ def _algorithm(model: Model) -> Algorithm:
 def _printable(path: Path) -> str:
     """A path as JSON can hold it: bytes that are no UTF-8 are replaced."""
     return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _is_same(path: Path, folder: Path) -> bool:
+    try:
+        return path.samefile(folder)
+    except OSError:  # a broken link: find_files says so
+        return False
 
 
 def _make_folder(folder: Path) -> None:

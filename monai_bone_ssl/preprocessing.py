@@ -24,6 +24,15 @@ class PreprocessSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     high_percentile: float
     """Grey level of this percentile becomes 1."""
 
+    def __post_init__(self) -> None:
+        if not (0 < self.patch_size <= self.long_side and self.long_side % self.patch_size == 0):
+            raise ValueError(
+                f"long_side is {self.long_side}, expected a multiple of patch_size {self.patch_size}"
+            )
+        low, high = self.low_percentile, self.high_percentile
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"percentiles are {low} and {high}, expected 0 <= low < high <= 100")
+
     def size(self, rows: int, columns: int) -> tuple[int, int]:
         """Input height and width for a source of ``rows`` x ``columns`` pixels: whole patches, no padding."""
         scale = self.long_side / max(rows, columns) / self.patch_size

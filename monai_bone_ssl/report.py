@@ -23,6 +23,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import UID, Comprehensive3DSRStorage
 from pydicom.valuerep import DA, DT, TM
 
+from monai_bone_ssl.dicom_header import lenient_values
 from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.findings import ImageAnalysis, Status, StudyFinding, Target
 from monai_bone_ssl.report_content import Algorithm, measurement_report, tracking_uid
@@ -204,10 +205,20 @@ def _incomplete(image: ImageAnalysis, expected: str) -> ReportError:
 
 
 def _is_referable(header: Dataset) -> bool:
-    """Whether it has valid UIDs of a standard SOP class, and the size that only an image has."""
+    """Whether it has valid UIDs, a SOP class of the standard, and the size that only an image has."""
     uids = [UID(header.get(keyword) or "", config.IGNORE) for keyword in _UIDS]
     is_image = bool(header.get("Rows") and header.get("Columns"))
-    return is_image and all(uid.is_valid for uid in uids) and not uids[0].is_private
+    return is_image and all(uid.is_valid for uid in uids) and _is_current(uids[0])
+
+
+# Baggage (DICOS) and material testing (DICONDE): they share DICOM's root, but not its information model.
+_INDUSTRIAL = ("1.2.840.10008.5.1.4.1.1.501.", "1.2.840.10008.5.1.4.1.1.601.")
+
+
+def _is_current(sop_class: UID) -> bool:
+    """Whether it is a medical class of today's standard: the modules of others nobody can look up."""
+    known = sop_class.name != sop_class and not sop_class.is_private
+    return known and not sop_class.is_retired and not sop_class.startswith(_INDUSTRIAL)
 
 
 def _identity(referenced: Sequence[tuple[ImageAnalysis, Dataset]], algorithm: Algorithm) -> list[str]:
@@ -250,7 +261,8 @@ def _reference(header: Dataset) -> Dataset:
 
 def _copy_patient_and_study(report: Comprehensive3DSR, header: Dataset) -> None:
     """Patient and study as the source has them; attributes it lacks stay empty."""
-    source = deepcopy(header)  # a shallow copy would share its elements with the caller's header
+    with lenient_values():
+        source = deepcopy(header)  # a shallow copy would share its elements with the caller's header
     source.decode()  # or sequence items not yet looked at would be written in the source's character set
     source.SOPClassUID = Comprehensive3DSRStorage  # copies the attributes that this IOD has
     report.copy_patient_and_study_information(source)

@@ -1,0 +1,52 @@
+"""The core installed from its wheel in an environment of its own (``make core``) analyses alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from pydicom_files import real_radiograph
+
+from monai_bone_ssl.model import Model, default_model_folder
+from monai_bone_ssl.pipeline import analyse
+
+ROOT = Path(__file__).parents[1]
+CORE = ROOT / ".venv" / "bin"
+
+pytestmark = pytest.mark.skipif(not (CORE / "bone-ssl").exists(), reason="needs the core's .venv: make core")
+
+
+def test_core_has_what_an_analysis_needs_and_gives_the_same_answer(tmp_path: Path) -> None:
+    image = real_radiograph("RG3_J2KR.dcm")
+    command = [CORE / "bone-ssl", "analyze", image, "-o", "core"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    alone = json.loads((tmp_path / "core" / "result.json").read_bytes())
+    assert [path.suffix for path in sorted((tmp_path / "core").glob("SR_*"))] == [".dcm"]
+
+    analyse([image], tmp_path / "here", Model(default_model_folder()))
+    here = json.loads((tmp_path / "here" / "result.json").read_bytes())
+    for result in (alone, here):
+        del result["images"][0]["seconds"]
+    assert alone == here
+    assert alone["images"][0]["status"] == "analysed"
+
+
+@pytest.mark.parametrize("library", ["torch", "monai", "sklearn", "matplotlib", "pandas"])
+def test_core_goes_without(library: str) -> None:
+    code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({library!r}) is not None)"
+    assert subprocess.run([CORE / "python", "-c", code], check=False).returncode == 0
+
+
+def test_core_ships_its_model(tmp_path: Path) -> None:
+    code = "from monai_bone_ssl.model import default_model_folder as folder; print(folder())"
+    run = subprocess.run(
+        [CORE / "python", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    shipped = Path(run.stdout.strip())
+    assert CORE.parent in shipped.parents
+    bundle = ROOT / "bundle" / "models"
+    for name in ("model.json", "model.onnx"):
+        assert (shipped / name).read_bytes() == (bundle / name).read_bytes()
