@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_bone_ssl.dicom_header import file_name
-from monai_bone_ssl.findings import ImageFinding, StudyFinding, Target, describe_image
+from monai_bone_ssl.findings import (
+    UNVERIFIED,
+    ImageFinding,
+    StudyFinding,
+    Target,
+    describe_body_part,
+    describe_image,
+)
 from monai_bone_ssl.results import Results
 
 __all__ = ["results_table"]
@@ -16,7 +23,14 @@ _HEADINGS = ("image", "body part", "answer")
 
 def results_table(results: Results, target: Target, out: Path) -> str:
     """Results as a table with one line an image, and where to look further."""
-    rows = [(_name(image), _body_part(image), describe_image(image, target)) for image in results.images]
+    rows = [
+        (
+            _name(image),
+            describe_body_part(image.body_part) if image.body_part else "-",
+            describe_image(image, target),
+        )
+        for image in results.images
+    ]
     widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
     lines = [_line(_HEADINGS, widths), _line(["-" * width for width in widths], widths)]
     lines += [_line(row, widths) for row in rows]
@@ -34,16 +48,9 @@ def _name(image: ImageFinding) -> str:
     return file_name(Path(image.path))
 
 
-def _body_part(image: ImageFinding) -> str:
-    part = image.body_part
-    if part is None:
-        return "-"
-    return f"{part.value.lower()} (from the {'header' if part.source == 'dicom' else 'image'})"
-
-
 def _counts(images: Sequence[ImageFinding], studies: Sequence[StudyFinding], reports: int) -> str:
     analysed = sum(image.decision is not None for image in images)
     return (
         f"{analysed} of {len(images)} images analysed, {len(studies)} studies, {reports} reports (DICOM SR). "
-        "Algorithm results, not verified by a reader."
+        f"{UNVERIFIED}."
     )

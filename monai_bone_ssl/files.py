@@ -3,31 +3,52 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from monai_bone_ssl.errors import ReasonCode, ReportError
 
-__all__ = ["write_atomically"]
+__all__ = ["atomic_file", "write_atomically"]
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` under another name, then rename; folders are made as needed.
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, under another name until the block ends well; then it is ``path``.
 
     Raises
     ------
     ReportError
-        If the file cannot be written; nothing is left behind then.
+        ``WRITE_FAILED`` if the file system refuses; nothing is left behind then, nor after any other error.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
-        raise ReportError(ReasonCode.WRITE_FAILED, f"{path}: cannot be written ({error.strerror})") from error
+        text = f"{path}: cannot be written ({error.strerror or error})"
+        raise ReportError(ReasonCode.WRITE_FAILED, text) from error
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content``, whole or not at all; folders are made as needed.
+
+    Raises
+    ------
+    ReportError
+        ``WRITE_FAILED`` if the file system refuses.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        text = f"{path.parent}: cannot be made ({error.strerror})"
+        raise ReportError(ReasonCode.WRITE_FAILED, text) from error
+    with atomic_file(path) as file:
+        file.write(content)

@@ -18,6 +18,7 @@ from monai_bone_ssl.errors import BoneSSLError, ReasonCode, UnsupportedImage
 __all__ = [
     "ABNORMALITY",
     "FRACTURE",
+    "UNVERIFIED",
     "BodyPart",
     "CodedConcept",
     "Decision",
@@ -31,11 +32,16 @@ __all__ = [
     "StudyFinding",
     "Target",
     "decide",
+    "describe_body_part",
     "describe_image",
     "describe_study",
     "study_finding",
     "unanalysed",
 ]
+
+
+#: Stands beside every result that a person sees.
+UNVERIFIED = "Algorithm result, not verified by a reader"
 
 
 class Status(StrEnum):
@@ -252,6 +258,13 @@ def describe_image(finding: ImageFinding, target: Target) -> str:
     return f"{answer}, probability of {target.name} {finding.probability:.2f}"
 
 
+def describe_body_part(part: BodyPart) -> str:
+    """Body part and who says so, in words."""
+    origin = "from the header" if part.source == "dicom" else "from the image"
+    confidence = "" if part.confidence is None else f", confidence {part.confidence:.2f}"
+    return f"{part.value.lower()} ({origin}{confidence})"
+
+
 _ANSWER = {
     Decision.NEGATIVE: "No sign of {}",
     Decision.INDETERMINATE: "Indeterminate for {}",
@@ -266,4 +279,4 @@ def describe_study(study: StudyFinding, images: Sequence[ImageFinding], target: 
     if study.decision is None:
         return f"No conclusion: {scope}."
     answer = _ANSWER[study.decision].format(target.name)
-    return f"{answer} ({scope}). Algorithm result, not verified by a reader."
+    return f"{answer} ({scope})."

@@ -326,18 +326,11 @@ def _draw_caption(
     decision = finding.decision or Decision.INDETERMINATE
     draw.rectangle((left, top + 24, left + 5, top + 54), DECISION_COLOURS[decision])
     _draw_line(draw, (left + 18, top + 48), describe_image(finding, target), _TEXT, 27, room - 18)
-    _draw_line(draw, (left, top + 82), f"{_body_part(finding)}Model {model}", _MUTED, 16, room)
-    _draw_line(draw, (left, top + 108), "Algorithm result, not verified by a reader", _TEXT, 16, room)
-    _draw_line(draw, (left, top + 132), note, _MUTED, 14, room)
-
-
-def _body_part(finding: ImageFinding) -> str:
     part = finding.body_part
-    if part is None:
-        return ""
-    origin = "from the DICOM header" if part.source == "dicom" else "from the image"
-    confidence = "" if part.confidence is None else f", confidence {part.confidence:.2f}"
-    return f"Body part {part.value} ({origin}{confidence})   ·   "
+    body_part = "" if part is None else f"Body part {describe_body_part(part)}   ·   "
+    _draw_line(draw, (left, top + 82), f"{body_part}Model {model}", _MUTED, 16, room)
+    _draw_line(draw, (left, top + 108), UNVERIFIED, _TEXT, 16, room)
+    _draw_line(draw, (left, top + 132), note, _MUTED, 14, room)
 
 
 def _draw_probability(

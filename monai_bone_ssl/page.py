@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,15 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
-from monai_bone_ssl.errors import ReasonCode, ReportError
+from monai_bone_ssl.files import atomic_file
 from monai_bone_ssl.findings import (
+    UNVERIFIED,
     Decision,
     ImageFinding,
     OperatingPoints,
     StudyFinding,
     Target,
+    describe_body_part,
     describe_image,
     describe_study,
 )
@@ -108,21 +109,12 @@ def write_page(
         If an overlay cannot be read or the page cannot be written.
     """
     path = out / "index.html"
-    temporary = out / f".index.html.{os.getpid()}.part"
     ordered = sorted(entries, key=_priority)
     page = _Page(ordered, studies, out, target)
     versions = f"Model {model_name} {model_version}, software {software_version}"
-    try:
-        try:
-            # Lone surrogates, as undecodable file names have them, are no text: _clean removes them.
-            with temporary.open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(page.html(versions))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        text = f"{path}: cannot be written ({error.strerror or error})"
-        raise ReportError(ReasonCode.WRITE_FAILED, text) from error
+    with atomic_file(path) as file:
+        # Lone surrogates, as undecodable file names have them, are no text: _clean removes them.
+        file.writelines(piece.encode() for piece in page.html(versions))
     return path
 
 
@@ -169,7 +161,7 @@ class _Page:
 <header id="all">
 <h1>{title}</h1>
 <p>{self._scope()}. {_clean(versions)}.</p>
-<p class="caveat">Algorithm results, not verified by a reader.</p>
+<p class="caveat">{UNVERIFIED}</p>
 </header>
 {self._navigation()}
 <main>
@@ -238,10 +230,7 @@ class _Page:
         if finding.reason is not None:
             yield "Reason code", f"<code>{escape(finding.reason.code)}</code>"
         if finding.body_part is not None:
-            part = finding.body_part
-            origin = "from the DICOM header" if part.source == "dicom" else "from the image"
-            confidence = "" if part.confidence is None else f", confidence {part.confidence:.2f}"
-            yield "Body part", f"{_clean(part.value)} ({origin}{confidence})"
+            yield "Body part", _clean(describe_body_part(finding.body_part))
         yield "File", f"<bdi>{_clean(finding.path)}</bdi>"
         uid = finding.study_instance_uid
         if uid is not None:
@@ -256,8 +245,7 @@ class _Page:
         if study is None:
             return ""
         images = [self.entries[number].finding for number in self.members[uid]]
-        answer = describe_study(study, images, self.target)
-        return f": {_clean(answer.removesuffix(_CAVEAT))}"
+        return f": {_clean(describe_study(study, images, self.target))}"
 
     def _siblings(self, numbers: Sequence[int]) -> str:
         links = [
@@ -268,7 +256,6 @@ class _Page:
         return ", ".join(links) + (f" and {rest} more" if rest > 0 else "")
 
 
-_CAVEAT = " Algorithm result, not verified by a reader."
 _INTENDED_USE = (
     "Made by an algorithm and not verified by a reader. Not a medical device: for research and for review by "
     "qualified readers only, never on its own a basis for diagnosis or treatment. A negative result does not "

@@ -10,7 +10,6 @@ Content tree: :mod:`monai_bone_ssl.report_content`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from copy import deepcopy
 from datetime import datetime
@@ -25,6 +24,7 @@ from pydicom.valuerep import DA, DT, TM
 
 from monai_bone_ssl.dicom_header import lenient_values
 from monai_bone_ssl.errors import ReasonCode, ReportError
+from monai_bone_ssl.files import atomic_file
 from monai_bone_ssl.findings import ImageAnalysis, Status, StudyFinding, Target
 from monai_bone_ssl.report_content import Algorithm, measurement_report, tracking_uid
 from monai_bone_ssl.uids import derived_uid
@@ -117,20 +117,8 @@ def write_report(report: Comprehensive3DSR, folder: Path) -> Path:
         ``WRITE_FAILED`` where the file system refuses; no part of a file is left.
     """
     path = folder / f"SR_{report.SOPInstanceUID}.dcm"
-    partial = folder / f".{path.name}.{os.getpid()}.partial"
-    try:
-        try:
-            with partial.open("wb") as file:
-                report.save_as(file, enforce_file_format=True)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise ReportError(
-            ReasonCode.WRITE_FAILED, f"{folder}: the report could not be written there ({error.strerror})"
-        ) from error
+    with atomic_file(path) as file:
+        report.save_as(file, enforce_file_format=True)
     return path
 
 

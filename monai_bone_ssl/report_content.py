@@ -51,6 +51,7 @@ from pydicom.uid import UID
 
 from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.findings import (
+    UNVERIFIED,
     CodedConcept,
     Decision,
     ImageAnalysis,
@@ -306,7 +307,7 @@ def _study_evaluations(
         content.append(_evaluation(_code(target.question), _code(target.answer(study.decision))))
     content.append(_evaluation(codes.DCM.SummaryOfAnalyses, _STATUS[study.status]))
     words = describe_study(study, [analysis.finding for analysis in images], target)
-    content.append(_text(codes.DCM.Conclusion, words))
+    content.append(_text(codes.DCM.Conclusion, f"{words} {UNVERIFIED}."))
     container.ContentSequence = content
     return container
 

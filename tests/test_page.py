@@ -175,7 +175,7 @@ def test_every_file_has_one_card_most_urgent_first(tmp_path, mixed):
 
 def test_a_card_says_what_is_known(tmp_path, mixed):
     cards = {card["id"]: card["text"] for card in Page(write(mixed, tmp_path)).cards}
-    assert "Suspected fracture, probability 0.98" in cards["image-1"]
+    assert "Suspected fracture, probability of fracture 0.98" in cards["image-1"]
     assert "hand (from the image, confidence 0.93)" in cards["image-1"]
     assert "0.40 s" in cards["image-1"]
     assert "Analysis failed: pixel data ends early" in cards["image-5"]

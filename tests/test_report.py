@@ -402,7 +402,7 @@ def test_every_image_has_a_status_and_a_reason() -> None:
         [comment] = [item.TextValue for item in group[0].ContentSequence if _meaning(item) == "Comment"]
         said[group.source_images[0].referenced_sop_instance_uid] = (status.value.value, comment)
     assert said == {
-        headers[0].SOPInstanceUID: ("111222", "No sign of fracture, probability 0.05"),
+        headers[0].SOPInstanceUID: ("111222", "No sign of fracture, probability of fracture 0.05"),
         headers[1].SOPInstanceUID: ("111225", "Not analysed: a.dcm: body part CHEST, expected HAND"),
         headers[2].SOPInstanceUID: (
             "111224",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from monai_bone_ssl.model import Model, default_model_folder
 from monai_bone_ssl.preprocessing import preprocess
 from monai_bone_ssl.training.backbone import load_backbone, round_to_storage
 from monai_bone_ssl.training.data import load_dataset, read_grey
+from monai_bone_ssl.training.evaluate_model import evaluate_model
 from monai_bone_ssl.training.network import TokenPooling
 
 pytestmark = [pytest.mark.train, pytest.mark.shared]
@@ -79,3 +82,26 @@ def test_left_and_right_get_the_same_answer(model, images):
         mirrored = model.predict(np.ascontiguousarray(image[None, None, :, ::-1]))
         assert abs(straight.logits[0] - mirrored.logits[0]) < 1e-3
         np.testing.assert_allclose(mirrored.evidence[0, :, ::-1], straight.evidence[0], atol=1e-3)
+
+
+def test_evaluation_measures_the_pointing_game(model, tmp_path):
+    """A few images with their outlines, as a FracAtlas-style folder of their own."""
+    chosen = load_dataset(FRACATLAS).images[:30]
+    names = {image.path.name for image in chosen}
+    data = tmp_path / "data"
+    (data / "images").mkdir(parents=True)
+    for image in chosen:
+        (data / "images" / image.path.name).symlink_to(image.path)
+    header, *rows = (FRACATLAS / "labels.csv").read_text().splitlines()
+    kept = [row for row in rows if row.split(",")[0] in names]
+    (data / "labels.csv").write_text("\n".join([header, *kept]) + "\n")
+    shutil.copyfile(FRACATLAS / "fracture_boxes.json", data / "fracture_boxes.json")
+
+    evaluate_model(data, model, tmp_path / "out")
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    outlined = [image for image in chosen if image.boxes]
+    assert metrics["n"] == 30
+    assert metrics["localisation"]["n"] == len(outlined) > 0
+    assert 0 <= metrics["localisation"]["pointing_game"] <= 1
+    for name in ("auroc", "accuracy", "balanced_accuracy", "kappa", "sensitivity", "specificity", "ece"):
+        assert set(metrics[name]) >= {"value", "ci_low", "ci_high"}

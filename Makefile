@@ -1,0 +1,78 @@
+# What people and continuous integration run; `make` alone prints the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+# The first of these that runs and is new enough: a version manager's shim may exist and still not run.
+PYTHON ?= $(shell for p in python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+# Constraints for what is installed, and for what builds it.
+export PIP_CONSTRAINT := constraints.txt
+export PIP_BUILD_CONSTRAINT := constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# What an analysis needs and no more; the limit is in MB.
+CORE := .venv
+CORE_LIMIT := 400
+RADIOGRAPHS := .demo-data/data_store/data
+# What training, evaluation and the tests need on top.
+TEST := .venv-test
+
+SOURCES := $(shell find monai_bone_ssl bundle/models -type f -not -name '*.pyc' 2>/dev/null)
+
+.PHONY: help demo test test-slow lint core debian-tools wheel clean
+
+help:  ## print this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf 'make %-13s %s\n' "$$name" "$$text"; done
+
+demo: $(CORE)/.installed $(RADIOGRAPHS)  ## analyse real radiographs with the model shipped
+	@tools/demo.sh $(CORE)/bin $(RADIOGRAPHS) demo_out
+
+test: lint core demo debian-tools  ## everything but the slow tests: lint, types, demo, all tiers
+	$(TEST)/bin/python -m pytest -m 'not slow'
+
+test-slow: $(TEST)/.installed debian-tools  ## the tests that take minutes each
+	$(TEST)/bin/python -m pytest -m slow
+
+lint: $(TEST)/.installed  ## style and types
+	$(TEST)/bin/ruff check
+	$(TEST)/bin/ruff format --check
+	$(TEST)/bin/mypy
+
+core: $(CORE)/.installed  ## the environment of an analysis, and its size
+	@size=$$(du -sm $(CORE) | cut -f1); echo "$(CORE) takes $$size MB, the limit is $(CORE_LIMIT)"; \
+		test "$$size" -lt $(CORE_LIMIT)
+
+debian-tools:  ## Debian's packages that tests use (installed when run as root)
+	@tools/debian_tools.sh
+
+wheel: $(CORE)/.installed  ## build dist/*.whl, model included
+	$(CORE)/bin/pip wheel -qq --no-deps --wheel-dir dist .
+	@ls -lh dist/*.whl
+
+clean:  ## remove environments, builds, results and caches
+	rm -rf $(CORE) $(TEST) .demo-data build dist demo_out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(CORE)/bin/pip $(TEST)/bin/pip:
+	@tools/new_venv.sh "$(PYTHON)" $(@D)/..
+
+# The wheel is built and installed, not the checkout: that proves that it has all an analysis needs.
+$(CORE)/.installed: pyproject.toml constraints.txt $(SOURCES) | $(CORE)/bin/pip
+	@echo 'Installing monai-bone-ssl in $(CORE)'
+	@$(CORE)/bin/pip install -qq .
+	@touch $@
+
+# The demo's radiographs come as a Python package; beside the environment, because they are no part of it.
+$(RADIOGRAPHS): constraints.txt | $(CORE)/bin/pip
+	@$(CORE)/bin/pip install -qq --no-compile --upgrade --target .demo-data pydicom-data
+	@touch $@
+
+$(TEST)/.installed: pyproject.toml constraints.txt | $(TEST)/bin/pip
+	@echo 'Installing the test environment in $(TEST): 8 GB with torch, several minutes'
+	@$(TEST)/bin/pip install -qq --editable '.[dev,evaluate,train]'
+	@touch $@
