@@ -13,7 +13,16 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, UnidentifiedImageEr
 
 from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.files import write_atomically
-from monai_bone_ssl.findings import Decision, ImageFinding, OperatingPoints, Peak, Target, describe_image
+from monai_bone_ssl.findings import (
+    UNVERIFIED,
+    Decision,
+    ImageFinding,
+    OperatingPoints,
+    Peak,
+    Target,
+    describe_body_part,
+    describe_image,
+)
 
 __all__ = ["DECISION_COLOURS", "colour_evidence", "draw_overlay", "read_thumbnail", "write_png"]
 
