@@ -15,7 +15,7 @@ __all__ = ["atomic_file", "write_atomically"]
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, under another name until the block ends well; then it is ``path``.
+    """A file to write to, under another name until the block ends well. Folders are made as needed.
 
     Raises
     ------
@@ -24,6 +24,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as file:
                 yield file
@@ -38,17 +39,12 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content``, whole or not at all; folders are made as needed.
+    """Write ``content``, whole or not at all; see :func:`atomic_file`.
 
     Raises
     ------
     ReportError
         ``WRITE_FAILED`` if the file system refuses.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        text = f"{path.parent}: cannot be made ({error.strerror})"
-        raise ReportError(ReasonCode.WRITE_FAILED, text) from error
     with atomic_file(path) as file:
         file.write(content)

@@ -41,7 +41,12 @@ def test_0_where_every_image_is_analysed(image: Path, tmp_path: Path, tiny_folde
     assert run.code == 0
     assert run.stderr == ""
     table = run.stdout.decode()
-    for words in ("image.dcm", "hand (from the header)", "Suspected fracture", "1 of 1 images analysed"):
+    for words in (
+        "image.dcm",
+        "hand (from the header, confidence ",
+        "Suspected fracture",
+        "1 of 1 images analysed",
+    ):
         assert words in table
     for pattern in ("result.json", "index.html", "SR_*.dcm", "overlay_*.png"):
         assert len(list((tmp_path / "out").glob(pattern))) == 1

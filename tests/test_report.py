@@ -34,6 +34,7 @@ from monai_bone_ssl.errors import CorruptImage, ReasonCode, ReportError, Unsuppo
 from monai_bone_ssl.findings import (
     ABNORMALITY,
     FRACTURE,
+    UNVERIFIED,
     CodedConcept,
     Decision,
     ImageAnalysis,
@@ -388,7 +389,7 @@ def test_study_conclusion_stands_apart_from_the_images() -> None:
     assert said["Summary of Analyses"].ConceptCodeSequence[0].CodeMeaning == "Succeeded"
     findings = [image.finding for image in images]
     words = describe_study(study_finding(STUDY, findings), findings, FRACTURE)
-    assert said["Conclusion"].TextValue == words
+    assert said["Conclusion"].TextValue == f"{words} {UNVERIFIED}."
 
 
 def test_every_image_has_a_status_and_a_reason() -> None:
@@ -665,7 +666,7 @@ def test_written_under_its_uid_and_replaced(tmp_path: Path) -> None:
 def test_folder_that_is_a_file(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     folder.write_text("")
-    with pytest.raises(ReportError, match="out: the report could not be written") as caught:
+    with pytest.raises(ReportError, match="cannot be written") as caught:
         write_report(report_of(analysed(make_header(), 0.9)), folder)
     assert caught.value.code is ReasonCode.WRITE_FAILED
 
