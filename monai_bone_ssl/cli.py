@@ -21,6 +21,15 @@ from monai_bone_ssl.results import (
 
 __all__ = ["main"]
 
+_ABOUT = """\
+Bone radiographs to coded findings: self-supervised Vision Transformer features and linear probes.
+
+  bone-ssl analyze study/ -o results      DICOM in; DICOM SR, pictures and result.json out
+  bone-ssl VERB --help                    what a verb takes, writes and answers
+
+Research software, not a medical device: every result has to be verified by a qualified reader.
+"""
+
 _ANALYZE = """\
 Analyse bone radiographs: DICOM in, one DICOM SR a study out.
 
@@ -73,7 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bone-ssl", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="bone-ssl", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--version", action="version", version=f"bone-ssl {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 

@@ -40,18 +40,16 @@ def load_backbone(weights: Path) -> VisionTransformer:
     if config is None:
         text = f"{weights.name}: expected a name that begins with a timm model's, as vit_small_patch14_dinov2"
         raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-    try:
-        state = {key: value.float() for key, value in load_file(weights).items()}
-        backbone = timm.create_model(name, num_classes=0)
-        backbone.load_state_dict(state)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            ReasonCode.INVALID_CONFIG, f"{weights.name}: not weights of {name} ({reason})"
-        ) from error
+    backbone = timm.create_model(name, num_classes=0)
     if not isinstance(backbone, VisionTransformer) or backbone.num_prefix_tokens != 1:
         text = f"{weights.name}: {name} is not a Vision Transformer with one class token"
         raise ConfigError(ReasonCode.INVALID_CONFIG, text)
+    try:
+        backbone.load_state_dict({key: value.float() for key, value in load_file(weights).items()})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        text = f"{weights.name}: not weights of {name} ({reason})"
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text) from error
     fold_normalisation(backbone, config.mean, config.std)
     return backbone.eval().requires_grad_(False)
 

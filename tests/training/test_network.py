@@ -121,7 +121,11 @@ def test_rounding_leaves_255_levels_a_row_and_is_idempotent(weights):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("resnet99.safetensors", "timm model"), ("vit_tiny_patch16_224.safetensors", "not weights of")],
+    [
+        ("resnet99.safetensors", "timm model"),
+        ("resnet18.safetensors", "not a Vision Transformer"),
+        ("vit_tiny_patch16_224.safetensors", "not weights of"),
+    ],
 )
 def test_wrong_weights_are_named(tmp_path, name, message):
     path = tmp_path / name
