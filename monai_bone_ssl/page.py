@@ -94,7 +94,7 @@ def write_page(
     studies
         Conclusions for the studies the images belong to.
     out
-        Existing folder, where the overlays lie too.
+        Folder where the overlays lie too; made where missing.
     target
         What the model looks for.
     model_name, model_version, software_version

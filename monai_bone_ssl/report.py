@@ -104,7 +104,7 @@ def write_report(report: Comprehensive3DSR, folder: Path) -> Path:
     report
         What :func:`study_report` returned.
     folder
-        An existing folder; a report of that name in it is replaced.
+        Folder, made where missing; a report of that name in it is replaced.
 
     Returns
     -------
