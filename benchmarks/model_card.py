@@ -8,20 +8,15 @@ is slightly too kind. Figures at the operating points are those of the protocol'
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
+from shipped import parse
 
 from monai_bone_ssl.findings import decide
-from monai_bone_ssl.model import Model, default_model_folder
-from monai_bone_ssl.training.backbone import load_backbone, round_to_storage
+from monai_bone_ssl.model import Model
 from monai_bone_ssl.training.cross_validation import cross_validate
-from monai_bone_ssl.training.data import LabelledDataset, load_dataset
-from monai_bone_ssl.training.features import default_cache, extract_features
+from monai_bone_ssl.training.data import LabelledDataset
 from monai_bone_ssl.training.figures import auroc_figures, share_figure
 from monai_bone_ssl.training.metrics import BinaryMetrics, compute_metrics
-from monai_bone_ssl.training.network import TokenPooling
 from monai_bone_ssl.training.sample import Sample
 
 
@@ -68,22 +63,9 @@ def _part(dataset: LabelledDataset, probabilities: np.ndarray, model: Model, nam
 
 def main() -> None:
     """Print the rows of the model card's table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path)
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("--cache", type=Path, default=default_cache())
-    arguments = parser.parse_args()
-
-    model = Model(default_model_folder())
-    dataset = load_dataset(arguments.data)
-    backbone = load_backbone(arguments.weights)
-    round_to_storage(backbone)
-    pooling = TokenPooling(backbone, blocks=4).eval()
-    paths = [image.path for image in dataset.images]
-    features = extract_features(pooling, model.spec.preprocessing, paths, arguments.cache)
-    judged = cross_validate(features, dataset)
+    shipped = parse(__doc__)
+    model, dataset = shipped.model, shipped.dataset
+    judged = cross_validate(shipped.features, dataset)
     probabilities = judged.probabilities[0]
 
     print(f"strength {judged.strength}, calibration {judged.calibration}")

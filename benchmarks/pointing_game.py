@@ -9,41 +9,24 @@ two floors: a random point, and the centre of the image.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import torch
+from shipped import parse
 from tqdm import tqdm
 
 from monai_bone_ssl.analysis import peak_box
-from monai_bone_ssl.model import Model, default_model_folder
 from monai_bone_ssl.preprocessing import preprocess
-from monai_bone_ssl.training.backbone import load_backbone, round_to_storage
-from monai_bone_ssl.training.data import PROTOCOL_SEEDS, load_dataset, read_grey, splits
+from monai_bone_ssl.training.data import PROTOCOL_SEEDS, read_grey, splits
 from monai_bone_ssl.training.evaluate import covered_share
-from monai_bone_ssl.training.features import default_cache, extract_features
 from monai_bone_ssl.training.metrics import pointing_game
-from monai_bone_ssl.training.network import TokenPooling
 from monai_bone_ssl.training.probe import choose_strength, fit_probe
 
 
 def main() -> None:
     """Print the pointing game of out-of-fold probes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path)
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("--cache", type=Path, default=default_cache())
-    arguments = parser.parse_args()
-
-    dataset = load_dataset(arguments.data)
-    spec = Model(default_model_folder()).spec.preprocessing
-    backbone = load_backbone(arguments.weights)
-    round_to_storage(backbone)
-    pooling = TokenPooling(backbone, blocks=4).eval()
-    features = extract_features(pooling, spec, [image.path for image in dataset.images], arguments.cache)
+    shipped = parse(__doc__)
+    dataset, pooling, features = shipped.dataset, shipped.pooling, shipped.features
+    spec = shipped.model.spec.preprocessing
     folds = list(splits(dataset, seed=PROTOCOL_SEEDS[0]))
     strength, _ = choose_strength(features, dataset.labels, folds)
 

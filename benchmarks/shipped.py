@@ -1,0 +1,47 @@
+"""The shipped model's torch half and its features of a data set: what several benchmarks start from."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from monai_bone_ssl.model import Model, default_model_folder
+from monai_bone_ssl.training.backbone import load_backbone, round_to_storage
+from monai_bone_ssl.training.data import LabelledDataset, load_dataset
+from monai_bone_ssl.training.features import default_cache, extract_features
+from monai_bone_ssl.training.network import TokenPooling
+
+
+@dataclass(frozen=True, eq=False)
+class Shipped:
+    """A labelled data set as the shipped model sees it."""
+
+    model: Model
+    dataset: LabelledDataset
+    pooling: TokenPooling
+    features: npt.NDArray[np.float32]
+    """[n, D]."""
+
+
+def parse(description: str) -> Shipped:
+    """Read DATA and WEIGHTS from the command line; features come from the cache where they are in it."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="labelled radiographs the model was fitted on")
+    parser.add_argument("weights", type=Path, help="safetensors file of its backbone")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="folder for features")
+    arguments = parser.parse_args()
+
+    model = Model(default_model_folder())
+    dataset = load_dataset(arguments.data)
+    backbone = load_backbone(arguments.weights)
+    round_to_storage(backbone)
+    pooling = TokenPooling(backbone, blocks=4).eval()
+    paths = [image.path for image in dataset.images]
+    features = extract_features(pooling, model.spec.preprocessing, paths, arguments.cache)
+    return Shipped(model, dataset, pooling, features)
