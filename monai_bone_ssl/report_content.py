@@ -288,7 +288,7 @@ def _comment(analysis: ImageAnalysis, target: Target, box: PixelBox | None) -> s
     words = describe_image(analysis.finding, target)
     if box is None:
         return words
-    return f"{words}. The rectangle marks the patch with the most evidence, not an extent."
+    return f"{words}. The rectangle marks the patch with the most evidence; it does not locate the finding."
 
 
 # --- about the whole study ----------------------------------------------------------------------------
