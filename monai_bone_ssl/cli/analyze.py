@@ -1,0 +1,60 @@
+"""``bone-ssl analyze``: DICOM files to findings and DICOM SR."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from monai_bone_ssl.cli.verbs import Verbs, existing, new_verb
+from monai_bone_ssl.results import exit_code, result_json
+
+__all__ = ["add_verb"]
+
+_DESCRIPTION = """\
+Analyse bone radiographs: DICOM in, one DICOM SR a study out.
+
+OUT gets result.json (one entry for every input file), SR_*.dcm (a study), overlay_*.png (an analysed image)
+and index.html (all of it to look through). An image the model was not made for is answered "not analysed"
+with the reason, never guessed at.
+
+exit codes:
+  0  every image was analysed
+  1  a fault: the model cannot be trusted, or OUT cannot be written
+  2  wrong usage
+  3  nothing eligible in the input
+  4  some images were not analysed or failed; result.json says why
+"""
+
+
+def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add it to the command line."""
+    parser = new_verb(verbs, "analyze", "DICOM files to findings and DICOM SR", _DESCRIPTION, _run)
+    parser.add_argument(
+        "paths", nargs="+", type=existing, metavar="PATH", help="files or folders, any nesting"
+    )
+    parser.add_argument("-o", "--out", required=True, type=Path, help="folder for the results")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="model folder (default: the one shipped)")
+    parser.add_argument("--json", action="store_true", help="print result.json instead of a table")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from monai_bone_ssl.console import results_table
+    from monai_bone_ssl.model import Model, default_model_folder
+    from monai_bone_ssl.pipeline import analyse
+
+    model = Model(arguments.model or default_model_folder())
+    results = analyse(arguments.paths, arguments.out, model)
+    if arguments.json:
+        sys.stdout.buffer.write(result_json(results))
+    elif results.images:
+        _print_text(results_table(results, model.spec.target, arguments.out))
+    if not results.images:
+        print("bone-ssl: no file in the input: expected DICOM files", file=sys.stderr)  # noqa: T201
+    return exit_code(results)
+
+
+def _print_text(text: str) -> None:
+    """Print what may hold file names, whatever the terminal can show."""
+    encoding = sys.stdout.encoding
+    print(text.encode(encoding, "backslashreplace").decode(encoding))  # noqa: T201

@@ -1,0 +1,56 @@
+"""``bone-ssl fit``: labelled data and a backbone to a model folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from monai_bone_ssl.cli.verbs import DATA_KINDS, Verbs, existing, extra, new_verb
+from monai_bone_ssl.results import EXIT_OK
+
+__all__ = ["add_verb"]
+
+_DESCRIPTION = f"""\
+Fit linear probes on the frozen features of a Vision Transformer and write a model folder.
+
+Features are taken once and cached; a stopped run resumes, a second fit is quick. The regularisation, the
+calibration and the operating points are chosen by cross-validation inside DATA, patients never split.
+
+{DATA_KINDS}
+example:
+  bone-ssl fit fracatlas/ --backbone vit_small_patch14_dinov2.safetensors -o my_model
+  bone-ssl analyze study/ -o results --model my_model
+"""
+
+
+def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add it to the command line."""
+    parser = new_verb(verbs, "fit", "labelled data to a model folder", _DESCRIPTION, _run)
+    parser.add_argument("data", type=existing, metavar="DATA", help="labelled radiographs")
+    parser.add_argument(
+        "--backbone", required=True, type=existing, metavar="WEIGHTS", help="safetensors file"
+    )
+    parser.add_argument("-o", "--out", required=True, type=Path, metavar="MODEL_DIR", help="the model folder")
+    parser.add_argument("--name", default="bone_xray_ssl", help="the model's name (default: %(default)s)")
+    parser.add_argument("--model-version", default="1.0.0", help="the model's version (default: %(default)s)")
+    parser.add_argument(
+        "--long-side", type=int, default=448, metavar="PX", help="input size (default: %(default)s)"
+    )
+    parser.add_argument("--cache", type=Path, help="folder for features (default: the user's cache folder)")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    with extra("train"):
+        from monai_bone_ssl.training.features import default_cache
+        from monai_bone_ssl.training.fit import fit
+
+    fit(
+        arguments.data,
+        arguments.backbone,
+        arguments.out,
+        name=arguments.name,
+        version=arguments.model_version,
+        long_side=arguments.long_side,
+        cache=arguments.cache or default_cache(),
+    )
+    return EXIT_OK

@@ -1,0 +1,65 @@
+"""What every verb of the command line is made with."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from monai_bone_ssl.errors import ConfigError, ReasonCode
+
+__all__ = ["DATA_KINDS", "Verbs", "existing", "extra", "new_verb"]
+
+Verbs = argparse._SubParsersAction  # argparse has no public name for what add_subparsers returns
+
+#: What DATA may be, for the verbs' help.
+DATA_KINDS = """\
+DATA is one of
+  a MURA v1.1 folder,
+  a FracAtlas-style folder: labels.csv, images/ and, for the pointing game, fracture_boxes.json,
+  a CSV with the columns path,label,part,patient[,study][,split].
+"""
+
+
+def new_verb(
+    verbs: Verbs[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    description: str,
+    run: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    """Add a verb.
+
+    Parameters
+    ----------
+    verbs
+        The command line's, or another verb's.
+    name, summary, description
+        What is typed, one line for the list of verbs, and the page that its ``--help`` shows.
+    run
+        Does the job and returns the exit code.
+    """
+    parser = verbs.add_parser(
+        name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def existing(text: str) -> Path:
+    """A path that exists, as an argument's type."""
+    if not os.path.lexists(text):  # a broken link exists: the results say what is wrong with it
+        raise argparse.ArgumentTypeError(f"{text}: no such file or folder")
+    return Path(text)
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Say which extra to install where an import of it fails."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        text = f"{error.name} is not installed: pip install 'monai-bone-ssl[{name}]'"
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text) from error
