@@ -1,4 +1,4 @@
-"""A timm Vision Transformer from a safetensors file, made ready for grey radiographs and int8 storage."""
+"""A timm Vision Transformer for grey radiographs of any size: made, read, run and written."""
 
 from __future__ import annotations
 
@@ -8,76 +8,235 @@ from pathlib import Path
 import timm
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.files import write_atomically
 
-__all__ = ["fold_normalisation", "load_backbone", "round_to_storage"]
+__all__ = [
+    "GreyViT",
+    "create_backbone",
+    "fold_normalisation",
+    "load_backbone",
+    "round_to_storage",
+    "save_backbone",
+    "timm_name",
+]
 
 
-def load_backbone(weights: Path) -> VisionTransformer:
+class GreyViT(nn.Module):
+    """A timm Vision Transformer with one class token, for one grey channel in [0, 1] and any patch grid.
+
+    Parameters
+    ----------
+    vit
+        With a one-channel patch embedding.
+
+    Raises
+    ------
+    ValueError
+        If it has no class token, other prefix tokens, or no position embedding.
+    """
+
+    def __init__(self, vit: VisionTransformer) -> None:
+        super().__init__()
+        if vit.cls_token is None or vit.pos_embed is None or vit.num_prefix_tokens != 1:
+            raise ValueError("expected a Vision Transformer with one class token and a position embedding")
+        self.vit = vit
+
+    @property
+    def width(self) -> int:
+        """Channels of a token (C)."""
+        return int(self.vit.embed_dim)
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        return len(self.vit.blocks)
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch in pixels."""
+        return int(self.vit.patch_embed.patch_size[0])
+
+    @property
+    def position(self) -> nn.Parameter:
+        """Position embedding [1, 1 + N, C] of a square grid, the class token's first."""
+        return self.vit.get_parameter("pos_embed")
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Tokens [B, 1 + h * w, C] of images [B, 1, H, W], class token first, after the final norm."""
+        return self.last_blocks(image, 1)[0]
+
+    def last_blocks(self, image: Tensor, blocks: int) -> list[Tensor]:
+        """Tokens [B, 1 + h * w, C] of each of the last blocks, each after the final norm."""
+        patches = self.embed_patches(image)
+        grid = patches.shape[-2:]
+        x = self.add_position(patches.flatten(2).transpose(1, 2), grid[0], grid[1])
+        x = self.run_blocks(x, 0, self.depth - blocks)
+        outputs = []
+        for block in self.vit.blocks[self.depth - blocks :]:
+            x = block(x)
+            outputs.append(self.vit.norm(x))
+        return outputs
+
+    def embed_patches(self, image: Tensor) -> Tensor:
+        """Patch embeddings [B, C, h, w] of images [B, 1, H, W], sides multiples of the patch size."""
+        patches: Tensor = self.vit.patch_embed.proj(image)
+        return patches
+
+    def add_position(self, patches: Tensor, height: int, width: int) -> Tensor:
+        """Block input [B, 1 + h * w, C] from embedded patches [B, h * w, C] in row order."""
+        embedding = self.position
+        side = round((embedding.shape[1] - 1) ** 0.5)
+        square = embedding[:, 1:].transpose(1, 2).reshape(1, -1, side, side)
+        # Resampled to any grid as DINOv2 does it: bicubic, without antialiasing.
+        position = interpolate(square, size=(height, width), mode="bicubic", align_corners=False)
+        x = patches + position.flatten(2).transpose(1, 2)
+        first = (self.vit.get_parameter("cls_token") + embedding[:, :1]).expand(x.shape[0], -1, -1)
+        tokens: Tensor = self.vit.norm_pre(torch.cat((first, x), dim=1))
+        return tokens
+
+    def run_blocks(self, x: Tensor, start: int, stop: int) -> Tensor:
+        """Tokens [B, 1 + N, C] after blocks ``start`` to ``stop``, the last one excluded; no final norm."""
+        for block in self.vit.blocks[start:stop]:
+            x = block(x)
+        return x
+
+
+def timm_name(weights: Path) -> str:
+    """The timm architecture that a weights file is named after: ``<timm name>[.anything].safetensors``.
+
+    Raises
+    ------
+    ConfigError
+        If timm knows no such model.
+    """
+    name = weights.name.split(".")[0]
+    if not timm.is_model(name):
+        text = f"{weights.name}: expected a name that begins with a timm model's, as vit_small_patch14_dinov2"
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
+    return name
+
+
+def create_backbone(name: str, drop_path: float = 0.0) -> GreyViT:
+    """A backbone with random weights.
+
+    Parameters
+    ----------
+    name
+        timm architecture.
+    drop_path
+        Stochastic depth of the last block (Huang et al. 2016, arXiv:1603.09382), for training.
+
+    Raises
+    ------
+    ConfigError
+        If timm knows no such Vision Transformer.
+    """
+    if not timm.is_model(name):
+        text = f"{name}: expected the name of a timm model, as vit_small_patch16_224"
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
+    vit = timm.create_model(name, num_classes=0, in_chans=1, drop_path_rate=drop_path)
+    if not isinstance(vit, VisionTransformer):
+        raise ConfigError(ReasonCode.INVALID_CONFIG, f"{name}: expected a Vision Transformer")
+    try:
+        return GreyViT(vit)
+    except ValueError as error:
+        raise ConfigError(ReasonCode.INVALID_CONFIG, f"{name}: {error}") from error
+
+
+def load_backbone(weights: Path, drop_path: float = 0.0) -> GreyViT:
     """Read a backbone whose file is named after its timm architecture.
 
     Parameters
     ----------
     weights
-        safetensors state dict, any float type, named ``<timm name>[.anything].safetensors``.
+        State dict of the timm model, any float type, named ``<timm name>[.anything].safetensors``. An RGB
+        patch embedding is turned into a grey one, see :func:`fold_normalisation`; a grey one
+        (:func:`save_backbone`) is taken as it is.
+    drop_path
+        See :func:`create_backbone`.
 
     Returns
     -------
-    The frozen network in evaluation mode; its input is one grey channel in [0, 1], see
-    :func:`fold_normalisation`.
+    In evaluation mode.
 
     Raises
     ------
     ConfigError
         If the file is missing, is not safetensors, or does not fit the architecture of its name.
     """
-    name = weights.name.split(".")[0]
-    config = timm.get_pretrained_cfg(name, allow_unregistered=False) if timm.is_model(name) else None
-    if config is None:
-        text = f"{weights.name}: expected a name that begins with a timm model's, as vit_small_patch14_dinov2"
-        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-    backbone = timm.create_model(name, num_classes=0)
-    if not isinstance(backbone, VisionTransformer) or backbone.num_prefix_tokens != 1:
-        text = f"{weights.name}: {name} is not a Vision Transformer with one class token"
-        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
+    name = timm_name(weights)
+    backbone = create_backbone(name, drop_path)
     try:
-        backbone.load_state_dict({key: value.float() for key, value in load_file(weights).items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
+        state = {key: value.float() for key, value in load_file(weights).items()}
+        _make_grey(state, name)
+        backbone.vit.load_state_dict(state)
+    except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0]
         text = f"{weights.name}: not weights of {name} ({reason})"
         raise ConfigError(ReasonCode.INVALID_CONFIG, text) from error
-    fold_normalisation(backbone, config.mean, config.std)
-    return backbone.eval().requires_grad_(False)
+    return backbone.eval()
 
 
-@torch.no_grad()
-def fold_normalisation(backbone: VisionTransformer, mean: Sequence[float], std: Sequence[float]) -> None:
+def save_backbone(backbone: GreyViT, path: Path) -> None:
+    """Write a backbone in float16, to be read by :func:`load_backbone`; whole or not at all.
+
+    Raises
+    ------
+    ReportError
+        If the file cannot be written.
+    """
+    state = {key: value.half().contiguous() for key, value in backbone.vit.state_dict().items()}
+    write_atomically(path, save(state))
+
+
+def _make_grey(state: dict[str, Tensor], name: str) -> None:
+    weight, bias = "patch_embed.proj.weight", "patch_embed.proj.bias"
+    if state[weight].shape[1] == 3:
+        config = timm.get_pretrained_cfg(name, allow_unregistered=False)
+        if config is None:
+            raise KeyError(f"timm does not state the mean and standard deviation that {name} expects")
+        state[weight], state[bias] = fold_normalisation(state[weight], state[bias], config.mean, config.std)
+
+
+def fold_normalisation(
+    weight: Tensor, bias: Tensor, mean: Sequence[float], std: Sequence[float]
+) -> tuple[Tensor, Tensor]:
     """Turn an RGB patch embedding with its mean and standard deviation into one for a grey image in [0, 1].
 
     Exact: a grey image has three equal channels, the embedding is linear, and no patch is padded. It saves
     two thirds of the embedding's work and leaves no normalisation to get wrong.
+
+    Parameters
+    ----------
+    weight, bias
+        [C, 3, p, p] and [C].
+    mean, std
+        One value a colour.
+
+    Returns
+    -------
+    weight, bias
+        [C, 1, p, p] and [C].
     """
-    projection = backbone.patch_embed.proj
     shift, scale = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, std))
-    scaled = projection.weight / scale  # [D, 3, p, p]
-    grey = nn.Conv2d(1, projection.out_channels, projection.kernel_size, projection.stride)
-    grey.weight = nn.Parameter(scaled.sum(dim=1, keepdim=True))
-    grey.bias = nn.Parameter(projection.bias - (scaled * shift).sum(dim=(1, 2, 3)))
-    backbone.patch_embed.proj = grey
+    scaled = weight / scale
+    return scaled.sum(dim=1, keepdim=True), bias - (scaled * shift).sum(dim=(1, 2, 3))
 
 
 @torch.no_grad()
-def round_to_storage(backbone: VisionTransformer) -> None:
+def round_to_storage(backbone: GreyViT) -> None:
     """Round to what the model file stores: linear layers to 255 levels a row, positions to float16.
 
     Done before features are taken, so that the probe is fitted on exactly the network that ships.
     """
-    if backbone.pos_embed is not None:
-        backbone.pos_embed.copy_(backbone.pos_embed.half().float())
+    position = backbone.position
+    position.copy_(position.half().float())
     for module in backbone.modules():
         if isinstance(module, nn.Linear):
             module.weight.copy_(_rounded(module.weight))

@@ -94,9 +94,9 @@ def fit(
         If a folder cannot be written.
     """
     dataset = load_dataset(data).training()
-    vit = load_backbone(backbone)
+    vit = load_backbone(backbone).requires_grad_(False)
     round_to_storage(vit)
-    patch = int(vit.patch_embed.patch_size[0])
+    patch = vit.patch_size
     if long_side < patch or long_side % patch:
         raise ConfigError(ReasonCode.INVALID_CONFIG, f"long side {long_side}: expected a multiple of {patch}")
     preprocessing = PreprocessSpec(long_side, patch, *_PERCENTILES)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+
+from monai_bone_ssl.training.backbone import GreyViT
 
 __all__ = ["PooledTokens", "ProbedViT", "TokenPooling", "Whitening"]
 
@@ -31,31 +31,24 @@ class TokenPooling(nn.Module):
     Parameters
     ----------
     backbone
-        timm Vision Transformer with a one-channel patch embedding.
+        Vision Transformer of any depth from ``blocks`` on.
     blocks
         How many of the last blocks are pooled (L).
     """
 
-    def __init__(self, backbone: VisionTransformer, blocks: int) -> None:
+    def __init__(self, backbone: GreyViT, blocks: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.blocks = blocks
-        cls_token, pos_embed = backbone.cls_token, backbone.pos_embed
-        if cls_token is None or pos_embed is None:
-            raise ValueError("expected a Vision Transformer with a class token and a position embedding")
-        self._first = nn.Buffer(cls_token + pos_embed[:, :1], persistent=False)  # [1, 1, C]
-        side = round((pos_embed.shape[1] - 1) ** 0.5)
-        square = pos_embed[:, 1:].transpose(1, 2).reshape(1, -1, side, side)
-        self._position = nn.Buffer(square, persistent=False)  # [1, C, side, side]
 
     @property
     def width(self) -> int:
         """Number of features."""
-        return 2 * self.blocks * int(self.backbone.embed_dim)
+        return 2 * self.blocks * self.backbone.width
 
     def last_mean(self, features: Tensor) -> Tensor:
         """The last block's mean [B, C] out of features [B, D]: what the image is as a whole."""
-        channels = self.width // (2 * self.blocks)
+        channels = self.backbone.width
         return features[:, (self.blocks - 1) * channels : self.blocks * channels]
 
     def forward(self, image: Tensor) -> PooledTokens:
@@ -83,20 +76,10 @@ class TokenPooling(nn.Module):
         return evidence
 
     def _tokens(self, image: Tensor) -> Tensor:
-        vit = self.backbone
-        patches = vit.patch_embed.proj(image)  # [B, C, h, w]
-        grid = patches.shape[-2:]
-        # Resampled to any grid as DINOv2 does it: bicubic, without antialiasing.
-        position = interpolate(self._position, size=grid, mode="bicubic", align_corners=False)
-        x = (patches + position).flatten(2).transpose(1, 2)  # [B, h * w, C]
-        x = vit.norm_pre(torch.cat((self._first.expand(x.shape[0], -1, -1), x), dim=1))
-        outputs = []
-        for index, block in enumerate(vit.blocks):
-            x = block(x)
-            if index >= len(vit.blocks) - self.blocks:
-                outputs.append(vit.norm(x)[:, 1:])
+        height, width = (side // self.backbone.patch_size for side in image.shape[2:])
+        outputs = [tokens[:, 1:] for tokens in self.backbone.last_blocks(image, self.blocks)]
         tokens = torch.cat(outputs, dim=2).transpose(1, 2)  # [B, L * C, h * w]
-        return tokens.reshape(*tokens.shape[:2], *grid)
+        return tokens.reshape(*tokens.shape[:2], height, width)
 
 
 class Whitening(nn.Module):
@@ -139,7 +122,7 @@ class ProbedViT(nn.Module):
         self.pooling = pooling
         self.probe = nn.Linear(pooling.width, 1)
         self.body_part = nn.Linear(pooling.width, body_parts)
-        self.distance = Whitening(int(pooling.backbone.embed_dim), components)
+        self.distance = Whitening(pooling.backbone.width, components)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """The six outputs: [B], [B, D], [B, h, w], [B], [B, P] and [B]."""
