@@ -42,7 +42,7 @@ from monai_bone_ssl.dicom_header import (
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.grayscale import grayscale_table
 
-__all__ = ["Radiograph", "SpacingSource", "read_header", "read_radiograph"]
+__all__ = ["Radiograph", "SpacingSource", "anatomy", "check_eligible", "read_header", "read_radiograph"]
 
 _ELIGIBLE = frozenset(
     {
@@ -131,7 +131,7 @@ def read_radiograph(path: Path) -> Radiograph:
     """
     with open_dicom(path) as stream:
         header = parse_header(stream, path)
-        _check_eligible(header)
+        check_eligible(header)
         _check_identified(header)
         pixel_format = _pixel_format(header)
         pixel_data = parse_pixel_data(stream, path)
@@ -139,11 +139,17 @@ def read_radiograph(path: Path) -> Radiograph:
         raise UnsupportedImage(ReasonCode.MISSING_PIXEL_DATA, "The DICOM file has no pixel data")
     pixels = _render(header, decode_frame(pixel_data, pixel_format), pixel_format)
     spacing, spacing_source = _spacing(header)
-    return Radiograph(pixels, spacing, spacing_source, _laterality(header), _anatomy(header), header)
+    return Radiograph(pixels, spacing, spacing_source, _laterality(header), anatomy(header), header)
 
 
-def _check_eligible(header: FileDataset) -> None:
-    """Refuse what is not a projection radiograph of one grey frame."""
+def check_eligible(header: FileDataset) -> None:
+    """Refuse what is not a projection radiograph of one grey frame, by its header alone.
+
+    Raises
+    ------
+    UnsupportedImage, CorruptImage
+        With the code that says why.
+    """
     sop_class = uid(header, "SOPClassUID") or uid(header.file_meta, "MediaStorageSOPClassUID")
     if sop_class is None:
         raise CorruptImage(ReasonCode.INVALID_HEADER, "SOP Class UID in the DICOM header is missing")
@@ -286,8 +292,13 @@ def _laterality(header: Dataset) -> str | None:
     return None
 
 
-def _anatomy(header: Dataset) -> str | None:
-    """Body part by its code, else by Body Part Examined, else by the meaning of a code not in the table."""
+def anatomy(header: Dataset) -> str | None:
+    """Body part by its code, else by Body Part Examined, else by the meaning of a code not in the table.
+
+    Returns
+    -------
+    A term of :data:`~monai_bone_ssl.body_parts.ANATOMY` where it is known there; None where nothing is said.
+    """
     try:
         region = first_item(header, "AnatomicRegionSequence")
     except CorruptImage:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from monai_bone_ssl.cli.verbs import Verbs, existing, new_verb
+from monai_bone_ssl.cli.verbs import Verbs, existing, new_verb, print_text
 from monai_bone_ssl.results import exit_code, result_json
 
 __all__ = ["add_verb"]
@@ -48,13 +48,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.buffer.write(result_json(results))
     elif results.images:
-        _print_text(results_table(results, model.spec.target, arguments.out))
+        print_text(results_table(results, model.spec.target, arguments.out))
     if not results.images:
         print("bone-ssl: no file in the input: expected DICOM files", file=sys.stderr)  # noqa: T201
     return exit_code(results)
-
-
-def _print_text(text: str) -> None:
-    """Print what may hold file names, whatever the terminal can show."""
-    encoding = sys.stdout.encoding
-    print(text.encode(encoding, "backslashreplace").decode(encoding))  # noqa: T201

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 
-__all__ = ["DATA_KINDS", "Verbs", "existing", "extra", "new_verb"]
+__all__ = ["DATA_KINDS", "Verbs", "existing", "extra", "new_verb", "print_text"]
 
 Verbs = argparse._SubParsersAction  # argparse has no public name for what add_subparsers returns
 
@@ -19,7 +20,8 @@ DATA_KINDS = """\
 DATA is one of
   a MURA v1.1 folder,
   a FracAtlas-style folder: labels.csv, images/ and, for the pointing game, fracture_boxes.json,
-  a CSV with the columns path,label,part,patient[,study][,split].
+  a CSV with the columns path,label,part,patient[,study][,split], or the folder that holds it,
+  a folder of DICOM files with study_labels.csv: study_instance_uid,label.
 """
 
 
@@ -53,6 +55,12 @@ def existing(text: str) -> Path:
     if not os.path.lexists(text):  # a broken link exists: the results say what is wrong with it
         raise argparse.ArgumentTypeError(f"{text}: no such file or folder")
     return Path(text)
+
+
+def print_text(text: str) -> None:
+    """Print what may hold file names, whatever the terminal can show."""
+    encoding = sys.stdout.encoding
+    print(text.encode(encoding, "backslashreplace").decode(encoding))  # noqa: T201
 
 
 @contextmanager

@@ -12,16 +12,22 @@ from types import MappingProxyType
 from monai_bone_ssl.body_parts import ANATOMY, FRACATLAS_REGIONS, MURA_REGIONS, UNSPECIFIC_TERMS, Region
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import ABNORMALITY
-from monai_bone_ssl.training.data.dataset import DataSource, LabelledDataset, LabelledImage, Split
-from monai_bone_ssl.training.data.tables import Row, parse_flag, read_table
+from monai_bone_ssl.training.data.dataset import DataSource, LabelledDataset, LabelledImage, Listing
+from monai_bone_ssl.training.data.tables import Row, parse_flag, parse_split, read_table
 
-__all__ = ["load_csv"]
+__all__ = ["find_manifests", "load_csv"]
 
 _COLUMNS = ("path", "label", "part", "patient")
-_SPLITS: Mapping[str, Split | None] = {"train": "train", "valid": "valid", "val": "valid", "": None}
 
 
-def load_csv(path: Path) -> LabelledDataset:
+def find_manifests(path: Path) -> list[Path]:
+    """The CSV ``path`` itself, or those in the folder whose header line has a manifest's columns."""
+    if path.is_file():
+        return [path] if path.suffix.lower() == ".csv" else []
+    return [file for file in sorted(path.glob("*.csv")) if _is_manifest(file)]
+
+
+def load_csv(path: Path) -> Listing:
     """Images of a CSV list; the label means "abnormal", the group is the patient.
 
     Parameters
@@ -39,17 +45,21 @@ def load_csv(path: Path) -> LabelledDataset:
     rows = read_table(path, _COLUMNS)
     images = tuple(_image(path.parent, row) for row in rows)
     regions = _regions([(row.where, image.part) for row, image in zip(rows, images, strict=True)])
-    source = DataSource(name=path.name, licence="not stated", reference="CSV list given by the user")
-    return LabelledDataset(images, regions, ABNORMALITY, source)
+    source = DataSource(
+        f"{path.resolve().parent.name}/{path.name}",
+        licence="not stated",
+        reference="CSV list given by the user",
+    )
+    return Listing(LabelledDataset(images, regions, ABNORMALITY, source))
+
+
+def _is_manifest(path: Path) -> bool:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return set(_COLUMNS) <= {column.strip() for column in file.readline().split(",")}
 
 
 def _image(root: Path, row: Row) -> LabelledImage:
     name, patient = row.required("path"), row.required("patient")
-    split = row.values.get("split", "").lower()
-    if split not in _SPLITS:
-        raise ConfigError(
-            ReasonCode.INVALID_DATA, f"{row.where}: split is '{split}', expected train, valid, val or nothing"
-        )
     return LabelledImage(
         path=root / name,
         name=name,
@@ -58,7 +68,7 @@ def _image(root: Path, row: Row) -> LabelledImage:
         group=patient,
         # Sites number studies within a patient.
         study=f"{patient}/{row.required('study')}" if "study" in row.values else None,
-        split=_SPLITS[split],
+        split=parse_split(row),
     )
 
 

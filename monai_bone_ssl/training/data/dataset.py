@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ __all__ = [
     "DataSource",
     "LabelledDataset",
     "LabelledImage",
+    "Listing",
     "Split",
     "check_images",
     "splits",
@@ -120,6 +121,14 @@ class LabelledDataset:
         if all(image.split is None for image in self.images):
             return self
         return replace(self, images=tuple(image for image in self.images if image.split == "valid"))
+
+
+class Listing(NamedTuple):
+    """Labelled data as their lists have them, not yet held against the files."""
+
+    dataset: LabelledDataset
+    contradictions: tuple[str, ...] = ()
+    """What the lists say against themselves, one line each: a reason to refuse them."""
 
 
 def check_images(images: Sequence[LabelledImage], listing: str) -> None:

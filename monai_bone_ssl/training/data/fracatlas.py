@@ -20,7 +20,13 @@ from scipy.sparse.csgraph import connected_components
 from monai_bone_ssl.body_parts import FRACATLAS_REGIONS
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import FRACTURE
-from monai_bone_ssl.training.data.dataset import AnnotatedBox, DataSource, LabelledDataset, LabelledImage
+from monai_bone_ssl.training.data.dataset import (
+    AnnotatedBox,
+    DataSource,
+    LabelledDataset,
+    LabelledImage,
+    Listing,
+)
 from monai_bone_ssl.training.data.tables import Row, parse_flag, read_table
 
 __all__ = ["MIXED", "load_fracatlas"]
@@ -29,6 +35,7 @@ __all__ = ["MIXED", "load_fracatlas"]
 MIXED = "mixed"
 
 _COLUMNS = ("image_id", "part", "fractured", "hardware", "block", "neardup_group")
+_BOXES = "fracture_boxes.json"
 _SOURCE = DataSource(
     name="FracAtlas",
     licence="CC BY 4.0",
@@ -41,7 +48,7 @@ class _Outline(msgspec.Struct, frozen=True):
     polygon: list[list[float]] = []
 
 
-def load_fracatlas(root: Path) -> LabelledDataset:
+def load_fracatlas(root: Path) -> Listing:
     """Images of a FracAtlas-style folder; the label means "fractured".
 
     Parameters
@@ -56,7 +63,7 @@ def load_fracatlas(root: Path) -> LabelledDataset:
         Naming the line and what was expected there.
     """
     rows = read_table(root / "labels.csv", _COLUMNS)
-    boxes = _read_boxes(root / "fracture_boxes.json")
+    boxes = _read_boxes(root / _BOXES)
     groups = _merged_groups(rows)
     images = tuple(
         _image(root, row, group, boxes.get(row.values["image_id"], ()))
@@ -64,7 +71,12 @@ def load_fracatlas(root: Path) -> LabelledDataset:
     )
     parts = {image.part for image in images}
     regions = {name: region for name, region in FRACATLAS_REGIONS.items() if name in parts}
-    return LabelledDataset(images, MappingProxyType(regions), FRACTURE, _SOURCE)
+    contradictions = tuple(
+        f"{row.where}: fractured is 0, but {_BOXES} outlines a fracture in {row.values['image_id']}"
+        for row, image in zip(rows, images, strict=True)
+        if image.boxes and not image.label
+    )
+    return Listing(LabelledDataset(images, MappingProxyType(regions), FRACTURE, _SOURCE), contradictions)
 
 
 def _image(root: Path, row: Row, group: str, boxes: tuple[AnnotatedBox, ...]) -> LabelledImage:
@@ -74,11 +86,6 @@ def _image(root: Path, row: Row, group: str, boxes: tuple[AnnotatedBox, ...]) ->
         expected = ", ".join((*FRACATLAS_REGIONS, MIXED))
         raise ConfigError(
             ReasonCode.INVALID_DATA, f"{row.where}: unknown part '{part}', expected one of {expected}"
-        )
-    if boxes and not label:
-        raise ConfigError(
-            ReasonCode.INVALID_DATA,
-            f"{row.where}: fractured is 0, but fracture_boxes.json outlines a fracture in {image_id}",
         )
     return LabelledImage(
         path=root / "images" / image_id,

@@ -13,12 +13,16 @@ from types import MappingProxyType
 from monai_bone_ssl.body_parts import MURA_REGIONS
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import ABNORMALITY
-from monai_bone_ssl.training.data.dataset import DataSource, LabelledDataset, LabelledImage, Split
+from monai_bone_ssl.training.data.dataset import DataSource, LabelledDataset, LabelledImage, Listing, Split
 from monai_bone_ssl.training.data.tables import parse_flag, read_rows
 
-__all__ = ["find_mura", "load_mura"]
+__all__ = ["MURA_FOLDER", "MURA_LISTS", "find_mura", "load_mura"]
 
 _SPLITS: tuple[Split, ...] = ("train", "valid")
+#: Name of the folder as distributed.
+MURA_FOLDER = "MURA-v1.1"
+#: Names of the four lists.
+MURA_LISTS = tuple(f"{split}_{kind}.csv" for split in _SPLITS for kind in ("image_paths", "labeled_studies"))
 _SOURCE = DataSource(
     name="MURA v1.1",
     licence="MURA Research Use Agreement of Stanford University (non-commercial, no redistribution)",
@@ -28,13 +32,13 @@ _SOURCE = DataSource(
 
 def find_mura(path: Path) -> Path | None:
     """The folder with MURA's lists: ``path`` itself or ``path/MURA-v1.1``; None where it is neither."""
-    for folder in (path, path / "MURA-v1.1"):
+    for folder in (path, path / MURA_FOLDER):
         if any((folder / f"{split}_image_paths.csv").is_file() for split in _SPLITS):
             return folder
     return None
 
 
-def load_mura(root: Path) -> LabelledDataset:
+def load_mura(root: Path) -> Listing:
     """Images of both splits of MURA; the label is the study's and means "abnormal".
 
     Parameters
@@ -47,14 +51,16 @@ def load_mura(root: Path) -> LabelledDataset:
     ConfigError
         Naming the line and what was expected there.
     """
-    images = tuple(image for split in _SPLITS for image in _images_of_split(root, split))
+    contradictions: list[str] = []
+    images = tuple(image for split in _SPLITS for image in _images_of_split(root, split, contradictions))
     parts = {image.part for image in images}
     regions = {name: region for name, region in MURA_REGIONS.items() if name in parts}
-    return LabelledDataset(images, MappingProxyType(regions), ABNORMALITY, _SOURCE)
+    dataset = LabelledDataset(images, MappingProxyType(regions), ABNORMALITY, _SOURCE)
+    return Listing(dataset, tuple(contradictions))
 
 
-def _images_of_split(root: Path, split: Split) -> list[LabelledImage]:
-    labels = _study_labels(root / f"{split}_labeled_studies.csv", split)
+def _images_of_split(root: Path, split: Split, contradictions: list[str]) -> list[LabelledImage]:
+    labels = _study_labels(root / f"{split}_labeled_studies.csv", split, contradictions)
     images = []
     for where, fields in read_rows(root / f"{split}_image_paths.csv"):
         inside = _inside(fields[0], split, 5, where)
@@ -74,13 +80,13 @@ def _images_of_split(root: Path, split: Split) -> list[LabelledImage]:
         )
     empty = labels.keys() - {PurePosixPath(image.name).parent for image in images}
     if empty:
-        raise _invalid(
+        contradictions.append(
             f"{split}_image_paths.csv: no image of {len(empty)} labelled studies, first {min(empty)}"
         )
     return images
 
 
-def _study_labels(path: Path, split: Split) -> Mapping[PurePosixPath, int]:
+def _study_labels(path: Path, split: Split, contradictions: list[str]) -> Mapping[PurePosixPath, int]:
     labels: dict[PurePosixPath, int] = {}
     for where, fields in read_rows(path):
         if len(fields) != 2:
@@ -89,7 +95,7 @@ def _study_labels(path: Path, split: Split) -> Mapping[PurePosixPath, int]:
         if study in labels:
             raise _invalid(f"{where}: study {study} is labelled twice, expected once")
         if not study.name.endswith(("_negative", "_positive")[label]):
-            raise _invalid(f"{where}: label {label} contradicts the study's folder {study}")
+            contradictions.append(f"{where}: label {label} contradicts the study's folder {study}")
         labels[study] = label
     return labels
 

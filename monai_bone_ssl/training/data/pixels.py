@@ -10,7 +10,7 @@ from PIL import Image
 
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
 
-__all__ = ["read_grey"]
+__all__ = ["is_dicom", "read_grey"]
 
 _DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 # JPEG's conversion to YCbCr and back moves a grey pixel's channels apart by a level or two.
@@ -39,7 +39,7 @@ def read_grey(path: Path) -> NDArray[np.float32]:
         Where the image has colours, or the DICOM file holds no radiograph.
     """
     try:
-        if _is_dicom(path):
+        if is_dicom(path):
             from monai_bone_ssl.radiograph import read_radiograph
 
             return read_radiograph(path).pixels
@@ -55,7 +55,8 @@ def read_grey(path: Path) -> NDArray[np.float32]:
         ) from error
 
 
-def _is_dicom(path: Path) -> bool:
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, by its preamble or else by its suffix."""
     with path.open("rb") as file:
         preamble_and_prefix = file.read(132)
     return preamble_and_prefix[128:] == b"DICM" or path.suffix.lower() in _DICOM_SUFFIXES

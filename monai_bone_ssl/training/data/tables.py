@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.training.data.dataset import Split
 
-__all__ = ["Row", "parse_flag", "read_rows", "read_table"]
+__all__ = ["Row", "parse_flag", "parse_split", "read_rows", "read_table"]
+
+_SPLITS: Mapping[str, Split | None] = {"train": "train", "valid": "valid", "val": "valid", "": None}
 
 
 class Row(NamedTuple):
@@ -65,3 +68,13 @@ def parse_flag(text: str, column: str, where: str) -> int:
     if text not in ("0", "1"):
         raise ConfigError(ReasonCode.INVALID_DATA, f"{where}: {column} is '{text}', expected 0 or 1")
     return int(text)
+
+
+def parse_split(row: Row) -> Split | None:
+    """The value of the column ``split`` where there is one: ``train``, ``valid`` (or ``val``), or empty."""
+    split = row.values.get("split", "").lower()
+    if split not in _SPLITS:
+        raise ConfigError(
+            ReasonCode.INVALID_DATA, f"{row.where}: split is '{split}', expected train, valid, val or nothing"
+        )
+    return _SPLITS[split]

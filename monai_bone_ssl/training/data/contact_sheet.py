@@ -1,0 +1,113 @@
+"""Grids of small images with captions: people would rather look than read."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from monai_bone_ssl.errors import CorruptImage, UnsupportedImage
+from monai_bone_ssl.training.data.check import DataCheck, ProblemKind
+from monai_bone_ssl.training.data.dataset import LabelledDataset, LabelledImage
+from monai_bone_ssl.training.data.pixels import read_grey
+
+__all__ = ["problem_sheet", "sample_sheet"]
+
+_COLUMNS = 10
+_TILE = 150
+_CAPTION, _HEADING, _GAP = 16, 30, 6
+_ROWS_A_PROBLEM = 2
+_BACKGROUND, _TEXT, _DIM, _EMPTY = 255, 0, 90, 225
+
+
+@dataclass(frozen=True)
+class _Section:
+    """A heading and the images under it, each with a caption."""
+
+    heading: str
+    images: Sequence[LabelledImage]
+    captions: Sequence[str]
+
+
+def sample_sheet(dataset: LabelledDataset) -> bytes:
+    """PNG with one row for each part and label: images spread evenly over the list."""
+    cells: dict[tuple[str, int], list[LabelledImage]] = defaultdict(list)
+    for image in dataset.images:
+        cells[image.part, image.label].append(image)
+    sections = []
+    for (part, label), images in sorted(cells.items()):
+        chosen = np.linspace(0, len(images) - 1, min(_COLUMNS, len(images))).round().astype(int)
+        heading = f"{part}, {('negative', 'positive')[label]} ({len(images)} images)"
+        shown = [images[i] for i in chosen]
+        sections.append(_Section(heading, shown, [_short(image.name) for image in shown]))
+    return _sheet(sections)
+
+
+def problem_sheet(check: DataCheck, dataset: LabelledDataset) -> bytes | None:
+    """PNG with the first images of every kind of problem, without notes; None where there is nothing to show.
+
+    Images of one problem stand side by side and carry its number in ``problems.csv``.
+    """
+    by_name = {image.name: image for image in dataset.images}
+    sections = []
+    for kind in ProblemKind:
+        shown = [
+            (f"{number}: {_short(name)}", by_name[name])
+            for number, problem in enumerate(check.problems, start=1)
+            if problem.kind is kind and not problem.note
+            for name in problem.images
+        ]
+        if shown:
+            first = shown[: _COLUMNS * _ROWS_A_PROBLEM]
+            heading = f"{kind.replace('_', ' ')}: {len(first)} of {len(shown)} images"
+            sections.append(_Section(heading, [image for _, image in first], [text for text, _ in first]))
+    return _sheet(sections) if sections else None
+
+
+def _sheet(sections: Sequence[_Section]) -> bytes:
+    heights = [_HEADING + -(-len(section.images) // _COLUMNS) * (_TILE + _CAPTION) for section in sections]
+    width = _GAP + _COLUMNS * (_TILE + _GAP)
+    sheet = Image.new("L", (width, sum(heights) + _GAP), _BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    top = 0
+    for section, height in zip(sections, heights, strict=True):
+        draw.text((_GAP, top + 8), section.heading, _TEXT, ImageFont.load_default(15))
+        for i, (image, caption) in enumerate(zip(section.images, section.captions, strict=True)):
+            left = _GAP + i % _COLUMNS * (_TILE + _GAP)
+            upper = top + _HEADING + i // _COLUMNS * (_TILE + _CAPTION)
+            sheet.paste(_tile(image.path), (left, upper))
+            draw.text((left, upper + _TILE + 2), caption, _DIM, ImageFont.load_default(10))
+        top += height
+    content = io.BytesIO()
+    sheet.save(content, "PNG")
+    return content.getvalue()
+
+
+def _tile(path: Path) -> Image.Image:
+    """The image as the file has it, aspect kept; an empty tile where it cannot be read."""
+    try:
+        pixels = read_grey(path)
+    except (CorruptImage, UnsupportedImage):
+        tile = Image.new("L", (_TILE, _TILE), _EMPTY)
+        ImageDraw.Draw(tile).text((8, 8), "not readable", _DIM, ImageFont.load_default(12))
+        return tile
+    picture = _to_8_bit(pixels)
+    picture.thumbnail((_TILE, _TILE))
+    tile = Image.new("L", (_TILE, _TILE), _EMPTY)
+    tile.paste(picture, ((_TILE - picture.width) // 2, (_TILE - picture.height) // 2))
+    return tile
+
+
+def _to_8_bit(pixels: NDArray[np.float32]) -> Image.Image:
+    return Image.fromarray((pixels * 255).round().astype(np.uint8))
+
+
+def _short(name: str) -> str:
+    """As much of a name's end as fits under a tile."""
+    return name if len(name) <= 26 else f"...{name[-23:]}"

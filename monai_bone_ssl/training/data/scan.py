@@ -1,0 +1,67 @@
+"""One decoding pass over image files, and what to keep of each one: digests, size and a thumbnail."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from monai_bone_ssl.errors import CorruptImage, UnsupportedImage
+from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
+from monai_bone_ssl.training.data.pixels import read_grey
+
+__all__ = ["THUMBNAIL_SIDE", "ImageScan", "scan_images"]
+
+#: Rows and columns of a thumbnail.
+THUMBNAIL_SIDE = 32
+
+# As the models' preprocessing, but small; an image is blank here where it is blank there.
+_SMALL = PreprocessSpec(long_side=64, patch_size=1, low_percentile=1.0, high_percentile=99.0)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageScan:
+    """What decoding one file told."""
+
+    file_digest: str | None = None
+    """SHA-256 of the file; None where it cannot be read."""
+    pixel_digest: str | None = None
+    """SHA-256 of the decoded pixels and their shape; None where they cannot be decoded."""
+    size: tuple[int, int] | None = None
+    """Rows and columns."""
+    thumbnail: NDArray[np.uint8] | None = None
+    """[32, 32], contrast stretched, aspect not kept; None for a blank image too."""
+    error: CorruptImage | UnsupportedImage | None = None
+    """Why the image is of no use."""
+
+
+def scan_images(paths: Sequence[Path]) -> list[ImageScan]:
+    """Decode every file once, on all cores."""
+    # Pillow and the DICOM decoders let go of the interpreter while they work: threads do.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(tqdm(pool.map(_scan, paths), total=len(paths), desc="decoding", unit="image"))
+
+
+def _scan(path: Path) -> ImageScan:
+    file_digest = pixel_digest = size = None
+    try:
+        pixels = read_grey(path)
+        file_digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        size = (pixels.shape[0], pixels.shape[1])
+        pixel_digest = hashlib.sha256(str(size).encode() + pixels.tobytes()).hexdigest()
+        return ImageScan(file_digest, pixel_digest, size, _thumbnail(pixels))
+    except (CorruptImage, UnsupportedImage) as error:
+        return ImageScan(file_digest, pixel_digest, size, error=error)
+
+
+def _thumbnail(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    small = Image.fromarray(preprocess(pixels, _SMALL) * np.float32(255)).convert("L")
+    return np.asarray(small.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX))
