@@ -12,6 +12,7 @@ import numpy.typing as npt
 from monai_bone_ssl.model import Model, default_model_folder
 from monai_bone_ssl.training.backbone import load_backbone, round_to_storage
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset
+from monai_bone_ssl.training.extractors import PRODUCT_BLOCKS, TokenFeatures
 from monai_bone_ssl.training.features import default_cache, extract_features
 from monai_bone_ssl.training.network import TokenPooling
 
@@ -41,7 +42,7 @@ def parse(description: str) -> Shipped:
     dataset = load_dataset(arguments.data)
     backbone = load_backbone(arguments.weights)
     round_to_storage(backbone)
-    pooling = TokenPooling(backbone, blocks=4).eval()
+    pooling = TokenPooling(backbone, PRODUCT_BLOCKS).eval()
     paths = [image.path for image in dataset.images]
-    features = extract_features(pooling, model.spec.preprocessing, paths, arguments.cache)
+    features = extract_features(TokenFeatures(pooling), model.spec.preprocessing, paths, arguments.cache)
     return Shipped(model, dataset, pooling, features)

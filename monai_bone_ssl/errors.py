@@ -7,7 +7,8 @@ The tree::
     ├── CorruptImage       the file claims to be a radiograph but cannot be read           -> "failed"
     ├── ConfigError        a value or a data folder given by the caller
     ├── ModelError         a model folder that cannot be trusted
-    └── ReportError        a report that cannot be made or written
+    ├── ReportError        a report that cannot be made or written
+    └── TrainingError      a training run that went wrong and was stopped
 """
 
 from __future__ import annotations
@@ -61,6 +62,9 @@ class ReasonCode(StrEnum):
     INFERENCE_FAILED = "inference_failed"
     REPORT_FAILED = "report_failed"
     WRITE_FAILED = "write_failed"
+    # The training run.
+    TRAINING_DIVERGED = "training_diverged"
+    TRAINING_COLLAPSED = "training_collapsed"
 
 
 class BoneSSLError(Exception):
@@ -98,3 +102,7 @@ class ModelError(BoneSSLError):
 
 class ReportError(BoneSSLError):
     """A report cannot be made or written."""
+
+
+class TrainingError(BoneSSLError):
+    """A training run whose network is no longer worth training: it diverged or collapsed."""

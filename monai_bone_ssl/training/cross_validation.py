@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,8 @@ from tqdm import tqdm
 from monai_bone_ssl.model_spec import Calibration
 from monai_bone_ssl.training.calibration import fit_calibration
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, splits
-from monai_bone_ssl.training.probe import choose_strength, fit_probe, out_of_fold
+from monai_bone_ssl.training.logistic import out_of_fold_logits
+from monai_bone_ssl.training.probe import STRENGTHS, best_strength
 
 __all__ = ["CrossValidation", "cross_validate"]
 
@@ -38,12 +38,13 @@ class CrossValidation:
 
 
 def cross_validate(features: FloatArray, dataset: LabelledDataset) -> CrossValidation:
-    """Choose the strength on the first seed's folds, then take out-of-fold logits under every seed."""
+    """Choose the strength on the first seed's folds, and take its out-of-fold logits under every seed."""
     labels = dataset.labels
-    folds = {seed: list(splits(dataset, seed=seed)) for seed in PROTOCOL_SEEDS}
-    strength, _ = choose_strength(features, labels, folds[PROTOCOL_SEEDS[0]])
-    fit_binary = partial(fit_probe, strength=strength)
     progress = tqdm(PROTOCOL_SEEDS, desc="cross-validation", unit="seed")
-    logits = np.stack([out_of_fold(features, labels, folds[seed], fit_binary)[:, 0] for seed in progress])
+    every_strength = [
+        out_of_fold_logits(features, labels, list(splits(dataset, seed=seed)), STRENGTHS) for seed in progress
+    ]
+    strength, _ = best_strength(every_strength[0], labels)
+    logits = np.stack([of_seed[STRENGTHS.index(strength)] for of_seed in every_strength])
     calibration = fit_calibration(logits.ravel(), np.tile(labels, len(PROTOCOL_SEEDS)))
     return CrossValidation(strength, logits, calibration)

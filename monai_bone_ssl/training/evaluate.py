@@ -10,7 +10,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
@@ -21,7 +20,7 @@ from monai_bone_ssl.training.data import LabelledDataset, LabelledImage, read_gr
 from monai_bone_ssl.training.metrics import Localisation, Metrics, compute_metrics, pointing_game
 from monai_bone_ssl.training.sample import Sample
 
-__all__ = ["ImagePrediction", "covered_share", "evaluate"]
+__all__ = ["ImagePrediction", "covered_share", "evaluate", "hardware_of", "studies_of"]
 
 
 @dataclass(frozen=True)
@@ -79,16 +78,16 @@ def evaluate(
     sample = _sample(dataset, predictions, threshold)
     metrics = compute_metrics(
         sample,
-        hardware=_hardware(dataset.images),
-        studies=_studies(dataset.images),
+        hardware=hardware_of(dataset.images),
+        studies=studies_of(dataset.images),
         localisation=_localisation(dataset.images, predictions),
     )
     points = {image.part: p.points for image, p in zip(dataset.images, predictions, strict=True)}
     write_atomically(out / "predictions.csv", _table(dataset.images, predictions))
-    write_atomically(out / "roc.png", _png(plots.roc_figure(sample, metrics)))
-    write_atomically(out / "reliability.png", _png(plots.reliability_figure(sample, metrics)))
-    write_atomically(out / "probabilities.png", _png(plots.probability_figure(sample, points)))
-    write_atomically(out / "parts.png", _png(plots.parts_figure(metrics)))
+    write_atomically(out / "roc.png", plots.to_png(plots.roc_figure(sample, metrics)))
+    write_atomically(out / "reliability.png", plots.to_png(plots.reliability_figure(sample, metrics)))
+    write_atomically(out / "probabilities.png", plots.to_png(plots.probability_figure(sample, points)))
+    write_atomically(out / "parts.png", plots.to_png(plots.parts_figure(metrics)))
     write_atomically(out / "metrics.json", _json(dataset, metrics))
     return metrics
 
@@ -119,13 +118,15 @@ def _thresholds(dataset: LabelledDataset, threshold: float | Mapping[str, float]
     return np.array([threshold[image.part] for image in dataset.images], dtype=np.float64)
 
 
-def _hardware(images: Sequence[LabelledImage]) -> NDArray[np.bool_] | None:
+def hardware_of(images: Sequence[LabelledImage]) -> NDArray[np.bool_] | None:
+    """Whether hardware is visible [n]; None where nobody noted it for some image."""
     if any(image.hardware is None for image in images):
         return None
     return np.array([image.hardware for image in images], dtype=np.bool_)
 
 
-def _studies(images: Sequence[LabelledImage]) -> NDArray[np.str_] | None:
+def studies_of(images: Sequence[LabelledImage]) -> NDArray[np.str_] | None:
+    """Study of each image [n]; None where that of some image is unknown."""
     if any(image.study is None for image in images):
         return None
     return np.array([image.study for image in images], dtype=np.str_)
@@ -171,12 +172,6 @@ def _table(images: Sequence[LabelledImage], predictions: Sequence[ImagePredictio
     for image, p in zip(images, predictions, strict=True):
         writer.writerow((image.name, image.label, image.part, p.probability, p.decision))
     return text.getvalue().encode()
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=200)
-    return buffer.getvalue()
 
 
 def _json(dataset: LabelledDataset, metrics: Metrics) -> bytes:

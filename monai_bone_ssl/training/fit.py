@@ -11,7 +11,6 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import CodedConcept
 from monai_bone_ssl.model_spec import (
     SCHEMA_VERSION,
@@ -27,7 +26,8 @@ from monai_bone_ssl.training.calibration import MIN_CASES, fix_operating_points
 from monai_bone_ssl.training.cross_validation import CrossValidation, cross_validate
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, load_dataset, read_grey, splits
 from monai_bone_ssl.training.export import store_compactly, to_onnx, write_model
-from monai_bone_ssl.training.features import extract_features
+from monai_bone_ssl.training.extractors import PRODUCT_BLOCKS, TokenFeatures
+from monai_bone_ssl.training.features import extract_features, input_spec
 from monai_bone_ssl.training.figures import auroc_figures, share_figure
 from monai_bone_ssl.training.network import ProbedViT, TokenPooling
 from monai_bone_ssl.training.novelty import Novelty, fit_novelty, out_of_fold_distances
@@ -44,8 +44,6 @@ FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 # Chosen by cross-validation on FracAtlas; the comparisons are in MODEL_CARD.md.
-_BLOCKS = 4
-_PERCENTILES = (1.0, 99.0)
 _BODY_PART_STRENGTH = 1e-3
 
 # Below this probability of its best part an untagged image is not analysed; from the second on, the image
@@ -96,13 +94,10 @@ def fit(
     dataset = load_dataset(data).training()
     vit = load_backbone(backbone).requires_grad_(False)
     round_to_storage(vit)
-    patch = vit.patch_size
-    if long_side < patch or long_side % patch:
-        raise ConfigError(ReasonCode.INVALID_CONFIG, f"long side {long_side}: expected a multiple of {patch}")
-    preprocessing = PreprocessSpec(long_side, patch, *_PERCENTILES)
-    pooling = TokenPooling(vit, _BLOCKS).eval()
+    preprocessing = input_spec(long_side, vit.patch_size)
+    pooling = TokenPooling(vit, PRODUCT_BLOCKS).eval()
     paths = [image.path for image in dataset.images]
-    features = extract_features(pooling, preprocessing, paths, cache)
+    features = extract_features(TokenFeatures(pooling), preprocessing, paths, cache)
 
     judged = cross_validate(features, dataset)
     names = tuple(dataset.regions)
@@ -122,7 +117,7 @@ def fit(
         schema_version=SCHEMA_VERSION,
         name=name,
         version=version,
-        architecture=f"{backbone.name.split('.')[0]}, mean and maximum of the last {_BLOCKS} blocks",
+        architecture=f"{backbone.name.split('.')[0]}, mean and maximum of the last {PRODUCT_BLOCKS} blocks",
         preprocessing=preprocessing,
         target=dataset.target,
         body_parts=tuple(_body_part(part, dataset, judged) for part in names),

@@ -6,6 +6,7 @@ Intervals: percentile bootstrap, 2,000 resamples of whole groups, fixed seed.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,20 +19,33 @@ from monai_bone_ssl.training.bootstrap import cluster_bootstrap, percentile_inte
 from monai_bone_ssl.training.sample import Sample, merge_studies
 
 __all__ = [
+    "FIGURES",
+    "MIN_CASES",
     "N_BINS",
     "BinaryMetrics",
     "Estimate",
     "Localisation",
+    "MeanOverParts",
     "Metrics",
     "MetricsByPart",
+    "average_metrics",
     "compute_metrics",
+    "estimate",
+    "mean_over_parts",
+    "parts_with_cases",
     "pointing_game",
     "probability_bins",
     "weighted_auroc",
+    "weighted_figures",
+    "weighted_part_means",
 ]
 
 #: Equal-width bins of the probability for the calibration error and the reliability diagram.
 N_BINS = 15
+
+#: A part with fewer positive or negative images says too little on its own: it gets no ROC curve, pale bars,
+#: and no share in the mean over parts.
+MIN_CASES = 20
 
 Floats = NDArray[np.float64]
 
@@ -78,6 +92,20 @@ class MetricsByPart(BinaryMetrics, frozen=True, kw_only=True):
     """Figures over all parts, and part by part."""
 
     per_part: dict[str, BinaryMetrics]
+
+
+class MeanOverParts(msgspec.Struct, frozen=True, kw_only=True):
+    """Mean of the parts' figures, each part counting alike, however many images it has."""
+
+    parts: tuple[str, ...]
+    """Those with :data:`MIN_CASES` positive and negative images."""
+    auroc: Estimate
+    accuracy: Estimate
+    balanced_accuracy: Estimate
+    kappa: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+    ece: Estimate
 
 
 class Localisation(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,13 +156,66 @@ def compute_metrics(
     -------
     Metrics
     """
+    return average_metrics([sample], hardware=hardware, studies=studies, localisation=localisation)
+
+
+def average_metrics(
+    runs: Sequence[Sample],
+    *,
+    hardware: NDArray[np.bool_] | None = None,
+    studies: NDArray[np.str_] | None = None,
+    localisation: Localisation | None = None,
+) -> Metrics:
+    """The same for several runs over the same images: each figure is the mean of the runs' figures.
+
+    Parameters
+    ----------
+    runs
+        Predictions of the same n images, for instance out of fold under several seeds. A resample draws the
+        groups once for all runs: seeds are no further patients.
+    hardware, studies, localisation
+        See :func:`compute_metrics`.
+    """
+    without_hardware = None
+    if hardware is not None and not hardware.all():
+        without_hardware = _metrics(_take(runs, ~hardware))
     return Metrics(
-        **_figures(sample),
-        per_part=_per_part(sample),
-        without_hardware=None if hardware is None or hardware.all() else _metrics(sample.take(~hardware)),
-        study_level=None if studies is None else _study_level(sample, studies),
+        **_figures(runs),
+        per_part=_per_part(runs),
+        without_hardware=without_hardware,
+        study_level=None if studies is None else _study_level(runs, studies),
         localisation=localisation,
     )
+
+
+def mean_over_parts(runs: Sequence[Sample]) -> MeanOverParts | None:
+    """Mean over the parts with cases enough, each figure averaged over the runs; None where none has enough.
+
+    Parameters
+    ----------
+    runs
+        As for :func:`average_metrics`.
+    """
+    parts = parts_with_cases(runs[0])
+    if not parts:
+        return None
+    estimates = _estimates(partial(weighted_part_means, runs, parts), runs[0].groups)
+    names = MeanOverParts.__struct_fields__
+    return MeanOverParts(parts=parts, **{name: estimates[name] for name in names if name != "parts"})
+
+
+def parts_with_cases(sample: Sample) -> tuple[str, ...]:
+    """Parts with :data:`MIN_CASES` positive and negative entries, in alphabetical order."""
+    names = np.unique(sample.parts)
+    cases = [np.bincount(sample.labels[sample.parts == part], minlength=2).min() for part in names]
+    return tuple(str(part) for part, count in zip(names, cases, strict=True) if count >= MIN_CASES)
+
+
+def weighted_part_means(runs: Sequence[Sample], parts: Sequence[str], weights: Floats) -> Floats:
+    """:func:`weighted_figures` of each part, averaged over the parts: [b, n] -> [b, 10]."""
+    rows = [runs[0].parts == part for part in parts]
+    figures = [weighted_figures(_take(runs, row), weights[:, row]) for row in rows]
+    return np.asarray(np.mean(figures, axis=0))
 
 
 def pointing_game(hits: NDArray[np.bool_], covered: Floats, groups: NDArray[np.str_]) -> Localisation:
@@ -154,11 +235,11 @@ def pointing_game(hits: NDArray[np.bool_], covered: Floats, groups: NDArray[np.s
         return ratio(weights @ hits.astype(np.float64), weights.sum(axis=1))
 
     low, high = percentile_interval(cluster_bootstrap(share, groups))
-    estimate = _estimate(float(hits.mean()), float(low), float(high), "")
+    hit_rate = estimate(float(hits.mean()), float(low), float(high), "")
     return Localisation(
         pointing_game=float(hits.mean()),
-        ci_low=estimate.ci_low,
-        ci_high=estimate.ci_high,
+        ci_low=hit_rate.ci_low,
+        ci_high=hit_rate.ci_high,
         n=len(hits),
         chance=float(covered.mean()),
     )
@@ -195,28 +276,34 @@ def probability_bins(probabilities: Floats) -> NDArray[np.int64]:
     return np.minimum((probabilities * N_BINS).astype(np.int64), N_BINS - 1)
 
 
-def _per_part(sample: Sample) -> dict[str, BinaryMetrics]:
-    return {str(part): _metrics(sample.take(sample.parts == part)) for part in np.unique(sample.parts)}
+def _take(runs: Sequence[Sample], index: NDArray[np.bool_]) -> list[Sample]:
+    return [sample.take(index) for sample in runs]
 
 
-def _study_level(sample: Sample, studies: NDArray[np.str_]) -> MetricsByPart:
-    merged = merge_studies(sample, studies)
+def _per_part(runs: Sequence[Sample]) -> dict[str, BinaryMetrics]:
+    parts = runs[0].parts
+    return {str(part): _metrics(_take(runs, parts == part)) for part in np.unique(parts)}
+
+
+def _study_level(runs: Sequence[Sample], studies: NDArray[np.str_]) -> MetricsByPart:
+    merged = [merge_studies(sample, studies) for sample in runs]
     return MetricsByPart(**_figures(merged), per_part=_per_part(merged))
 
 
-def _metrics(sample: Sample) -> BinaryMetrics:
-    return BinaryMetrics(**_figures(sample))
+def _metrics(runs: Sequence[Sample]) -> BinaryMetrics:
+    return BinaryMetrics(**_figures(runs))
 
 
-def _figures(sample: Sample) -> dict[str, Any]:
+def _figures(runs: Sequence[Sample]) -> dict[str, Any]:
     """Fields of :class:`BinaryMetrics`."""
+    sample = runs[0]  # the runs differ in their predictions only
     thresholds = np.unique(sample.thresholds)
     return {
         "n": len(sample),
         "n_positive": int(sample.labels.sum()),
         "n_groups": len(np.unique(sample.groups)),
         "threshold": float(thresholds[0]) if len(thresholds) == 1 else None,
-    } | _estimates(sample)
+    } | _estimates(partial(weighted_figures, runs), sample.groups)
 
 
 #: Each figure, and why it may be undefined.
@@ -232,23 +319,33 @@ _UNDEFINED = {
     "sensitivity_at_high_sensitivity": "no positive cases",
     "specificity_at_high_specificity": "no negative cases",
 }
-_ECE = list(_UNDEFINED).index("ece")
+#: Names of the columns of :func:`weighted_figures`.
+FIGURES = tuple(_UNDEFINED)
+_ECE = FIGURES.index("ece")
 
 
-def _estimates(sample: Sample) -> dict[str, Estimate]:
-    values = _statistics(sample, np.ones((1, len(sample))))[0]
-    resampled = cluster_bootstrap(partial(_statistics, sample), sample.groups)  # [resamples, figures]
-    resampled[:, _ECE] -= resampled[:, _ECE].mean() - values[_ECE]
+def _estimates(statistic: Callable[[Floats], Floats], groups: NDArray[np.str_]) -> dict[str, Estimate]:
+    """Each of :data:`FIGURES` with its interval; ``statistic`` maps weights [b, n] to figures [b, 10]."""
+    values = statistic(np.ones((1, len(groups))))[0]
+    resampled = cluster_bootstrap(statistic, groups)  # [resamples, figures]
+    calibration = resampled[:, _ECE]
+    defined = calibration[~np.isnan(calibration)]
+    if len(defined):
+        resampled[:, _ECE] -= defined.mean() - values[_ECE]
     low, high = percentile_interval(resampled)
     low[_ECE] = np.maximum(0.0, low[_ECE])  # keeps NaN
     return {
-        name: _estimate(values[i], low[i], high[i], undefined)
+        name: estimate(values[i], low[i], high[i], undefined)
         for i, (name, undefined) in enumerate(_UNDEFINED.items())
     }
 
 
-def _statistics(sample: Sample, weights: Floats) -> Floats:
-    """Every figure of ``_UNDEFINED``, in its order, for each row of weights [b, n] -> [b, 10]."""
+def weighted_figures(runs: Sequence[Sample], weights: Floats) -> Floats:
+    """:data:`FIGURES`, averaged over the runs, for each row of weights [b, n] -> [b, 10]; NaN = undefined."""
+    return np.asarray(np.mean([_figures_of_run(sample, weights) for sample in runs], axis=0))
+
+
+def _figures_of_run(sample: Sample, weights: Floats) -> Floats:
     positive = sample.labels == 1
     called = sample.probabilities >= sample.thresholds
     undecided = sample.decisions == Decision.INDETERMINATE
@@ -289,7 +386,8 @@ def _calibration_error(sample: Sample, weights: Floats) -> Floats:
     return ratio(np.abs(weights @ excess).sum(axis=1), weights.sum(axis=1))
 
 
-def _estimate(value: float, low: float, high: float, undefined: str) -> Estimate:
+def estimate(value: float, low: float, high: float, undefined: str) -> Estimate:
+    """A figure with its interval; NaN becomes None, with the reason ``undefined`` where the value is NaN."""
     if np.isnan(value):
         return Estimate(None, None, None, undefined)
     if np.isnan(low):

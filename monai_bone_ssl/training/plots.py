@@ -6,6 +6,7 @@ by readers with every common kind of colour blindness; lines differ in style as 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -17,36 +18,54 @@ from sklearn.metrics import roc_curve
 
 from monai_bone_ssl.findings import OperatingPoints
 from monai_bone_ssl.training.bootstrap import cluster_bootstrap, percentile_interval, ratio
-from monai_bone_ssl.training.metrics import N_BINS, BinaryMetrics, Estimate, Metrics, probability_bins
+from monai_bone_ssl.training.metrics import (
+    MIN_CASES,
+    N_BINS,
+    BinaryMetrics,
+    Estimate,
+    Metrics,
+    probability_bins,
+)
 from monai_bone_ssl.training.sample import Sample
 
-__all__ = ["MIN_CASES", "parts_figure", "probability_figure", "reliability_figure", "roc_figure"]
-
-#: A part with fewer positive or negative images gets no ROC curve, and pale bars.
-MIN_CASES = 20
+__all__ = [
+    "COLOURS",
+    "GREY",
+    "LINES",
+    "draw_reliability",
+    "interval_text",
+    "new_figure",
+    "parts_figure",
+    "probability_figure",
+    "reliability_figure",
+    "roc_figure",
+    "strip",
+    "to_png",
+]
 
 Floats = NDArray[np.float64]
 
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "0.6"
-_PART_COLOURS = ("#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#882255")
-_PART_LINES = ("--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 3)))
+_BLUE, _ORANGE, GREY = "#0072B2", "#D55E00", "0.6"
+#: Colours and line styles of curves that share one picture, to be taken in turn.
+COLOURS = ("#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#882255")
+LINES = ("--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 3)))
 # The band is a picture, not a figure to quote: fewer resamples do.
 _BAND_RESAMPLES = 500
 
 
 def roc_figure(sample: Sample, metrics: Metrics) -> Figure:
     """ROC curve over all images with its 95 % band, and one curve for each part with enough cases."""
-    figure, axes = _figure_with_axes(5.6, 5.4)
-    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8)
+    figure, axes = new_figure(5.6, 5.4)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
     if 0 < metrics.n_positive < metrics.n:
         _draw_roc_band(axes, sample)
-        _draw_roc(axes, sample, f"all: {_interval_text(metrics.auroc)}", _BLUE, "-", 2.2)
+        _draw_roc(axes, sample, f"all: {interval_text(metrics.auroc)}", _BLUE, "-", 2.2)
     shown = [part for part, figures in metrics.per_part.items() if _has_enough(figures)]
     for i, part in enumerate(shown):
-        style = i % len(_PART_COLOURS)
-        label = f"{part}: {_interval_text(metrics.per_part[part].auroc)}"
+        style = i % len(COLOURS)
+        label = f"{part}: {interval_text(metrics.per_part[part].auroc)}"
         of_part = sample.take(sample.parts == part)
-        _draw_roc(axes, of_part, label, _PART_COLOURS[style], _PART_LINES[style], 1.3)
+        _draw_roc(axes, of_part, label, COLOURS[style], LINES[style], 1.3)
     axes.set(xlabel="1 \N{MINUS SIGN} specificity", ylabel="Sensitivity", aspect="equal")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     if axes.get_legend_handles_labels()[0]:
@@ -60,26 +79,14 @@ def reliability_figure(sample: Sample, metrics: Metrics) -> Figure:
     """Observed share of positives against the mean probability by bin; below, the images in each bin."""
     figure = Figure(figsize=(5.4, 6.4), layout="constrained")
     axes, counts_axes = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    in_bin = (probability_bins(sample.probabilities)[:, None] == np.arange(N_BINS)).astype(np.float64)
-    counts = in_bin.sum(axis=0)
-    used = counts > 0
-    in_bin, n = in_bin[:, used], counts[used]
-    positive_in_bin = in_bin * sample.labels[:, None]
-    observed = positive_in_bin.sum(axis=0) / n
-    mean_probability = sample.probabilities @ in_bin / n
-    resampled = cluster_bootstrap(
-        lambda weights: ratio(weights @ positive_in_bin, weights @ in_bin), sample.groups
-    )
-    low, high = percentile_interval(resampled)
-    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8)
-    axes.vlines(mean_probability, low, high, color=_BLUE, linewidth=1.4)
-    axes.plot(mean_probability, observed, "o", color=_BLUE, markersize=6)
-    axes.set(ylabel="Observed share of positives", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-    axes.text(0.03, 0.95, f"ECE {_interval_text(metrics.ece)}", transform=axes.transAxes, va="top")
+    draw_reliability(axes, sample, _BLUE)
+    axes.set(ylabel="Observed share of positives")
+    axes.text(0.03, 0.95, f"ECE {interval_text(metrics.ece)}", transform=axes.transAxes, va="top")
+    counts = np.bincount(probability_bins(sample.probabilities), minlength=N_BINS)
     centres = (np.arange(N_BINS) + 0.5) / N_BINS
-    counts_axes.bar(centres, counts, width=0.9 / N_BINS, color=_GREY)
+    counts_axes.bar(centres, counts, width=0.9 / N_BINS, color=GREY)
     counts_axes.set(xlabel="Probability", ylabel="Images", yscale="log", ylim=(0.7, None))
-    _strip(axes, counts_axes)
+    strip(axes, counts_axes)
     return figure
 
 
@@ -103,7 +110,7 @@ def probability_figure(sample: Sample, points: Mapping[str, OperatingPoints]) ->
         axes.tick_params(labelbottom=True)  # the panel below may be missing
     for axes in panels[len(parts) :]:
         axes.remove()
-    _strip(*panels[: len(parts)])
+    strip(*panels[: len(parts)])
     figure.supxlabel("Probability (in brackets: positive / negative images)", fontsize=10)
     figure.supylabel("Share of the images of that label", fontsize=10)
     handles, labels = panels[0].get_legend_handles_labels()
@@ -126,7 +133,7 @@ def parts_figure(metrics: Metrics) -> Figure:
     grid[0].invert_yaxis()
     for axes in grid:
         axes.tick_params(axis="y", length=0)
-    _strip(*grid)
+    strip(*grid)
     figure.supxlabel(
         "In brackets: positive / negative images. Lines: 95 % interval. "
         f"Pale: fewer than {MIN_CASES} of either.",
@@ -134,6 +141,25 @@ def parts_figure(metrics: Metrics) -> Figure:
         color="0.35",
     )
     return figure
+
+
+def draw_reliability(axes: Axes, sample: Sample, colour: str) -> None:
+    """Observed share of positives against the mean probability of each bin, with 95 % intervals."""
+    in_bin = (probability_bins(sample.probabilities)[:, None] == np.arange(N_BINS)).astype(np.float64)
+    counts = in_bin.sum(axis=0)
+    used = counts > 0
+    in_bin, n = in_bin[:, used], counts[used]
+    positive_in_bin = in_bin * sample.labels[:, None]
+    observed = positive_in_bin.sum(axis=0) / n
+    mean_probability = sample.probabilities @ in_bin / n
+    resampled = cluster_bootstrap(
+        lambda weights: ratio(weights @ positive_in_bin, weights @ in_bin), sample.groups
+    )
+    low, high = percentile_interval(resampled)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
+    axes.vlines(mean_probability, low, high, color=colour, linewidth=1.4)
+    axes.plot(mean_probability, observed, "o", color=colour, markersize=6)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
 
 
 def _draw_roc(
@@ -204,7 +230,8 @@ def _has_enough(figures: BinaryMetrics) -> bool:
     return min(figures.n_positive, figures.n - figures.n_positive) >= MIN_CASES
 
 
-def _interval_text(estimate: Estimate) -> str:
+def interval_text(estimate: Estimate) -> str:
+    """Value and interval in words."""
     if estimate.value is None:
         return "undefined"
     if estimate.ci_low is None:
@@ -212,13 +239,22 @@ def _interval_text(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} ({estimate.ci_low:.3f} to {estimate.ci_high:.3f})"
 
 
-def _figure_with_axes(width: float, height: float) -> tuple[Figure, Axes]:
+def to_png(figure: Figure) -> bytes:
+    """The picture as a PNG file, 200 dots an inch."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=200)
+    return buffer.getvalue()
+
+
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure with one panel; sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
-    _strip(axes)
+    strip(axes)
     return figure, axes
 
 
-def _strip(*panels: Axes) -> None:
+def strip(*panels: Axes) -> None:
+    """Take the lines above and right of panels away."""
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)

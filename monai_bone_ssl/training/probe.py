@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +10,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from monai_bone_ssl.training.logistic import Fold, LinearProbe, fit_logistic, out_of_fold_logits
+
 __all__ = [
     "STRENGTHS",
     "Fold",
     "LinearProbe",
+    "best_strength",
     "choose_strength",
     "fit_class_probe",
     "fit_probe",
@@ -24,7 +25,6 @@ __all__ = [
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
-Fold = tuple[IntArray, IntArray]
 
 #: Inverse L2 strengths that are tried, from strong to weak regularisation.
 STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2)
@@ -33,40 +33,26 @@ STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2)
 _NEVER = -1e4
 
 
-@dataclass(frozen=True, eq=False)
-class LinearProbe:
-    """Logits are ``features @ weight.T + bias``; the standardisation is folded in."""
-
-    weight: FloatArray
-    """[K, D]; K = 1 for two classes."""
-    bias: FloatArray
-    """[K]."""
-
-    def logits(self, features: FloatArray) -> FloatArray:
-        """Logits [N, K] of features [N, D]."""
-        return features @ self.weight.T + self.bias
-
-
 def fit_probe(features: FloatArray, labels: IntArray, strength: float) -> LinearProbe:
-    """L2-regularised logistic regression by L-BFGS on standardised features.
+    """L2-regularised logistic regression on standardised features.
 
     Parameters
     ----------
     features, labels
-        [N, D], and classes [N] from 0.
+        [N, D], and 0 or 1 [N].
     strength
         Inverse L2 strength (scikit-learn's C).
+
+    Raises
+    ------
+    ConfigError
+        See :func:`~monai_bone_ssl.training.logistic.fit_logistic`.
     """
-    scaler = StandardScaler().fit(features)
-    model = LogisticRegression(C=strength, max_iter=1000, tol=1e-3)
-    model.fit(scaler.transform(features), labels)
-    weight = model.coef_ / scaler.scale_
-    bias = model.intercept_ - weight @ scaler.mean_
-    return LinearProbe(weight.astype(np.float32), bias.astype(np.float32))
+    return fit_logistic(features, labels, (strength,))[0]
 
 
 def fit_class_probe(features: FloatArray, labels: IntArray, classes: int, strength: float) -> LinearProbe:
-    """The same for any number of classes: softmax over its logits [N, classes] gives probabilities.
+    """The same for classes [N] from 0: softmax over its logits [N, classes] gives probabilities.
 
     A class without an image in ``labels`` gets probability 0.
     """
@@ -78,9 +64,18 @@ def fit_class_probe(features: FloatArray, labels: IntArray, classes: int, streng
         binary = fit_probe(features, (labels == present[1]).astype(np.int64), strength)
         weight[present[1]], bias[present[1]] = binary.weight[0], binary.bias[0]
     elif len(present) > 2:
-        fitted = fit_probe(features, labels, strength)
+        fitted = _fit_softmax(features, labels, strength)
         weight[present], bias[present] = fitted.weight, fitted.bias
     return LinearProbe(weight, bias)
+
+
+def _fit_softmax(features: FloatArray, labels: IntArray, strength: float) -> LinearProbe:
+    scaler = StandardScaler().fit(features)
+    model = LogisticRegression(C=strength, max_iter=1000, tol=1e-3)
+    model.fit(scaler.transform(features), labels)
+    weight = model.coef_ / scaler.scale_
+    bias = model.intercept_ - weight @ scaler.mean_
+    return LinearProbe(weight.astype(np.float32), bias.astype(np.float32))
 
 
 def out_of_fold(
@@ -97,12 +92,18 @@ def out_of_fold(
     return logits
 
 
+def best_strength(logits: FloatArray, labels: IntArray) -> tuple[float, dict[float, float]]:
+    """Strength with the best AUROC, the strongest of equals, and the AUROC of each.
+
+    ``logits`` are out of fold, [len(STRENGTHS), N].
+    """
+    aurocs = (float(roc_auc_score(labels, row)) for row in logits)
+    scores = dict(zip(STRENGTHS, aurocs, strict=True))
+    return max(scores, key=scores.__getitem__), scores
+
+
 def choose_strength(
     features: FloatArray, labels: IntArray, folds: Sequence[Fold]
 ) -> tuple[float, dict[float, float]]:
     """Strength with the best out-of-fold AUROC, and the AUROC of each one tried."""
-    scores = {}
-    for strength in STRENGTHS:
-        logits = out_of_fold(features, labels, folds, partial(fit_probe, strength=strength))
-        scores[strength] = float(roc_auc_score(labels, logits[:, 0]))
-    return max(scores, key=scores.__getitem__), scores
+    return best_strength(out_of_fold_logits(features, labels, folds, STRENGTHS), labels)

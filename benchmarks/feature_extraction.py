@@ -1,0 +1,90 @@
+"""Images a second: the whole feature extraction against the network's bare forward pass.
+
+The one side reads files, preprocesses, runs the network, writes the cache and reads it back. The other has
+the same images preprocessed in memory and runs the network alone, in batches of the same size. Both sides
+take turns, so that a busy machine slows them alike.
+
+    python benchmarks/feature_extraction.py DATA WEIGHTS [--images 24] [--long-side 224] [--rounds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
+from monai_bone_ssl.training import features as extraction
+from monai_bone_ssl.training.data import load_dataset, read_grey
+from monai_bone_ssl.training.extractors import FeatureExtractor, load_extractor
+from monai_bone_ssl.training.features import extract_features, input_spec
+
+
+def _seconds(function: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def _bare(extractor: FeatureExtractor, spec: PreprocessSpec, paths: list[Path]) -> Callable[[], None]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    by_size: dict[tuple[int, ...], list[torch.Tensor]] = {}
+    for path in paths:
+        image = preprocess(read_grey(path), spec)
+        by_size.setdefault(image.shape, []).append(torch.from_numpy(image)[None])
+    size = extraction._BATCH_SIZE[device.type]
+    batches = [
+        torch.stack(images[start : start + size]).to(device)
+        for images in by_size.values()
+        for start in range(0, len(images), size)
+    ]
+
+    @torch.inference_mode()
+    def run() -> None:
+        extractor.to(device)
+        for batch in batches:
+            extractor(batch)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return run
+
+
+def _whole(extractor: FeatureExtractor, spec: PreprocessSpec, paths: list[Path]) -> None:
+    with tempfile.TemporaryDirectory() as cache:
+        extract_features(extractor, spec, paths, Path(cache))
+
+
+def main() -> None:
+    """Print both sides, round by round, and the ratio of their medians."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="labelled radiographs")
+    parser.add_argument("weights", help="safetensors file, or timm:NAME")
+    parser.add_argument("--images", type=int, default=24)
+    parser.add_argument("--long-side", type=int, default=224)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+
+    extractor = load_extractor(arguments.weights)
+    spec = input_spec(arguments.long_side, extractor.stride)
+    paths = [image.path for image in load_dataset(arguments.data).images[: arguments.images]]
+    bare = _bare(extractor, spec, paths)
+    _seconds(bare)  # warm up
+    rates = []
+    for _ in range(arguments.rounds):
+        whole = _seconds(lambda: _whole(extractor, spec, paths))
+        rates.append((len(paths) / whole, len(paths) / _seconds(bare)))
+        print(f"extract_features {rates[-1][0]:8.2f} images/s   bare forward {rates[-1][1]:8.2f} images/s")
+    whole_rate, bare_rate = np.median(rates, axis=0)
+    print(f"median: {whole_rate:.2f} of {bare_rate:.2f} images/s, ratio {whole_rate / bare_rate:.3f}")
+
+
+if __name__ == "__main__":
+    main()

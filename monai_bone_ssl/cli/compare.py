@@ -1,0 +1,140 @@
+"""``bone-ssl compare``: many models on the same labelled radiographs."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from monai_bone_ssl.cli.verbs import DATA_KINDS, Verbs, existing, extra, new_verb
+from monai_bone_ssl.results import EXIT_OK
+
+__all__ = ["add_verb"]
+
+_PROBES = ("linear", "knn", "sgd", "attentive")  # as compare_networks.py has them, which needs torch
+
+_DESCRIPTION = f"""\
+Compare networks on labelled radiographs: one row a model, one column a body part.
+
+Rows are frozen features with a linear probe and with nearest neighbours (--features), networks fine-tuned on
+the labels (--supervised), and one that looks at no pixel: body part and image size alone. A figure that does
+not beat that row says nothing about the images.
+
+Data with a split of their own (MURA) are learnt from in train, and valid is predicted once. Others get five
+grouped folds under three seeds. Patients are never split; all choices are made inside the training images.
+
+WEIGHTS is a safetensors file named after its timm architecture, as vit_small_patch14_dinov2.safetensors, or
+timm:NAME, which timm downloads. A name before it tells rows apart: ours=vit_small_patch16_224.safetensors.
+
+{DATA_KINDS}
+OUT gets
+  index.html        the table with 95 % intervals, differences to the baseline with McNemar's and DeLong's
+                    tests, plots, the most confident errors with evidence, and labels to look at again
+  table.csv         every figure of the table
+  comparison.json   all of it, for programs
+  label_audit.csv   every image with the support of its nearest neighbours for its label
+  predictions/      every prediction, written as it comes: a stopped run goes on where it was
+
+A backbone that was pre-trained on the very images it is judged on has seen them, though not their labels: on
+data without a split, say so beside the figures. From MURA, pretrain takes the training split alone.
+
+example, the paper's table on MURA (the first command makes a backbone, the second compares it):
+  bone-ssl pretrain MURA-v1.1/ --backbone vit_small_patch14_dinov2.safetensors -o adapted
+  bone-ssl compare MURA-v1.1/ -o mura_table \\
+      --features dinov2=vit_small_patch14_dinov2.safetensors \\
+      --features adapted=adapted/vit_small_patch14_dinov2.best.safetensors \\
+      --features timm:resnet50 --features timm:densenet169 --features timm:efficientnet_b0 \\
+      --supervised timm:resnet50 --baseline resnet50 --label-efficiency
+"""
+
+
+def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add it to the command line."""
+    parser = new_verb(verbs, "compare", "many models on the same labelled data", _DESCRIPTION, _run)
+    parser.add_argument("data", type=existing, metavar="DATA", help="labelled radiographs")
+    parser.add_argument("-o", "--out", required=True, type=Path, help="folder for the table")
+    parser.add_argument(
+        "--features",
+        action="append",
+        default=[],
+        metavar="[NAME=]WEIGHTS",
+        help="network whose frozen features are classified; may be repeated",
+    )
+    parser.add_argument(
+        "--supervised",
+        action="append",
+        default=[],
+        metavar="[NAME=]WEIGHTS",
+        help="network to fine-tune on the labels, under the first seed only; may be repeated",
+    )
+    parser.add_argument(
+        "--probes",
+        nargs="+",
+        choices=_PROBES,
+        default=["linear", "knn"],
+        help="rows that each network of --features gets (default: linear knn)",
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="NAME",
+        help="row or network that all are compared with (default: the first CNN, or the metadata row)",
+    )
+    parser.add_argument(
+        "--long-side",
+        type=int,
+        default=448,
+        metavar="PX",
+        help="input size of every network (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=20, metavar="N", help="of fine-tuning (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--label-efficiency",
+        action="store_true",
+        help="measure linear probes on 1, 10, 25 and 100 %% of the training studies too",
+    )
+    parser.add_argument(
+        "--no-images",
+        action="store_true",
+        help="leave images of the data out of the page, so that it may be shared where they may not",
+    )
+    parser.add_argument("--cache", type=Path, help="folder for features (default: the user's cache folder)")
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    """What to type to get the same table, wherever the cache is."""
+    words = ["bone-ssl", "compare", str(arguments.data), "-o", str(arguments.out)]
+    for option in ("features", "supervised"):
+        for weights in getattr(arguments, option):
+            words += [f"--{option}", weights]
+    words += ["--probes", *arguments.probes]
+    if arguments.baseline is not None:
+        words += ["--baseline", arguments.baseline]
+    words += ["--long-side", str(arguments.long_side), "--epochs", str(arguments.epochs)]
+    words += ["--label-efficiency"] * arguments.label_efficiency + ["--no-images"] * arguments.no_images
+    return shlex.join(words)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    with extra("train"):
+        from monai_bone_ssl.training.comparison.compare_networks import compare_networks
+        from monai_bone_ssl.training.features import default_cache
+
+    summary = compare_networks(
+        arguments.data,
+        arguments.out,
+        features=arguments.features,
+        supervised=arguments.supervised,
+        probes=arguments.probes,
+        baseline=arguments.baseline,
+        long_side=arguments.long_side,
+        epochs=arguments.epochs,
+        label_efficiency=arguments.label_efficiency,
+        embed_images=not arguments.no_images,
+        cache=arguments.cache or default_cache(),
+        command=_command(arguments),
+    )
+    sys.stdout.write(summary + "\n")
+    return EXIT_OK

@@ -1,0 +1,75 @@
+"""``bone-ssl features``: a network's features of labelled images, as one file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from monai_bone_ssl.cli.verbs import DATA_KINDS, Verbs, existing, extra, new_verb
+from monai_bone_ssl.results import EXIT_OK
+
+__all__ = ["add_verb"]
+
+_DESCRIPTION = f"""\
+Take the features of a frozen network once and write them, with names and labels, as one NumPy file.
+
+Features are cached, image by image; a stopped run resumes, and bone-ssl fit finds those of kind "tokens".
+
+{DATA_KINDS}
+WEIGHTS is a safetensors file named after its timm model (vit_small_patch14_dinov2.safetensors,
+resnet50.a1_in1k.safetensors), or timm:NAME to let timm download its own (timm:densenet169).
+
+kinds of features:
+  tokens   mean and maximum of the last four blocks' patch tokens, image and mirror image: the product's
+  class    class tokens of the last four blocks and the mean patch token: DINOv2's linear evaluation
+  patches  7 x 7 averaged patch tokens of the last block, for attentive probes
+  pooled   a CNN's globally pooled features, image and mirror image
+  auto     tokens for a Vision Transformer, pooled for a CNN
+
+The file (no pickle) holds features [N, D], names, labels, parts, splits, and groups as numbers: images with
+one number belong to one patient and must not be split.
+
+examples:
+  bone-ssl features fracatlas/ --backbone vit_small_patch14_dinov2.safetensors -o features.npz
+  bone-ssl features MURA-v1.1/ --backbone timm:densenet169 --long-side 320 -o densenet.npz
+  torchrun --nproc-per-node 4 -m monai_bone_ssl.cli features MURA-v1.1/ --backbone vit.safetensors -o f.npz
+
+in Python:
+  file = numpy.load("features.npz")
+  file["features"], file["labels"], file["groups"]
+"""
+
+
+def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add it to the command line."""
+    parser = new_verb(verbs, "features", "a network's features of labelled images", _DESCRIPTION, _run)
+    parser.add_argument("data", type=existing, metavar="DATA", help="labelled radiographs")
+    parser.add_argument("--backbone", required=True, metavar="WEIGHTS", help="safetensors file, or timm:NAME")
+    parser.add_argument("-o", "--out", required=True, type=Path, metavar="FILE.npz", help="what is written")
+    parser.add_argument(
+        "--features",
+        choices=("auto", "tokens", "class", "patches", "pooled"),
+        default="auto",
+        help="which features (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--long-side", type=int, default=448, metavar="PX", help="input size (default: %(default)s)"
+    )
+    parser.add_argument("--cache", type=Path, help="folder for features (default: the user's cache folder)")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    with extra("train"):
+        from monai_bone_ssl.training.extractors import load_extractor
+        from monai_bone_ssl.training.features import default_cache, export_features, torchrun_group
+
+    extractor = load_extractor(arguments.backbone, arguments.features)
+    with torchrun_group():
+        export_features(
+            arguments.data,
+            extractor,
+            arguments.out,
+            long_side=arguments.long_side,
+            cache=arguments.cache or default_cache(),
+        )
+    return EXIT_OK

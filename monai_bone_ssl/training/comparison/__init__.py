@@ -1,0 +1,1 @@
+"""Many models on the same labelled radiographs: one table, with intervals and paired tests."""

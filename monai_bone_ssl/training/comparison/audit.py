@@ -1,0 +1,59 @@
+"""Labels that the nearest neighbours contradict: what a reader should look at again.
+
+Nothing is chosen by it and no figure comes from it. A label may be right and its image unusual.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from monai_bone_ssl.training.comparison.outcome import SuspectLabel
+from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, splits
+from monai_bone_ssl.training.knn import TEMPERATURE, knn_probabilities
+
+__all__ = ["AUDIT_NEIGHBOURS", "audit_csv", "audit_labels"]
+
+#: Neighbours that vote.
+AUDIT_NEIGHBOURS = 20
+
+
+def audit_labels(features: NDArray[np.float32], dataset: LabelledDataset) -> tuple[SuspectLabel, ...]:
+    """Every image with the support that its label has among its neighbours, the least supported first.
+
+    The neighbours are sought in the other four of five grouped folds: an image's own patient has no vote.
+
+    Parameters
+    ----------
+    features
+        Of any frozen network [N, D].
+    dataset
+        N images.
+    """
+    rows, labels = torch.from_numpy(features), torch.from_numpy(dataset.labels)
+    support = np.empty(len(dataset))
+    for train, test in splits(dataset, seed=PROTOCOL_SEEDS[0]):
+        known, asked = torch.from_numpy(train), torch.from_numpy(test)
+        shares = knn_probabilities(
+            rows[known], labels[known], rows[asked], AUDIT_NEIGHBOURS, TEMPERATURE, classes=2
+        )
+        support[test] = shares.numpy()[np.arange(len(test)), dataset.labels[test]]
+    return tuple(
+        SuspectLabel(image.name, image.label, image.part, float(support[i]))
+        for i, image in ((i, dataset.images[i]) for i in np.argsort(support, kind="stable"))
+    )
+
+
+def audit_csv(labels: Sequence[SuspectLabel]) -> bytes:
+    """``path,label,part,probability_of_label``, one line an image."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(SuspectLabel.__struct_fields__)
+    for suspect in labels:
+        writer.writerow((suspect.path, suspect.label, suspect.part, f"{suspect.probability_of_label:.4f}"))
+    return text.getvalue().encode()

@@ -1,0 +1,201 @@
+"""From the names of weights to the rows of a comparison: what ``bone-ssl compare`` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.training.calibration import MIN_CASES
+from monai_bone_ssl.training.cnn import parse_source
+from monai_bone_ssl.training.comparison.audit import audit_labels
+from monai_bone_ssl.training.comparison.compare import check_names, compare
+from monai_bone_ssl.training.comparison.feature_rows import (
+    AttentiveRow,
+    FeatureShelf,
+    LinearProbeRow,
+    NeighboursRow,
+    Network,
+    SGDProbeRow,
+)
+from monai_bone_ssl.training.comparison.finetuned_row import FineTunedRow
+from monai_bone_ssl.training.comparison.metadata import MetadataBaseline
+from monai_bone_ssl.training.comparison.methods import Method
+from monai_bone_ssl.training.comparison.outcome import Comparison
+from monai_bone_ssl.training.comparison.protocol import Protocol, make_protocol
+from monai_bone_ssl.training.comparison.table import cell, columns
+from monai_bone_ssl.training.data import LabelledDataset, load_dataset
+from monai_bone_ssl.training.extractors import FeatureKind, is_vit, load_extractor
+from monai_bone_ssl.training.features import input_spec
+from monai_bone_ssl.training.nested import probe_scope
+
+__all__ = ["PROBES", "Probe", "compare_networks"]
+
+Probe = Literal["linear", "knn", "sgd", "attentive"]
+
+#: Ways to classify frozen features.
+PROBES: tuple[Probe, ...] = ("linear", "knn", "sgd", "attentive")
+
+
+def compare_networks(
+    data: Path,
+    out: Path,
+    *,
+    features: Sequence[str],
+    supervised: Sequence[str],
+    probes: Sequence[Probe],
+    baseline: str | None,
+    long_side: int,
+    epochs: int,
+    label_efficiency: bool,
+    embed_images: bool,
+    cache: Path,
+    command: str,
+) -> str:
+    """Compare networks on labelled radiographs and write the table, see :func:`compare`.
+
+    Parameters
+    ----------
+    data, out
+        Labelled radiographs, see :func:`~monai_bone_ssl.training.data.load_dataset`; folder for the outcome.
+    features
+        Networks whose frozen features are classified: ``[NAME=]WEIGHTS`` each, with weights as
+        :func:`~monai_bone_ssl.training.extractors.load_extractor` reads them.
+    supervised
+        Networks to fine-tune on the labels, named alike.
+    probes
+        Rows that each of ``features`` gets.
+    baseline
+        Name of a row, or of a network, for its first row; None for the first row of the first CNN, or the
+        metadata row where there is no CNN.
+    long_side
+        Longer side of every network's input in pixels.
+    epochs
+        Of fine-tuning.
+    label_efficiency
+        Whether linear probes are also measured on shares of the training studies.
+    embed_images
+        Whether the page shows images of the data.
+    cache
+        Folder for features.
+    command
+        What was typed, for the page.
+
+    Returns
+    -------
+    The main figures in words.
+
+    Raises
+    ------
+    ConfigError
+        If the data, weights or names are not what was expected.
+    CorruptImage, UnsupportedImage
+        If an image cannot be used.
+    ReportError
+        If a file cannot be written.
+    """
+    dataset = load_dataset(data)
+    protocol = make_protocol(dataset)
+    shelf = FeatureShelf(cache)
+    named = [_parse(text) for text in features]
+    networks = (
+        [_network(n, long_side, "auto") for n in named] if {"linear", "knn", "sgd"} & set(probes) else []
+    )
+    rows: list[Method] = [MetadataBaseline()]
+    for i, source in enumerate(named):
+        rows += _feature_rows(source, networks[i] if networks else None, probes, shelf, long_side)
+    trained = [_parse(text) for text in supervised]
+    for source in trained:
+        rows.append(FineTunedRow(_network(source, long_side, "auto"), source.weights, epochs))
+    # Before anything takes long.
+    reference = _baseline(baseline, rows, [*named, *trained])
+    check_names([row.name for row in rows], reference)
+    linear = [row.name for row in rows if isinstance(row, LinearProbeRow)]
+    suspects = audit_labels(shelf.features(networks[0], dataset), dataset) if networks else ()
+    comparison = compare(
+        dataset,
+        protocol,
+        rows,
+        out,
+        baseline=reference,
+        command=command,
+        embed_images=embed_images,
+        probe_scope=_scope(dataset, protocol) if networks else None,
+        efficiency_of=linear if label_efficiency else (),
+        suspects=suspects,
+    )
+    return _summary(comparison, out)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Weights with the name that a user gives them."""
+
+    name: str
+    weights: str
+
+
+def _parse(text: str) -> _Source:
+    name, equals, weights = text.partition("=")
+    if equals and not Path(text).is_file():
+        return _Source(name, weights)
+    return _Source(Path(text.removeprefix("timm:")).name.removesuffix(".safetensors"), text)
+
+
+def _network(source: _Source, long_side: int, kind: FeatureKind) -> Network:
+    extractor = load_extractor(source.weights, kind)
+    return Network(source.name, extractor, input_spec(long_side, extractor.stride))
+
+
+def _feature_rows(
+    source: _Source, network: Network | None, probes: Sequence[Probe], shelf: FeatureShelf, long_side: int
+) -> list[Method]:
+    rows: list[Method] = []
+    for probe, kind in (("linear", LinearProbeRow), ("knn", NeighboursRow), ("sgd", SGDProbeRow)):
+        if probe in probes and network is not None:
+            rows.append(kind(network, shelf))
+    if "attentive" in probes and is_vit(parse_source(source.weights).name):
+        rows.append(AttentiveRow(_network(source, long_side, "patches"), shelf))
+    return rows
+
+
+def _baseline(asked: str | None, rows: Sequence[Method], sources: Sequence[_Source]) -> str:
+    if asked is None:
+        cnns = [source.name for source in sources if not is_vit(parse_source(source.weights).name)]
+        asked = cnns[0] if cnns else rows[0].name
+    names = [row.name for row in rows]
+    of_network = [name for name in names if name.startswith(f"{asked}, ")]
+    if asked not in names and not of_network:
+        text = f"baseline {asked}: expected one of the rows, {'; '.join(names)}"
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
+    return asked if asked in names else of_network[0]
+
+
+def _scope(dataset: LabelledDataset, protocol: Protocol) -> str:
+    """The probes' scope and its reason, in words."""
+    scopes = {probe_scope(dataset, fold.train) for fold in protocol.folds}
+    if scopes == {"part"}:
+        return f"one a part: every part has {MIN_CASES} or more training images of either class"
+    counts = []
+    for part in np.unique(dataset.parts):
+        cases = np.bincount(dataset.labels[dataset.parts == part], minlength=2)
+        counts.append(f"{part} {cases[1]:,} / {cases[0]:,}")
+    reason = (
+        f"one a part would need {MIN_CASES} training images of either class in every part and every fold; "
+        f"all images, positive / negative: {', '.join(counts)}"
+    )
+    return f"{'one for all parts' if scopes == {'joint'} else 'one for all parts in some folds'}: {reason}"
+
+
+def _summary(comparison: Comparison, out: Path) -> str:
+    column = columns(comparison)[-2:][0]
+    lines = [f"accuracy ({column.lower()}) and AUROC (all)"]
+    for row in comparison.rows:
+        accuracy, auroc = cell(row, "accuracy", column).value, row.metrics.auroc.value
+        figures = ["none" if value is None else f"{value:.3f}" for value in (accuracy, auroc)]
+        lines.append(f"  {figures[0]}  {figures[1]}  {row.name}")
+    return "\n".join([*lines, f"Table: {out / 'index.html'}"])

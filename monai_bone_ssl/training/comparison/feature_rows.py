@@ -1,0 +1,198 @@
+"""Rows on frozen features: one network, several ways to classify what it gives."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
+from monai_bone_ssl.training.attentive import predict_held_out_attentive
+from monai_bone_ssl.training.data import LabelledDataset, read_grey
+from monai_bone_ssl.training.extractors import FeatureExtractor, PatchGrid, TokenFeatures
+from monai_bone_ssl.training.features import cache_name, extract_features
+from monai_bone_ssl.training.knn_probe import predict_held_out_knn
+from monai_bone_ssl.training.logistic import LinearProbe, fit_logistic, out_of_fold_logits
+from monai_bone_ssl.training.nested import WIDE_STRENGTHS, inner_folds, predict_held_out, probe_scope
+from monai_bone_ssl.training.sgd_probe import predict_held_out_sgd
+
+__all__ = ["AttentiveRow", "FeatureShelf", "LinearProbeRow", "NeighboursRow", "Network", "SGDProbeRow"]
+
+FloatArray = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+# Of probes that learn by gradient descent; no row chooses them.
+_SGD_EPOCHS = 30
+_ATTENTIVE_EPOCHS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A frozen network with the input that it gets."""
+
+    name: str
+    extractor: FeatureExtractor
+    spec: PreprocessSpec
+
+    @property
+    def recipe(self) -> str:
+        """Digest of everything but the image that a feature depends on."""
+        return cache_name(self.extractor, self.spec)
+
+
+class FeatureShelf:
+    """Features of a dataset by one network at a time: those of the latest stay in memory.
+
+    Parameters
+    ----------
+    cache
+        Folder for features, see :func:`~monai_bone_ssl.training.features.extract_features`.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._latest: tuple[Network, LabelledDataset, FloatArray] | None = None
+
+    def features(self, network: Network, dataset: LabelledDataset) -> FloatArray:
+        """Features [N, D] of a dataset's N images."""
+        if self._latest is None or self._latest[0] is not network or self._latest[1] is not dataset:
+            self._latest = None  # makes room before the next ones come
+            paths = [image.path for image in dataset.images]
+            features = extract_features(network.extractor, network.spec, paths, self._cache)
+            self._latest = (network, dataset, features)
+        return self._latest[2]
+
+
+@dataclass(frozen=True, eq=False)
+class _FeatureRow:
+    """What all rows of this module share, see :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
+
+    network: Network
+    shelf: FeatureShelf
+
+    kind = ""
+    how = ""
+    first_seed_only = False
+
+    @property
+    def name(self) -> str:
+        """The network's, and what is made of its features."""
+        return f"{self.network.name}, {self.kind}"
+
+    @property
+    def description(self) -> str:
+        """In a sentence."""
+        return self.how
+
+    @property
+    def recipe(self) -> str:
+        """Digest of network, input and classifier."""
+        return hashlib.sha256(msgspec.json.encode([self.network.recipe, self.kind, self.how])).hexdigest()
+
+    def evidence(
+        self,
+        dataset: LabelledDataset,  # noqa: ARG002
+        train: Ints,  # noqa: ARG002
+        images: Ints,  # noqa: ARG002
+    ) -> Mapping[int, FloatArray] | None:
+        """None: this classifier does not say."""
+        return None
+
+
+class LinearProbeRow(_FeatureRow):
+    """Logistic regression by L-BFGS, strength and calibration chosen inside the training images."""
+
+    kind = "linear probe"
+    how = "Frozen features, logistic regression by L-BFGS, strength chosen inside the training images"
+
+    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int) -> Floats:  # noqa: ARG002
+        """See :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
+        return predict_held_out(self.shelf.features(self.network, dataset), dataset, train, test)
+
+    def evidence(
+        self, dataset: LabelledDataset, train: Ints, images: Ints
+    ) -> Mapping[int, FloatArray] | None:
+        """Logit before calibration as a sum over patches, for pooled patch tokens of a Vision Transformer."""
+        extractor = self.network.extractor
+        if not isinstance(extractor, TokenFeatures):
+            return None
+        features = self.shelf.features(self.network, dataset)
+        evidence: dict[int, FloatArray] = {}
+        for learnt, shown in _scopes(dataset, train, images):
+            weight = torch.from_numpy(_fit(features, dataset, learnt).weight[0])
+            for i in shown:
+                pixels = preprocess(read_grey(dataset.images[i].path), self.network.spec)
+                evidence[int(i)] = _attribute(extractor, pixels, weight)
+        return evidence
+
+
+class NeighboursRow(_FeatureRow):
+    """Weighted nearest neighbours, their number chosen inside the training images."""
+
+    kind = "k-NN"
+    how = "Frozen features, 10 to 200 nearest neighbours (T = 0.07), number chosen inside the training images"
+
+    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int) -> Floats:  # noqa: ARG002
+        """See :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
+        return predict_held_out_knn(self.shelf.features(self.network, dataset), dataset, train, test)
+
+
+class SGDProbeRow(_FeatureRow):
+    """DINOv2's sweep of 13 learning rates, the rate chosen inside the training images."""
+
+    kind = "SGD probe"
+    how = f"Frozen features, linear layer by SGD, {_SGD_EPOCHS} epochs, one of DINOv2's 13 learning rates"
+
+    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int) -> Floats:
+        """See :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
+        features = self.shelf.features(self.network, dataset)
+        return predict_held_out_sgd(features, dataset, train, test, epochs=_SGD_EPOCHS, seed=seed)
+
+
+class AttentiveRow(_FeatureRow):
+    """A learned query over patch tokens; the network's extractor gives a grid of them."""
+
+    kind = "attentive probe"
+    how = f"Frozen patch tokens on a 7 x 7 grid, one learned query, {_ATTENTIVE_EPOCHS} epochs of AdamW"
+    first_seed_only = True
+
+    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int) -> Floats:
+        """See :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
+        grid = self.shelf.features(self.network, dataset)
+        extractor = self.network.extractor
+        if not isinstance(extractor, PatchGrid):
+            raise TypeError("an attentive probe needs a grid of patch tokens")
+        tokens = grid.reshape(len(grid), extractor.side**2, -1)
+        return predict_held_out_attentive(tokens, dataset, train, test, epochs=_ATTENTIVE_EPOCHS, seed=seed)
+
+
+def _scopes(dataset: LabelledDataset, train: Ints, images: Ints) -> Iterator[tuple[Ints, Ints]]:
+    """Training images of each probe, and the images that it is asked about."""
+    if probe_scope(dataset, train) == "joint":
+        yield train, images
+        return
+    for part in np.unique(dataset.parts[images]):
+        yield train[dataset.parts[train] == part], images[dataset.parts[images] == part]
+
+
+def _fit(features: FloatArray, dataset: LabelledDataset, train: Ints) -> LinearProbe:
+    """The probe that :func:`~monai_bone_ssl.training.nested.predict_held_out` calibrates."""
+    known, labels = features[train], dataset.labels[train]
+    logits = out_of_fold_logits(known, labels, inner_folds(dataset, train), WIDE_STRENGTHS)
+    best = int(np.argmax([roc_auc_score(labels, row) for row in logits]))
+    return fit_logistic(known, labels, (WIDE_STRENGTHS[best],))[0]
+
+
+@torch.inference_mode()
+def _attribute(extractor: TokenFeatures, pixels: FloatArray, weight: torch.Tensor) -> FloatArray:
+    pooled = extractor.pooling(torch.from_numpy(pixels)[None, None])
+    evidence: FloatArray = extractor.pooling.attribute(pooled.tokens, weight)[0].numpy()
+    return evidence

@@ -1,0 +1,93 @@
+"""Predictions of every row to figures, differences and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from monai_bone_ssl.training.comparison.methods import Method
+from monai_bone_ssl.training.comparison.outcome import RowOutcome
+from monai_bone_ssl.training.comparison.paired_tests import PairedComparison, compare_pair
+from monai_bone_ssl.training.comparison.protocol import make_sample
+from monai_bone_ssl.training.data import LabelledDataset
+from monai_bone_ssl.training.evaluate import hardware_of, studies_of
+from monai_bone_ssl.training.metrics import average_metrics, mean_over_parts
+from monai_bone_ssl.training.sample import Sample, merge_studies
+
+__all__ = ["Runs", "measure_rows"]
+
+#: Predictions of one row for all evaluated images, by seed.
+Runs = Mapping[int, Sample]
+
+
+def measure_rows(
+    methods: Sequence[Method],
+    probabilities: Mapping[str, Mapping[int, NDArray[np.float64]]],
+    evaluated: LabelledDataset,
+    baseline: str,
+) -> tuple[tuple[RowOutcome, ...], dict[str, Runs]]:
+    """Measure every row on the same images.
+
+    Parameters
+    ----------
+    methods
+        The rows.
+    probabilities
+        By name and seed, [n] each.
+    evaluated
+        The n images.
+    baseline
+        Name of the row that all others are compared with, over the seeds that both have.
+
+    Returns
+    -------
+    rows, runs
+        The rows in the order of the methods; and what they were measured on, by name.
+    """
+    runs: dict[str, Runs] = {
+        name: {seed: make_sample(evaluated, values) for seed, values in by_seed.items()}
+        for name, by_seed in probabilities.items()
+    }
+    rows = [
+        _measure(method, runs[method.name], None if method.name == baseline else runs[baseline], evaluated)
+        for method in tqdm(methods, desc="figures", unit="row")
+    ]
+    return tuple(rows), runs
+
+
+def _measure(method: Method, runs: Runs, baseline: Runs | None, evaluated: LabelledDataset) -> RowOutcome:
+    samples = list(runs.values())
+    studies = studies_of(evaluated.images)
+    study_mean = study_pair = None
+    if studies is not None:
+        study_mean = mean_over_parts(_merge(samples, studies))
+        study_pair = _pair(runs, baseline, studies)
+    return RowOutcome(
+        name=method.name,
+        description=method.description,
+        seeds=tuple(runs),
+        metrics=average_metrics(samples, hardware=hardware_of(evaluated.images), studies=studies),
+        mean_over_parts=mean_over_parts(samples),
+        study_mean_over_parts=study_mean,
+        against_baseline=_pair(runs, baseline),
+        study_against_baseline=study_pair,
+    )
+
+
+def _pair(
+    runs: Runs, baseline: Runs | None, studies: NDArray[np.str_] | None = None
+) -> PairedComparison | None:
+    if baseline is None:
+        return None
+    both = [seed for seed in runs if seed in baseline]
+    one, other = ([by_seed[seed] for seed in both] for by_seed in (runs, baseline))
+    if studies is None:
+        return compare_pair(one, other)
+    return compare_pair(_merge(one, studies), _merge(other, studies))
+
+
+def _merge(samples: Sequence[Sample], studies: NDArray[np.str_]) -> list[Sample]:
+    return [merge_studies(sample, studies) for sample in samples]

@@ -1,0 +1,164 @@
+"""Pictures of a comparison: every row in one colour throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+from sklearn.metrics import roc_curve
+
+from monai_bone_ssl.training.comparison.outcome import Comparison, EfficiencyPoint, RowOutcome
+from monai_bone_ssl.training.comparison.table import ALL, MEAN, cell, columns
+from monai_bone_ssl.training.plots import (
+    COLOURS,
+    GREY,
+    LINES,
+    draw_reliability,
+    interval_text,
+    new_figure,
+    strip,
+)
+from monai_bone_ssl.training.sample import Sample
+
+__all__ = ["bars_figure", "efficiency_figure", "reliability_figure", "roc_figure"]
+
+
+def roc_figure(comparison: Comparison, samples: Mapping[str, Sample]) -> Figure:
+    """ROC curves of all rows over all images.
+
+    Parameters
+    ----------
+    comparison
+        For the legend's AUROCs.
+    samples
+        By row, predictions under the first seed.
+    """
+    figure, axes = new_figure(9.4, 4.8)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
+    for i, row in enumerate(comparison.rows):
+        sample = samples[row.name]
+        if 0 < sample.labels.sum() < len(sample):
+            x, y, _ = roc_curve(sample.labels, sample.probabilities)
+            label = f"{_short(row.name)}: {interval_text(row.metrics.auroc)}"
+            axes.plot(x, y, color=_colour(i), linestyle=LINES[i % len(LINES)], linewidth=1.5, label=label)
+    axes.set(xlabel="1 \N{MINUS SIGN} specificity", ylabel="Sensitivity", aspect="equal")
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+    if axes.get_legend_handles_labels()[0]:
+        figure.legend(title="AUROC (95 % interval)", loc="outside right center", frameon=False, fontsize=9)
+    else:
+        axes.text(0.5, 0.3, "Undefined: images of one class only", ha="center")
+    return figure
+
+
+def reliability_figure(comparison: Comparison, samples: Mapping[str, Sample]) -> Figure:
+    """Observed share of positives against the probability, one panel a row; predictions as for the ROC."""
+    figure, panels = _panels(len(comparison.rows), 4, (2.5, 2.8))
+    for i, (axes, row) in enumerate(zip(panels, comparison.rows, strict=True)):
+        draw_reliability(axes, samples[row.name], _colour(i))
+        axes.set_aspect("equal")
+        axes.set_title(f"{_short(row.name)}\nECE {interval_text(row.metrics.ece)}", fontsize=8.5)
+    figure.supxlabel("Probability", fontsize=10)
+    figure.supylabel("Observed share of positives", fontsize=10)
+    return figure
+
+
+def bars_figure(comparison: Comparison, figure_name: str, title: str) -> Figure:
+    """Bars of one figure by row, one panel a column of the table, with 95 % intervals.
+
+    Parameters
+    ----------
+    comparison
+        Everything measured.
+    figure_name, title
+        Of :data:`~monai_bone_ssl.training.comparison.table.FIGURES`.
+    """
+    names = columns(comparison)
+    figure, panels = _panels(len(names), 5, (1.9, 0.6 + 0.26 * len(comparison.rows)), sharey=True)
+    for axes, column in zip(panels, names, strict=True):
+        for i, row in enumerate(comparison.rows):
+            _draw_bar(axes, i, row, figure_name, column)
+        axes.set_title(column if column in (MEAN, ALL) else column.capitalize(), fontsize=10)
+        axes.set(xlim=(0, 1), xticks=(0, 0.5, 1))
+        axes.tick_params(axis="y", length=0)
+    panels[0].set_yticks(
+        range(len(comparison.rows)), [_short(row.name) for row in comparison.rows], fontsize=9
+    )
+    panels[0].invert_yaxis()
+    figure.supxlabel(f"{title} (lines: 95 % interval)", fontsize=10)
+    return figure
+
+
+def efficiency_figure(comparison: Comparison) -> Figure:
+    """Accuracy and AUROC against the share of the training studies, a line a row.
+
+    Each dot is the mean over the folds for one draw of the share, the line runs through the dots' means.
+    """
+    figure = Figure(figsize=(10.5, 4.2), layout="constrained")
+    panels = figure.subplots(1, 2)
+    points = comparison.label_efficiency
+    shares = sorted({point.share for point in points})
+    measured = {point.row for point in points}
+    for axes, name, title in zip(panels, ("accuracy", "auroc"), ("Accuracy", "AUROC"), strict=True):
+        for i, row in enumerate(row.name for row in comparison.rows):
+            if row not in measured:
+                continue
+            dots = np.array([_over_folds(points, row, share, name) for share in shares])  # [shares, seeds]
+            axes.plot(shares, dots, ".", color=_colour(i), alpha=0.5)
+            line = LINES[i % len(LINES)]
+            axes.plot(shares, dots.mean(axis=1), color=_colour(i), linestyle=line, label=_short(row))
+        axes.set(xscale="log", xlabel="Share of the training studies", ylabel=title)
+        axes.xaxis.set_major_locator(FixedLocator(shares))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xticklabels([f"{100 * share:g} %" for share in shares])
+    strip(*panels)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def _over_folds(points: Sequence[EfficiencyPoint], row: str, share: float, name: str) -> list[float]:
+    """Mean of a figure over the folds that define it, for each seed."""
+    own = [point for point in points if point.row == row and point.share == share]
+    means = []
+    for seed in sorted({point.seed for point in own}):
+        values = [getattr(point, name) for point in own if point.seed == seed]
+        defined = [value for value in values if value is not None]
+        means.append(float(np.mean(defined)) if defined else np.nan)
+    return means
+
+
+def _draw_bar(axes: Axes, y: int, row: RowOutcome, figure_name: str, column: str) -> None:
+    estimate = cell(row, figure_name, column)
+    if estimate.value is None:
+        axes.text(0.02, y, "undefined", va="center", fontsize=8, color="0.35")
+        return
+    axes.barh(y, estimate.value, height=0.7, color=_colour(y), alpha=0.85)
+    if estimate.ci_low is not None and estimate.ci_high is not None:
+        axes.hlines(y, estimate.ci_low, estimate.ci_high, color="black", linewidth=1.2)
+
+
+def _panels(
+    count: int, widest: int, size: tuple[float, float], *, sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels of a size in inches, at most ``widest`` beside each other."""
+    n_columns = min(widest, count)
+    n_rows = -(-count // n_columns)
+    width, height = size
+    figure = Figure(figsize=(1.6 + width * n_columns, 0.6 + height * n_rows), layout="constrained")
+    grid = figure.subplots(n_rows, n_columns, squeeze=False, sharey=sharey).ravel().tolist()
+    for axes in grid[count:]:
+        axes.remove()
+    strip(*grid[:count])
+    return figure, grid[:count]
+
+
+def _colour(i: int) -> str:
+    return COLOURS[i % len(COLOURS)]
+
+
+def _short(name: str) -> str:
+    """A name that fits beside a panel; a dollar would start mathematics."""
+    return (name if len(name) <= 32 else f"{name[:31]}…").replace("$", r"\$")

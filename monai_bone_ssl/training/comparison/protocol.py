@@ -1,0 +1,123 @@
+"""Who is trained on, who is predicted: one protocol for every row of a comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, splits
+from monai_bone_ssl.training.sample import Sample
+
+__all__ = ["N_FOLDS", "THRESHOLD", "Fold", "Protocol", "make_protocol", "make_sample"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+#: Folds of the cross-validation of data without a held-out split.
+N_FOLDS = 5
+
+#: Probability from which every row calls an image positive. Nothing is left undecided: operating points are
+#: a product's, and no row gets to choose them.
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Images to learn from and images to predict; no group is in both."""
+
+    seed: int
+    number: int
+    train: Ints
+    """Indices into the dataset's images."""
+    test: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Protocol:
+    """Folds that predict every evaluated image once under each seed."""
+
+    held_out: bool
+    """Whether the data come with a split of their own."""
+    evaluated: Ints
+    """Indices [m] into the dataset's images, ascending."""
+    folds: tuple[Fold, ...]
+    """Seed by seed."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds in their order."""
+        return tuple(dict.fromkeys(fold.seed for fold in self.folds))
+
+    def folds_of(self, seed: int) -> tuple[Fold, ...]:
+        """Folds of one seed; their test images are the evaluated ones."""
+        return tuple(fold for fold in self.folds if fold.seed == seed)
+
+    def describe(self) -> str:
+        """What is done, in a sentence or two."""
+        if self.held_out:
+            return (
+                f"Held-out split as the data come: everything is fitted and chosen on the "
+                f"{len(self.folds[0].train):,} images of the training split, then the "
+                f"{len(self.evaluated):,} images of the validation split are predicted once."
+            )
+        seeds = ", ".join(map(str, self.seeds))
+        return (
+            f"Cross-validation: {N_FOLDS} folds that keep every group (patient) whole and the share of "
+            f"positives alike, drawn anew under the seeds {seeds}. Every image is predicted by a model that "
+            "saw no image of its group; everything is chosen inside the other folds. Each figure is the mean "
+            "over the seeds."
+        )
+
+
+def make_protocol(dataset: LabelledDataset) -> Protocol:
+    """Train and valid where the data state a split, else grouped folds under every protocol seed.
+
+    Parameters
+    ----------
+    dataset
+        Images without a split are left out where others have one.
+
+    Raises
+    ------
+    ConfigError
+        Where one of the two splits is empty, or a class has too few groups for the folds.
+    """
+    names = np.array([image.split or "" for image in dataset.images])
+    if (names == "").all():
+        folds = [
+            Fold(seed, number, train.astype(np.int64), test.astype(np.int64))
+            for seed in PROTOCOL_SEEDS
+            for number, (train, test) in enumerate(splits(dataset, N_FOLDS, seed))
+        ]
+        return Protocol(held_out=False, evaluated=np.arange(len(dataset)), folds=tuple(folds))
+    train, test = np.flatnonzero(names == "train"), np.flatnonzero(names == "valid")
+    for split, indices in (("train", train), ("valid", test)):
+        if not len(indices):
+            text = (
+                f"{dataset.source.name}: no image of the split {split}, expected train and valid, or no split"
+            )
+            raise ConfigError(ReasonCode.INVALID_DATA, text)
+    return Protocol(True, test, (Fold(PROTOCOL_SEEDS[0], 0, train, test),))
+
+
+def make_sample(dataset: LabelledDataset, probabilities: Floats) -> Sample:
+    """Labels and predictions of a dataset's n images, called positive from :data:`THRESHOLD` on.
+
+    Parameters
+    ----------
+    dataset
+        The evaluated images.
+    probabilities
+        [n].
+    """
+    return Sample(
+        labels=dataset.labels,
+        probabilities=probabilities,
+        thresholds=np.full(len(dataset), THRESHOLD),
+        decisions=np.where(probabilities >= THRESHOLD, "positive", "negative"),
+        groups=dataset.groups,
+        parts=dataset.parts,
+    )

@@ -1,0 +1,333 @@
+"""Supervised fine-tuning of a whole network: the baseline for linear probes on frozen features."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import ProgressBar
+from monai.engines.evaluator import SupervisedEvaluator
+from monai.engines.trainer import SupervisedTrainer
+from monai.handlers.roc_auc import ROCAUC
+from monai.handlers.validation_handler import ValidationHandler
+from scipy.special import expit
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
+
+from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.preprocessing import PreprocessSpec
+from monai_bone_ssl.training.augmentation import augment
+from monai_bone_ssl.training.calibration import fit_calibration
+from monai_bone_ssl.training.cnn import load_cnn, parse_source
+from monai_bone_ssl.training.data import LabelledDataset, splits
+from monai_bone_ssl.training.extractors import ClassTokens, CNNFeatures, is_vit, load_vit
+from monai_bone_ssl.training.ssl.image_cache import ImageCache, default_image_cache, open_image_cache
+
+__all__ = ["finetune_and_predict"]
+
+IntArray = npt.NDArray[np.int64]
+Batch = tuple[Tensor, Tensor]
+
+_WEIGHT_DECAY = 0.01
+_WARM_UP = 0.1  # share of the steps
+_NORM_MOMENTUM = 0.1
+_INNER_FOLDS = 5
+
+
+class Classifier(nn.Module):
+    """An encoder and a linear head that starts at the class balance of the training images.
+
+    Parameters
+    ----------
+    encoder
+        Network with its weights.
+    prevalence
+        Share of positives among the training images.
+    """
+
+    def __init__(self, encoder: ClassTokens | CNNFeatures, prevalence: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.width, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.constant_(self.head.bias, math.log(prevalence / (1 - prevalence)))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits [B, 1] of images [B, 1, H, W] in [0, 1].
+
+        In evaluation averaged over the images and their mirror images, as frozen features are.
+        """
+        logits: Tensor = self.head(self.encoder(image))
+        if self.training:
+            return logits
+        mirrored: Tensor = self.head(self.encoder(image.flip(3)))
+        return (logits + mirrored) / 2
+
+
+class BestEpoch:
+    """The network's weights at the epoch with the best validation AUROC, kept in memory."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+        self._auroc = -math.inf
+        self._state: dict[str, Tensor] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Follow an evaluator."""
+        engine.add_event_handler(Events.COMPLETED, self._keep)
+
+    def restore(self) -> None:
+        """Put the weights back."""
+        self._network.load_state_dict(self._state)
+
+    def _keep(self, engine: Engine) -> None:
+        if engine.state.metrics["auroc"] > self._auroc:
+            self._auroc = engine.state.metrics["auroc"]
+            self._state = {name: value.clone() for name, value in self._network.state_dict().items()}
+
+
+class Canvases(Dataset[Batch]):
+    """Images centred on a black square, addressed by whole batches.
+
+    Parameters
+    ----------
+    images
+        Decoded images.
+    indices, labels
+        Which of them [n], and their labels [n].
+    side
+        Of the square in pixels.
+    """
+
+    def __init__(self, images: ImageCache, indices: IntArray, labels: IntArray, side: int) -> None:
+        self._images = images
+        self._indices = indices
+        self._labels = torch.from_numpy(labels).float()[:, None]
+        self._side = side
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, batch: list[int]) -> Batch:
+        """Canvases uint8 [B, 1, S, S] and labels float [B, 1]."""
+        canvases = torch.zeros(len(batch), 1, self._side, self._side, dtype=torch.uint8)
+        for canvas, index in zip(canvases, self._indices[batch], strict=True):
+            image = torch.tensor(self._images[int(index)])
+            top, left = ((self._side - side) // 2 for side in image.shape)
+            canvas[0, top : top + image.shape[0], left : left + image.shape[1]] = image
+        return canvases, self._labels[batch]
+
+
+def finetune_and_predict(
+    weights: str,
+    dataset: LabelledDataset,
+    train: IntArray,
+    test: IntArray,
+    *,
+    spec: PreprocessSpec,
+    epochs: int,
+    seed: int,
+    image_cache: Path | None = None,
+    learning_rate: float = 3e-4,
+    batch_size: int = 16,
+) -> npt.NDArray[np.float64]:
+    """Fine-tune a network on the training images and predict the test images.
+
+    One network for all parts. A fifth of the training groups chooses the epoch (by AUROC) and fits the
+    calibration (Platt); the network learns from the rest. Labels of test images are not read.
+
+    The loss is the plain binary cross-entropy. Weighting the classes would move every probability, which
+    accuracy and calibration are then measured on, and AUROC does not need it.
+
+    Parameters
+    ----------
+    weights
+        As for :func:`~monai_bone_ssl.training.extractors.load_extractor`, CNN or Vision Transformer.
+    dataset
+        Labelled images.
+    train, test
+        Indices into ``dataset.images``; no group in both.
+    spec
+        Preprocessing. Images are then centred on a black square of ``spec.long_side`` pixels.
+    epochs
+        Passes over the training images; the learning rate falls to 0 over all of them (cosine).
+    seed
+        Of the inner split, the order of images and their augmentation. On a CPU, the same seed gives the same
+        probabilities bit for bit, with the same number of threads.
+    image_cache
+        Folder for decoded images (default: the user's cache folder), see
+        :func:`~monai_bone_ssl.training.ssl.image_cache.open_image_cache`.
+    learning_rate
+        AdamW's, after the warm-up.
+    batch_size
+        Images a step. The last, incomplete batch of an epoch is left out, as batch normalisation would take
+        its statistics from too few images.
+
+    Returns
+    -------
+    Calibrated probabilities [len(test)].
+
+    Raises
+    ------
+    ConfigError
+        If there are no such weights, an image cannot be used, a class has too few groups to choose on, or
+        the loss is no longer finite.
+    """
+    if epochs < 1:
+        raise ConfigError(ReasonCode.INVALID_CONFIG, f"epochs is {epochs}, expected at least 1")
+    fitting, choosing = _inner_split(dataset, train, seed)
+    images = _open_all(dataset, spec, image_cache or default_image_cache())
+    labels = dataset.labels
+    load = partial(_loader, images, side=spec.long_side)
+    held_out = load(choosing, labels[choosing], batch_size)
+
+    network = Classifier(_encoder(weights), prevalence=float(labels[fitting].mean()))
+    _prepare_for_training(network)
+    generator = torch.Generator().manual_seed(seed)
+    drawn = load(fitting, labels[fitting], min(batch_size, len(fitting)), generator)
+    _train(network, drawn, held_out, epochs=epochs, learning_rate=learning_rate, generator=generator)
+
+    calibration = fit_calibration(_logits(network, held_out), labels[choosing])
+    unlabelled = np.zeros(len(test), dtype=np.int64)
+    logits = _logits(network, load(test, unlabelled, batch_size)).astype(np.float64)
+    return np.asarray(expit(calibration.slope * logits + calibration.intercept))
+
+
+def _inner_split(dataset: LabelledDataset, train: IntArray, seed: int) -> tuple[IntArray, IntArray]:
+    """Indices to fit on and to choose the epoch on: the first of five grouped folds of ``train``."""
+    fitting, choosing = next(splits(dataset.take(train), n_splits=_INNER_FOLDS, seed=seed))
+    for part in (fitting, choosing):
+        if len(set(dataset.labels[train[part]])) < 2:
+            text = f"{dataset.source.name}: too few groups of a class to choose the epoch on"
+            raise ConfigError(ReasonCode.INVALID_DATA, text)
+    return train[fitting], train[choosing]
+
+
+def _open_all(dataset: LabelledDataset, spec: PreprocessSpec, cache: Path) -> ImageCache:
+    # All images of the data set, whatever this fit uses: every fold then finds the same cache.
+    images = open_image_cache([image.path for image in dataset.images], spec, cache)
+    if images.left_out:
+        raise ConfigError(ReasonCode.INVALID_DATA, images.left_out[0])
+    return images
+
+
+def _encoder(weights: str) -> ClassTokens | CNNFeatures:
+    source = parse_source(weights)
+    return ClassTokens(load_vit(source), 1) if is_vit(source.name) else CNNFeatures(load_cnn(weights))
+
+
+def _prepare_for_training(network: Classifier) -> None:
+    network.to(_device())
+    network.to(memory_format=torch.channels_last)  # takes half the default's time on a CPU
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            # With TensorFlow's 0.01 the statistics would lag behind the weights for most of a short run.
+            module.momentum = _NORM_MOMENTUM
+
+
+def _train(
+    network: Classifier,
+    drawn: DataLoader[Batch],
+    held_out: DataLoader[Batch],
+    *,
+    epochs: int,
+    learning_rate: float,
+    generator: torch.Generator,
+) -> None:
+    """Train; leave the weights of the epoch that ranks the held-out images best."""
+    decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    kept = [parameter for parameter in network.parameters() if parameter.ndim <= 1]  # biases, normalisation
+    groups = [{"params": decayed, "weight_decay": _WEIGHT_DECAY}, {"params": kept, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate)
+    scheduler = LambdaLR(optimizer, partial(_rate, steps=epochs * len(drawn)))
+    best = BestEpoch(network)
+    evaluator = SupervisedEvaluator(
+        device=_device(),
+        val_data_loader=held_out,
+        network=network,
+        prepare_batch=_prepare_batch,
+        key_val_metric={"auroc": ROCAUC(output_transform=_prediction_and_label)},
+        val_handlers=[best],
+        decollate=False,
+    )
+    trainer = SupervisedTrainer(
+        device=_device(),
+        max_epochs=epochs,
+        train_data_loader=drawn,
+        network=network,
+        optimizer=optimizer,
+        loss_function=nn.BCEWithLogitsLoss(),
+        prepare_batch=partial(_augmented_batch, generator=generator),
+        train_handlers=[ValidationHandler(interval=1, validator=evaluator)],
+        decollate=False,
+    )
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda _: scheduler.step())
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, _stop_on_nan)
+    ProgressBar(desc="fine-tuning").attach(trainer, output_transform=lambda output: {"loss": output["loss"]})
+    trainer.run()
+    best.restore()
+
+
+def _stop_on_nan(engine: Engine) -> None:
+    if not math.isfinite(engine.state.output["loss"].item()):  # type: ignore[index]
+        text = "fine-tuning diverged: the loss is not finite; try a lower learning rate"
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
+
+
+def _rate(step: int, steps: int) -> float:
+    """Share of the learning rate: linear warm-up, then half a cosine to 0."""
+    warm_up = max(1, round(_WARM_UP * steps))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up))) / 2
+
+
+@torch.inference_mode()
+def _logits(network: Classifier, batches: DataLoader[Batch]) -> npt.NDArray[np.float32]:
+    """Logits [n] of the images in the loader's order."""
+    network.eval()
+    parts = [network(_prepare_batch(batch, _device())[0]) for batch in batches]
+    return np.asarray(torch.cat(parts)[:, 0].cpu().numpy())
+
+
+def _loader(
+    images: ImageCache,
+    indices: IntArray,
+    labels: IntArray,
+    batch_size: int,
+    shuffle: torch.Generator | None = None,
+    *,
+    side: int,
+) -> DataLoader[Batch]:
+    """Batches in random order without an incomplete one, or all in order where there is no generator."""
+    data = Canvases(images, indices, labels, side)
+    order = SequentialSampler(data) if shuffle is None else RandomSampler(data, generator=shuffle)
+    batches = BatchSampler(order, batch_size, drop_last=shuffle is not None)
+    return DataLoader(data, sampler=batches, batch_size=None, generator=shuffle)
+
+
+def _prepare_batch(batch: Batch, device: torch.device, non_blocking: bool = False) -> Batch:
+    canvases, labels = (tensor.to(device, non_blocking=non_blocking) for tensor in batch)
+    return canvases.float() / 255, labels
+
+
+def _augmented_batch(
+    batch: Batch, device: torch.device, non_blocking: bool, generator: torch.Generator
+) -> Batch:
+    images, labels = _prepare_batch(batch, device, non_blocking)
+    return augment(images, generator), labels
+
+
+def _prediction_and_label(output: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    return output["pred"], output["label"]
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,66 @@
+"""One process or several: what torchrun's environment says, and sums over all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+__all__ = ["Process", "join_processes", "sum_over_processes", "wait_for_all"]
+
+# The first process of a machine may decode images for hours while the others wait.
+_PATIENCE = timedelta(hours=6)
+
+
+@dataclass(frozen=True)
+class Process:
+    """This process among all."""
+
+    rank: int
+    count: int
+    local_rank: int
+    """On this machine."""
+    device: torch.device
+
+
+@contextmanager
+def join_processes() -> Iterator[Process]:
+    """Meet the other processes that torchrun started, until the block ends; alone where it started none.
+
+    CUDA processes talk by nccl, CPU processes by gloo.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    rank, local_rank = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    process = Process(rank, count, local_rank, device)
+    if count == 1:
+        yield process
+        return
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=_PATIENCE)
+    try:
+        yield process
+    finally:
+        dist.destroy_process_group()
+
+
+def sum_over_processes(value: Tensor) -> Tensor:
+    """The sum of every process's tensor; the tensor itself where there is one process."""
+    if dist.is_initialized():
+        value = value.clone()
+        dist.all_reduce(value)
+    return value
+
+
+def wait_for_all() -> None:
+    """Go on when every process got here."""
+    if dist.is_initialized():
+        dist.barrier()

@@ -1,0 +1,148 @@
+"""How well features tell body parts, by nearest neighbours, while pre-training goes on.
+
+The body part and never a diagnosis: what is fitted later on diagnostic labels must not have been chosen by
+them. The images are those of the pre-training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.model_selection import GroupKFold
+from torch import Tensor
+from torch.nn.functional import interpolate, normalize
+
+from monai_bone_ssl.preprocessing import PreprocessSpec
+from monai_bone_ssl.training.backbone import GreyViT
+from monai_bone_ssl.training.data.unlabelled import UnlabelledImage
+from monai_bone_ssl.training.knn import TEMPERATURE, knn_probabilities
+from monai_bone_ssl.training.ssl.distributed import sum_over_processes
+from monai_bone_ssl.training.ssl.image_cache import ImageCache
+
+__all__ = ["BodyPartKNN", "whole_image_features"]
+
+IntArray = npt.NDArray[np.int64]
+
+_NEIGHBOURS = 20
+_FOLDS = 5
+# As many suffice to rank epochs; more of a common part would only take time, for parts count alike.
+_IMAGES_PER_PART = 250
+# Fewer of a part say little about it.
+_LEAST_IMAGES_PER_PART = 10
+_BATCH = 32
+
+
+class BodyPartKNN:
+    """Balanced accuracy of body parts by k-NN (k = 20, T = 0.07) across grouped folds.
+
+    Parameters
+    ----------
+    images
+        All images of the pre-training.
+    source_of
+        Number of each image's source: groups are unique within a source only.
+    cache
+        Their pixels.
+    spec
+        Input size of the whole images.
+    seed
+        Which images are taken of a part that has many, and the folds.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[UnlabelledImage],
+        source_of: Sequence[int],
+        cache: ImageCache,
+        spec: PreprocessSpec,
+        seed: int,
+    ) -> None:
+        self.cache = cache
+        self.spec = spec
+        chosen = _choose(images, cache.usable, np.random.default_rng(seed))
+        parts, labels = np.unique([str(images[i].part) for i in chosen], return_inverse=True)
+        groups = [f"{source_of[i]} {images[i].group}" for i in chosen]
+        self.chosen: IntArray = chosen
+        self.parts: list[str] = parts.tolist()
+        self.labels: IntArray = labels
+        folds = min(_FOLDS, len(set(groups)))
+        enough = len(self.parts) > 1 and folds > 1
+        self.folds: list[tuple[IntArray, IntArray]] = (
+            list(GroupKFold(folds, shuffle=True, random_state=seed).split(chosen, groups=groups))
+            if enough
+            else []
+        )
+
+    @property
+    def possible(self) -> bool:
+        """Whether the images have parts to tell: two or more, in two groups or more."""
+        return bool(self.folds)
+
+    def __call__(self, backbone: GreyViT, device: torch.device, rank: int = 0, processes: int = 1) -> float:
+        """Mean over parts of the share of images whose part the images of other groups tell.
+
+        Each process computes the features of its share of the images; all get the same answer.
+        """
+        features = torch.zeros(len(self.chosen), 2 * backbone.width, device=device)
+        mine = np.arange(rank, len(self.chosen), processes)
+        pixels = [self.cache[index] for index in self.chosen[mine].tolist()]
+        features[torch.from_numpy(mine).to(device)] = whole_image_features(
+            backbone, pixels, self.spec, device
+        )
+        return self.score(sum_over_processes(features).cpu())
+
+    def score(self, features: Tensor) -> float:
+        """Balanced accuracy with features [len(chosen), D]."""
+        labels = torch.from_numpy(self.labels)
+        predicted = torch.empty_like(labels)
+        for train, test in self.folds:
+            probabilities = knn_probabilities(
+                features[train], labels[train], features[test], _NEIGHBOURS, TEMPERATURE, len(self.parts)
+            )
+            predicted[test] = probabilities.argmax(dim=1)
+        right = (predicted == labels).double()
+        recalls = [right[labels == part].mean() for part in range(len(self.parts))]
+        return float(torch.stack(recalls).mean())
+
+
+def _choose(images: Sequence[UnlabelledImage], usable: IntArray, random: np.random.Generator) -> IntArray:
+    """Up to a number of images of each part, in the order of the list."""
+    known = [i for i in usable.tolist() if images[i].part is not None and images[i].group is not None]
+    chosen = []
+    for part in sorted({str(images[i].part) for i in known}):
+        members = np.array([i for i in known if images[i].part == part])
+        if len(members) >= _LEAST_IMAGES_PER_PART:
+            chosen.extend(random.permutation(members)[:_IMAGES_PER_PART].tolist())
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
+@torch.inference_mode()
+def whole_image_features(
+    backbone: GreyViT, images: Sequence[npt.NDArray[np.uint8]], spec: PreprocessSpec, device: torch.device
+) -> Tensor:
+    """Class token beside the patch tokens' mean [N, 2 * C], each of unit length, of images uint8 [H, W].
+
+    Images are resampled to ``spec``'s input size; those of one size go through the network together.
+    """
+    training = backbone.training
+    backbone.eval()
+    features = torch.zeros(len(images), 2 * backbone.width, device=device)
+    sizes = [spec.size(*image.shape) for image in images]
+    for size in sorted(set(sizes)):
+        same = [index for index, other in enumerate(sizes) if other == size]
+        for start in range(0, len(same), _BATCH):
+            rows = same[start : start + _BATCH]
+            batch = torch.cat([_resized(images[row], size, device) for row in rows])
+            tokens = backbone(batch).float()  # [B, 1 + h * w, C]
+            both = (normalize(tokens[:, 0], dim=1), normalize(tokens[:, 1:].mean(dim=1), dim=1))
+            features[rows] = torch.cat(both, dim=1)
+    backbone.train(training)
+    return features
+
+
+def _resized(image: npt.NDArray[np.uint8], size: tuple[int, int], device: torch.device) -> Tensor:
+    pixels = torch.from_numpy(image.astype(np.float32)).to(device)[None, None] / 255
+    return interpolate(pixels, size=size, mode="bilinear", antialias=True)

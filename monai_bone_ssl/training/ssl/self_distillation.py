@@ -1,0 +1,215 @@
+"""DINO with the options of DINOv2: a student learns what its own moving average says of other views."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.training.backbone import GreyViT
+from monai_bone_ssl.training.ssl.dino_loss import DINOLoss
+from monai_bone_ssl.training.ssl.head import DINOHead
+from monai_bone_ssl.training.ssl.ibot_loss import IBOTPatchLoss
+from monai_bone_ssl.training.ssl.koleo import koleo_loss
+from monai_bone_ssl.training.ssl.method import MethodOutput
+
+__all__ = ["GLOBAL_VIEWS", "Branch", "SelfDistillation"]
+
+#: Views that the teacher sees; the student sees these and the local ones.
+GLOBAL_VIEWS = 2
+
+
+class Branch(nn.Module):
+    """A backbone with its heads: what student and teacher each are.
+
+    Parameters
+    ----------
+    backbone
+        Vision Transformer of width C.
+    prototypes
+        Outputs of a head (K).
+    with_patch_head
+        Whether patches have a head of their own, as iBOT's objective needs it. DINOv2 found two heads better
+        than a shared one (arXiv:2304.07193, section 4).
+    """
+
+    def __init__(self, backbone: GreyViT, prototypes: int, *, with_patch_head: bool) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = DINOHead(backbone.width, prototypes)
+        self.patch_head = DINOHead(backbone.width, prototypes) if with_patch_head else nn.Identity()
+
+
+class SelfDistillation(nn.Module):
+    """Student, teacher and their losses; one call gives one step's loss.
+
+    The teacher is the student's exponential moving average and gets no gradient. Drop path, where the
+    backbone has it, is the student's only.
+
+    With ``trainable_blocks`` the patch embedding, the positions and all earlier blocks stay as they are. What
+    they make of a view is then the same for student and teacher, and is computed once, without gradients.
+
+    Parameters
+    ----------
+    backbone
+        What to begin from; becomes the student's, the teacher's is a copy.
+    prototypes
+        Outputs of a head (K).
+    trainable_blocks
+        How many of the last blocks are trained, with the final norm; None for the whole network.
+    ibot_weight, koleo_weight
+        Weights of iBOT's masked patches (arXiv:2111.07832) and of KoLeo (arXiv:1806.03198) beside DINO's
+        loss; 0 leaves an objective out. DINOv2 takes 1 and 0.1.
+
+    Raises
+    ------
+    ConfigError
+        If there are not that many blocks.
+    """
+
+    def __init__(
+        self,
+        backbone: GreyViT,
+        *,
+        prototypes: int,
+        trainable_blocks: int | None = None,
+        ibot_weight: float = 0.0,
+        koleo_weight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.frozen_blocks = _frozen_blocks(backbone, trainable_blocks)
+        self.ibot_weight = ibot_weight
+        self.koleo_weight = koleo_weight
+        self.student = Branch(backbone, prototypes, with_patch_head=ibot_weight > 0)
+        if self.frozen_blocks is not None:
+            _freeze(backbone, self.frozen_blocks)
+        self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+        self.dino_loss = DINOLoss(prototypes)
+        if ibot_weight > 0:
+            self.patch_loss = IBOTPatchLoss(prototypes)
+            # Behind a frozen stem no gradient would reach it: it stays zero.
+            trained = self.frozen_blocks is None
+            self.mask_token = nn.Parameter(torch.zeros(backbone.width), requires_grad=trained)
+        self.train()
+
+    @property
+    def exported(self) -> GreyViT:
+        """The backbone that is worth keeping: the teacher's."""
+        return self.teacher.backbone
+
+    def train(self, mode: bool = True) -> SelfDistillation:
+        """Set the student's mode; the teacher always evaluates."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def forward(
+        self, views: Sequence[Tensor], masks: Tensor | None, teacher_temperature: float
+    ) -> MethodOutput:
+        """Loss of one step; moves the centres.
+
+        Parameters
+        ----------
+        views
+            Two global views [B, 1, H, W] each, then any number of local views [B, 1, h, w] each.
+        masks
+            bool [2 * B, N]: patches of the global views that the student does not see; None without iBOT.
+        teacher_temperature
+            Of the teacher's softmax.
+        """
+        images = len(views[0])
+        global_views = torch.cat(tuple(views[:GLOBAL_VIEWS]))  # [2 * B, 1, H, W]
+        with torch.no_grad():
+            stem = self._stem(self.teacher.backbone, global_views)
+            teacher_tokens = self._tokens(self.teacher.backbone, stem)  # [2 * B, 1 + N, C]
+            teacher_outputs = self.teacher.head(teacher_tokens[:, 0])  # [2 * B, K]
+
+        reusable = self.frozen_blocks is not None and masks is None
+        student_input = stem if reusable else self._student_stem(global_views, masks)
+        student_tokens = self._tokens(self.student.backbone, student_input)  # [2 * B, 1 + N, C]
+        classes = [student_tokens[:, 0]]
+        if len(views) > GLOBAL_VIEWS:
+            local_views = torch.cat(tuple(views[GLOBAL_VIEWS:]))  # [L * B, 1, h, w]
+            local_stem = self._student_stem(local_views, None)
+            classes.append(self._tokens(self.student.backbone, local_stem)[:, 0])
+        student_outputs = self.student.head(torch.cat(classes))  # [(2 + L) * B, K]
+
+        by_view = teacher_outputs.unflatten(0, (GLOBAL_VIEWS, images))  # [2, B, K]
+        losses = {
+            "dino": self.dino_loss(student_outputs.unflatten(0, (-1, images)), by_view, teacher_temperature)
+        }
+        loss = losses["dino"]
+        if masks is not None:
+            losses["ibot"] = self._patch_loss(student_tokens, teacher_tokens, masks, teacher_temperature)
+            loss = loss + self.ibot_weight * losses["ibot"]
+        if self.koleo_weight > 0:
+            each_view = student_tokens[:, 0].chunk(GLOBAL_VIEWS)
+            losses["koleo"] = torch.stack([koleo_loss(tokens) for tokens in each_view]).mean()
+            loss = loss + self.koleo_weight * losses["koleo"]
+
+        targets = self.dino_loss.centre.probabilities(by_view[0], teacher_temperature)
+        self.dino_loss.update_centre(teacher_outputs)
+        parts = {name: part.detach() for name, part in losses.items()}
+        return MethodOutput(loss, parts, teacher_tokens[:images, 0], targets)
+
+    @torch.no_grad()
+    def update_teacher(self, momentum: float) -> None:
+        """Move the teacher's trained weights to ``momentum`` of themselves and the rest of the student's."""
+        for student, teacher in zip(self.student.parameters(), self.teacher.parameters(), strict=True):
+            if student.requires_grad:
+                teacher.lerp_(student, 1 - momentum)
+
+    def hold_prototypes(self) -> None:
+        """Drop the gradients of the heads' last layers: DINO holds these still in the first epoch."""
+        for head in self.student.children():
+            if isinstance(head, DINOHead):
+                head.prototypes.grad = None
+
+    def _patch_loss(self, student: Tensor, teacher: Tensor, masks: Tensor, temperature: float) -> Tensor:
+        predicted = self.student.patch_head(student[:, 1:][masks])  # [M, K]
+        with torch.no_grad():
+            target = self.teacher.patch_head(teacher[:, 1:][masks])
+        loss: Tensor = self.patch_loss(predicted, target, masks, temperature)
+        self.patch_loss.update_centre(target)
+        return loss
+
+    def _student_stem(self, images: Tensor, masks: Tensor | None) -> Tensor:
+        if self.frozen_blocks is None:
+            return self._stem(self.student.backbone, images, masks)
+        with torch.no_grad():  # the same weights in both, and the teacher's without drop path
+            return self._stem(self.teacher.backbone, images, masks)
+
+    def _stem(self, backbone: GreyViT, images: Tensor, masks: Tensor | None = None) -> Tensor:
+        """Input [B, 1 + N, C] of the first trained block, from images [B, 1, H, W] and masks [B, N]."""
+        embedded = backbone.embed_patches(images)  # [B, C, h, w]
+        height, width = embedded.shape[-2:]
+        patches = embedded.flatten(2).transpose(1, 2)  # [B, N, C]
+        if masks is not None:
+            patches = torch.where(masks[..., None], self.mask_token.to(patches.dtype), patches)
+        x = backbone.add_position(patches, height, width)
+        return backbone.run_blocks(x, 0, self.frozen_blocks or 0)
+
+    def _tokens(self, backbone: GreyViT, x: Tensor) -> Tensor:
+        """Final tokens [B, 1 + N, C]."""
+        tokens: Tensor = backbone.vit.norm(backbone.run_blocks(x, self.frozen_blocks or 0, backbone.depth))
+        return tokens
+
+
+def _frozen_blocks(backbone: GreyViT, trainable: int | None) -> int | None:
+    if trainable is None:
+        return None
+    if not 1 <= trainable <= backbone.depth:
+        text = (
+            f"trainable blocks: {trainable}, expected 1 to {backbone.depth}, the network's number of blocks"
+        )
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
+    return backbone.depth - trainable
+
+
+def _freeze(backbone: GreyViT, blocks: int) -> None:
+    backbone.requires_grad_(False)
+    for trained in (*backbone.vit.blocks[blocks:], backbone.vit.norm):
+        trained.requires_grad_(True)
