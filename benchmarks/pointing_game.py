@@ -17,8 +17,7 @@ from tqdm import tqdm
 from monai_bone_ssl.analysis import peak_box
 from monai_bone_ssl.preprocessing import preprocess
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, read_grey, splits
-from monai_bone_ssl.training.evaluate import covered_share
-from monai_bone_ssl.training.metrics import pointing_game
+from monai_bone_ssl.training.localisation import covered_share, pointing_game
 from monai_bone_ssl.training.probe import choose_strength, fit_probe
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from html import escape
-from importlib import resources
 from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
@@ -27,6 +24,7 @@ from monai_bone_ssl.findings import (
     describe_image,
     describe_study,
 )
+from monai_bone_ssl.html_document import clean, document_head, read_resource
 from monai_bone_ssl.overlay import read_thumbnail
 
 __all__ = ["PageEntry", "write_page"]
@@ -114,7 +112,7 @@ def write_page(
     page = _Page(ordered, studies, out, target)
     versions = f"Model {model_name} {model_version}, software {software_version}"
     with atomic_file(path) as file:
-        # Lone surrogates, as undecodable file names have them, are no text: _clean removes them.
+        # Lone surrogates, as undecodable file names have them, are no text: clean removes them.
         file.writelines(piece.encode() for piece in page.html(versions))
     return path
 
@@ -146,22 +144,13 @@ class _Page:
         self.studies = {study.study_instance_uid: study for study in studies}
 
     def html(self, versions: str) -> Iterator[str]:
-        title = escape(f"{self.target.name.capitalize()} review")
-        css, script = _resource("page.css"), _resource("page.js")
-        yield f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_policy(css, script)}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<title>{title}</title>
-<style>{css}</style>
-</head>
-<body>
+        title = f"{self.target.name.capitalize()} review"
+        css, script = read_resource("page.css"), read_resource("page.js")
+        yield document_head(title, css, script)
+        yield f"""<body>
 <header id="all">
 <h1>{title}</h1>
-<p>{self._scope()}. {_clean(versions)}.</p>
+<p>{self._scope()}. {clean(versions)}.</p>
 <p class="caveat">{UNVERIFIED}</p>
 </header>
 {self._navigation()}
@@ -196,7 +185,7 @@ class _Page:
     def _card(self, number: int) -> str:
         entry = self.entries[number]
         finding, group = entry.finding, _group(entry.finding)
-        answer = _clean(describe_image(finding, self.target))
+        answer = clean(describe_image(finding, self.target))
         bar = ""
         if finding.probability is not None and entry.points is not None:
             bar = _bar(finding.probability, entry.points)
@@ -214,7 +203,7 @@ class _Page:
         entry = self.entries[number]
         if entry.overlay is None:
             return ""
-        name = _clean(entry.finding.path)
+        name = clean(entry.finding.path)
         content = "<span>Open the overlay</span>"
         if number < _THUMBNAILS:
             jpeg, (width, height) = read_thumbnail(self.out / entry.overlay, _THUMBNAIL_SIDE)
@@ -231,11 +220,11 @@ class _Page:
         if finding.reason is not None:
             yield "Reason code", f"<code>{escape(finding.reason.code)}</code>"
         if finding.body_part is not None:
-            yield "Body part", _clean(describe_body_part(finding.body_part))
-        yield "File", f"<bdi>{_clean(finding.path)}</bdi>"
+            yield "Body part", clean(describe_body_part(finding.body_part))
+        yield "File", f"<bdi>{clean(finding.path)}</bdi>"
         uid = finding.study_instance_uid
         if uid is not None:
-            yield "Study", f'<span title="{_clean(uid)}">{self.study_numbers[uid]}</span>{self._study(uid)}'
+            yield "Study", f'<span title="{clean(uid)}">{self.study_numbers[uid]}</span>{self._study(uid)}'
             siblings = [other for other in self.members[uid] if other != number]
             if siblings:
                 yield "Also in it", self._siblings(siblings)
@@ -246,7 +235,7 @@ class _Page:
         if study is None:
             return ""
         images = [self.entries[number].finding for number in self.members[uid]]
-        return f": {_clean(describe_study(study, images, self.target))}"
+        return f": {clean(describe_study(study, images, self.target))}"
 
     def _siblings(self, numbers: Sequence[int]) -> str:
         links = [
@@ -301,30 +290,6 @@ def _bar(probability: float, points: OperatingPoints) -> str:
     )
 
 
-def _clean(text: str) -> str:
-    """Escaped for HTML. What cannot be printed, such as control characters, bidirectional overrides that
-    would disguise a file name, and undecodable bytes, is shown as U+FFFD.
-    """
-    return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
-
-
 def _link(relative: str) -> str:
     """Relative address of a file; ``./`` keeps a name with a colon from being read as a scheme."""
     return "./" + quote(os.fsencode(relative))
-
-
-@cache
-def _resource(name: str) -> str:
-    return resources.files("monai_bone_ssl").joinpath("resources", name).read_text(encoding="utf-8")
-
-
-def _policy(css: str, script: str) -> str:
-    """Content Security Policy (https://www.w3.org/TR/CSP3/): this style, this script, embedded pictures."""
-
-    def source(text: str) -> str:
-        return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-
-    return (
-        f"default-src 'none'; style-src 'sha256-{source(css)}'; script-src 'sha256-{source(script)}'; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )

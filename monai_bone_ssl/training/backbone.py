@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.files import write_atomically
+from monai_bone_ssl.training.weights_source import WeightsSource, download, normalisation, parse_source
 
 __all__ = [
     "GreyViT",
@@ -23,7 +24,6 @@ __all__ = [
     "load_backbone",
     "round_to_storage",
     "save_backbone",
-    "timm_name",
 ]
 
 
@@ -107,21 +107,6 @@ class GreyViT(nn.Module):
         return x
 
 
-def timm_name(weights: Path) -> str:
-    """The timm architecture that a weights file is named after: ``<timm name>[.anything].safetensors``.
-
-    Raises
-    ------
-    ConfigError
-        If timm knows no such model.
-    """
-    name = weights.name.split(".")[0]
-    if not timm.is_model(name):
-        text = f"{weights.name}: expected a name that begins with a timm model's, as vit_small_patch14_dinov2"
-        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-    return name
-
-
 def create_backbone(name: str, drop_path: float = 0.0) -> GreyViT:
     """A backbone with random weights.
 
@@ -149,15 +134,15 @@ def create_backbone(name: str, drop_path: float = 0.0) -> GreyViT:
         raise ConfigError(ReasonCode.INVALID_CONFIG, f"{name}: {error}") from error
 
 
-def load_backbone(weights: Path, drop_path: float = 0.0) -> GreyViT:
-    """Read a backbone whose file is named after its timm architecture.
+def load_backbone(weights: str | Path, drop_path: float = 0.0) -> GreyViT:
+    """Read a backbone.
 
     Parameters
     ----------
     weights
-        State dict of the timm model, any float type, named ``<timm name>[.anything].safetensors``. An RGB
-        patch embedding is turned into a grey one, see :func:`fold_normalisation`; a grey one
-        (:func:`save_backbone`) is taken as it is.
+        State dict of a timm model, any float type, named ``<timm name>[.anything].safetensors``; or
+        ``timm:NAME`` for timm's own source. An RGB patch embedding is turned into a grey one, see
+        :func:`fold_normalisation`; a grey one (:func:`save_backbone`) is taken as it is.
     drop_path
         See :func:`create_backbone`.
 
@@ -168,17 +153,18 @@ def load_backbone(weights: Path, drop_path: float = 0.0) -> GreyViT:
     Raises
     ------
     ConfigError
-        If the file is missing, is not safetensors, or does not fit the architecture of its name.
+        If the file is missing, is not safetensors, or does not fit the architecture of its name; or timm's
+        source cannot be reached.
     """
-    name = timm_name(weights)
-    backbone = create_backbone(name, drop_path)
+    source = parse_source(weights)
+    backbone = create_backbone(source.name, drop_path)
     try:
-        state = {key: value.float() for key, value in load_file(weights).items()}
-        _make_grey(state, name)
+        state = download(source).state_dict() if source.file is None else load_file(source.file)
+        state = _make_grey({key: value.float() for key, value in state.items()}, source)
         backbone.vit.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0]
-        text = f"{weights.name}: not weights of {name} ({reason})"
+        text = f"{Path(weights).name}: not weights of {source.name} ({reason})"
         raise ConfigError(ReasonCode.INVALID_CONFIG, text) from error
     return backbone.eval()
 
@@ -195,13 +181,12 @@ def save_backbone(backbone: GreyViT, path: Path) -> None:
     write_atomically(path, save(state))
 
 
-def _make_grey(state: dict[str, Tensor], name: str) -> None:
+def _make_grey(state: dict[str, Tensor], source: WeightsSource) -> dict[str, Tensor]:
     weight, bias = "patch_embed.proj.weight", "patch_embed.proj.bias"
-    if state[weight].shape[1] == 3:
-        config = timm.get_pretrained_cfg(name, allow_unregistered=False)
-        if config is None:
-            raise KeyError(f"timm does not state the mean and standard deviation that {name} expects")
-        state[weight], state[bias] = fold_normalisation(state[weight], state[bias], config.mean, config.std)
+    if state[weight].shape[1] == 1:
+        return state
+    folded = fold_normalisation(state[weight], state[bias], *normalisation(source))
+    return state | dict(zip((weight, bias), folded, strict=True))
 
 
 def fold_normalisation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 import timm
 import torch
@@ -13,22 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.training.backbone import timm_name
+from monai_bone_ssl.training.weights_source import download, normalisation, parse_source
 
-__all__ = ["GreyCNN", "WeightsSource", "download", "load_cnn", "normalisation", "parse_source"]
-
-_TIMM = "timm:"
-
-
-class WeightsSource(NamedTuple):
-    """Where weights come from, and of what network they are."""
-
-    name: str
-    """timm architecture, without a tag."""
-    tagged: str
-    """The same with timm's tag of the pre-training (``resnet50.a1_in1k``), where one was named."""
-    file: Path | None
-    """None for timm's own source."""
+__all__ = ["GreyCNN", "load_cnn"]
 
 
 class GreyCNN(nn.Module):
@@ -63,31 +50,6 @@ class GreyCNN(nn.Module):
         return features
 
 
-def parse_source(weights: str) -> WeightsSource:
-    """Understand ``timm:NAME``, or a safetensors file ``<timm name>[.anything].safetensors``.
-
-    Raises
-    ------
-    ConfigError
-        If timm knows no such model, or no such tag of it.
-    """
-    if not weights.startswith(_TIMM):
-        file = Path(weights)
-        name = timm_name(file)
-        tagged = ".".join(file.name.split(".")[:2])
-        return WeightsSource(name, tagged if tagged in timm.list_pretrained(f"{name}.*") else name, file)
-    tagged = weights.removeprefix(_TIMM)
-    name = tagged.split(".")[0]
-    if not timm.is_model(name):
-        text = f"{weights}: expected timm:NAME with the name of a timm model, as timm:resnet50"
-        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-    known = timm.list_pretrained(f"{name}.*")
-    if tagged != name and tagged not in known:
-        text = f"{weights}: timm has no such weights, expected one of {', '.join(known) or 'none'}"
-        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-    return WeightsSource(name, tagged, None)
-
-
 def load_cnn(weights: str) -> GreyCNN:
     """Read a CNN.
 
@@ -109,43 +71,6 @@ def load_cnn(weights: str) -> GreyCNN:
     source = parse_source(weights)
     model = download(source) if source.file is None else _read(source.file, source.name)
     return GreyCNN(model, *normalisation(source)).eval()
-
-
-def normalisation(source: WeightsSource) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and standard deviation [3] that timm states for the weights of a name and, where given, a tag.
-
-    Raises
-    ------
-    ConfigError
-        If it states none.
-    """
-    config = timm.get_pretrained_cfg(source.tagged)
-    if config is None:
-        text = f"{source.name}: timm does not state the mean and standard deviation that it expects"
-        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-    return config.mean, config.std
-
-
-def download(source: WeightsSource) -> nn.Module:
-    """A timm model with timm's own weights, without its classifier, for three colours.
-
-    Raises
-    ------
-    ConfigError
-        If there are none, or they cannot be reached.
-    """
-    try:
-        model: nn.Module = timm.create_model(source.tagged, pretrained=True, num_classes=0)
-    except OSError as error:
-        text = (
-            f"{_TIMM}{source.tagged}: the weights could not be downloaded; with no network, "
-            f"give a file instead: {source.name}.safetensors"
-        )
-        raise ConfigError(ReasonCode.INVALID_CONFIG, text) from error
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(ReasonCode.INVALID_CONFIG, f"{_TIMM}{source.tagged}: {reason}") from error
-    return model
 
 
 def _read(file: Path, name: str) -> nn.Module:

@@ -16,11 +16,12 @@ from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.findings import Decision, OperatingPoints, Peak, decide
 from monai_bone_ssl.training import plots
-from monai_bone_ssl.training.data import LabelledDataset, LabelledImage, read_grey
-from monai_bone_ssl.training.metrics import Localisation, Metrics, compute_metrics, pointing_game
+from monai_bone_ssl.training.data import LabelledDataset, LabelledImage
+from monai_bone_ssl.training.localisation import localise
+from monai_bone_ssl.training.metrics import Metrics, compute_metrics
 from monai_bone_ssl.training.sample import Sample
 
-__all__ = ["ImagePrediction", "covered_share", "evaluate", "hardware_of", "studies_of"]
+__all__ = ["ImagePrediction", "evaluate", "hardware_of", "studies_of"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def evaluate(
         sample,
         hardware=hardware_of(dataset.images),
         studies=studies_of(dataset.images),
-        localisation=_localisation(dataset.images, predictions),
+        localisation=localise(dataset.images, [p.peak for p in predictions]),
     )
     points = {image.part: p.points for image, p in zip(dataset.images, predictions, strict=True)}
     write_atomically(out / "predictions.csv", _table(dataset.images, predictions))
@@ -130,39 +131,6 @@ def studies_of(images: Sequence[LabelledImage]) -> NDArray[np.str_] | None:
     if any(image.study is None for image in images):
         return None
     return np.array([image.study for image in images], dtype=np.str_)
-
-
-def _localisation(
-    images: Sequence[LabelledImage], predictions: Sequence[ImagePrediction]
-) -> Localisation | None:
-    outlined = [
-        (image, p.peak) for image, p in zip(images, predictions, strict=True) if image.label and image.boxes
-    ]
-    if all(peak is None for _, peak in outlined):
-        return None
-    return pointing_game(
-        hits=np.array([_is_hit(image, peak) for image, peak in outlined]),
-        covered=np.array([covered_share(image) for image, _ in outlined]),
-        groups=np.array([image.group for image, _ in outlined]),
-    )
-
-
-def _is_hit(image: LabelledImage, peak: Peak | None) -> bool:
-    return peak is not None and any(box.contains(peak.row, peak.column) for box in image.boxes)
-
-
-def covered_share(image: LabelledImage) -> float:
-    """Share of the pixels whose centre lies in a box."""
-    rows, columns = read_grey(image.path).shape
-    covered = np.zeros((rows, columns), dtype=np.bool_)
-    for box in image.boxes:
-        covered |= _inside(box.y, box.height, rows)[:, None] & _inside(box.x, box.width, columns)
-    return float(covered.mean())
-
-
-def _inside(start: float, length: float, n: int) -> NDArray[np.bool_]:
-    centres = np.arange(n) + 0.5
-    return (start <= centres) & (centres < start + length)
 
 
 def _table(images: Sequence[LabelledImage], predictions: Sequence[ImagePrediction]) -> bytes:

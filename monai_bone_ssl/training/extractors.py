@@ -13,22 +13,10 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.training.backbone import (
-    GreyViT,
-    create_backbone,
-    fold_normalisation,
-    load_backbone,
-    round_to_storage,
-)
-from monai_bone_ssl.training.cnn import (
-    GreyCNN,
-    WeightsSource,
-    download,
-    load_cnn,
-    normalisation,
-    parse_source,
-)
+from monai_bone_ssl.training.backbone import GreyViT, load_backbone, round_to_storage
+from monai_bone_ssl.training.cnn import GreyCNN, load_cnn
 from monai_bone_ssl.training.network import TokenPooling
+from monai_bone_ssl.training.weights_source import parse_source
 
 __all__ = [
     "PRODUCT_BLOCKS",
@@ -41,7 +29,6 @@ __all__ = [
     "TokenFeatures",
     "is_vit",
     "load_extractor",
-    "load_vit",
 ]
 
 #: How many of the last blocks the product pools; chosen by cross-validation on FracAtlas, see MODEL_CARD.md.
@@ -297,31 +284,13 @@ def load_extractor(weights: str, features: FeatureKind = "auto") -> FeatureExtra
         )
     if kind == "pooled":
         return MirrorAveraged(CNNFeatures(load_cnn(weights).requires_grad_(False)))
-    backbone = load_vit(source).requires_grad_(False)
+    backbone = load_backbone(weights).requires_grad_(False)
     if kind == "class":
         return ClassTokens(backbone, _CLASS_TOKEN_BLOCKS)
     if kind == "patches":
         return PatchGrid(backbone)
     round_to_storage(backbone)
     return TokenFeatures(TokenPooling(backbone, PRODUCT_BLOCKS)).eval()
-
-
-def load_vit(source: WeightsSource) -> GreyViT:
-    """A Vision Transformer from a file or from timm's own source, in evaluation mode.
-
-    Raises
-    ------
-    ConfigError
-        If there are no such weights.
-    """
-    if source.file is not None:
-        return load_backbone(source.file)
-    weight, bias = "patch_embed.proj.weight", "patch_embed.proj.bias"
-    state = download(source).state_dict()
-    state[weight], state[bias] = fold_normalisation(state[weight], state[bias], *normalisation(source))
-    backbone = create_backbone(source.name)
-    backbone.vit.load_state_dict(state)
-    return backbone.eval()
 
 
 def is_vit(name: str) -> bool:

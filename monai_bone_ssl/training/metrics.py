@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from monai_bone_ssl.findings import Decision
 from monai_bone_ssl.training.bootstrap import cluster_bootstrap, percentile_interval, ratio
+from monai_bone_ssl.training.localisation import Localisation
 from monai_bone_ssl.training.sample import Sample, merge_studies
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "N_BINS",
     "BinaryMetrics",
     "Estimate",
-    "Localisation",
     "MeanOverParts",
     "Metrics",
     "MetricsByPart",
@@ -33,7 +33,6 @@ __all__ = [
     "estimate",
     "mean_over_parts",
     "parts_with_cases",
-    "pointing_game",
     "probability_bins",
     "weighted_auroc",
     "weighted_figures",
@@ -106,18 +105,6 @@ class MeanOverParts(msgspec.Struct, frozen=True, kw_only=True):
     sensitivity: Estimate
     specificity: Estimate
     ece: Estimate
-
-
-class Localisation(msgspec.Struct, frozen=True, kw_only=True):
-    """Pointing game (Zhang et al. 2018, doi:10.1007/s11263-017-1059-x), without their 15 pixel tolerance."""
-
-    pointing_game: float
-    """Share of the positive images with boxes whose evidence peaks inside one of them."""
-    ci_low: float | None
-    ci_high: float | None
-    n: int
-    chance: float
-    """The same share for a point drawn at random: mean share of the image that its boxes cover."""
 
 
 class Metrics(MetricsByPart, frozen=True, kw_only=True):
@@ -216,33 +203,6 @@ def weighted_part_means(runs: Sequence[Sample], parts: Sequence[str], weights: F
     rows = [runs[0].parts == part for part in parts]
     figures = [weighted_figures(_take(runs, row), weights[:, row]) for row in rows]
     return np.asarray(np.mean(figures, axis=0))
-
-
-def pointing_game(hits: NDArray[np.bool_], covered: Floats, groups: NDArray[np.str_]) -> Localisation:
-    """Outcome of the pointing game.
-
-    Parameters
-    ----------
-    hits
-        Whether the peak lies in a box, for each positive image with boxes [n].
-    covered
-        Share of each of those images that its boxes cover [n].
-    groups
-        Their groups [n].
-    """
-
-    def share(weights: Floats) -> Floats:
-        return ratio(weights @ hits.astype(np.float64), weights.sum(axis=1))
-
-    low, high = percentile_interval(cluster_bootstrap(share, groups))
-    hit_rate = estimate(float(hits.mean()), float(low), float(high), "")
-    return Localisation(
-        pointing_game=float(hits.mean()),
-        ci_low=hit_rate.ci_low,
-        ci_high=hit_rate.ci_high,
-        n=len(hits),
-        chance=float(covered.mean()),
-    )
 
 
 def weighted_auroc(weights: Floats, labels: NDArray[np.int64], probabilities: Floats) -> Floats:

@@ -14,12 +14,13 @@ from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.model_spec import Calibration
 from monai_bone_ssl.training.calibration import MIN_CASES, fit_calibration
 from monai_bone_ssl.training.data import LabelledDataset, splits
-from monai_bone_ssl.training.logistic import Fold, fit_logistic, out_of_fold_logits
+from monai_bone_ssl.training.logistic import Fold, LinearProbe, fit_logistic, out_of_fold_logits
 
 __all__ = [
     "INNER_FOLDS",
     "WIDE_STRENGTHS",
     "Scope",
+    "fit_chosen_probe",
     "inner_folds",
     "predict_by_scope",
     "predict_held_out",
@@ -82,13 +83,20 @@ def predict_held_out(
     """
 
     def predict(own_train: IntArray, own_test: IntArray) -> Probabilities:
-        known, labels = features[own_train], dataset.labels[own_train]
-        logits = out_of_fold_logits(known, labels, inner_folds(dataset, own_train), WIDE_STRENGTHS)
-        chosen, calibration = _choose(logits, labels)
-        probe = fit_logistic(known, labels, (WIDE_STRENGTHS[chosen],))[0]
+        probe, calibration = fit_chosen_probe(features, dataset, own_train)
         return _calibrated(calibration, probe.logits(features[own_test])[:, 0])
 
     return predict_by_scope(dataset, train, test, predict)
+
+
+def fit_chosen_probe(
+    features: FloatArray, dataset: LabelledDataset, train: IntArray
+) -> tuple[LinearProbe, Calibration]:
+    """The linear probe that :func:`predict_held_out` fits on images of one scope, and its calibration."""
+    known, labels = features[train], dataset.labels[train]
+    logits = out_of_fold_logits(known, labels, inner_folds(dataset, train), WIDE_STRENGTHS)
+    chosen, calibration = _choose(logits, labels)
+    return fit_logistic(known, labels, (WIDE_STRENGTHS[chosen],))[0], calibration
 
 
 def predict_with_choice(

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 timm = pytest.importorskip("timm", reason="needs the train extra")
 
 from monai_bone_ssl.errors import ConfigError  # noqa: E402 - after the extra was found
-from monai_bone_ssl.training.cnn import load_cnn, parse_source  # noqa: E402
+from monai_bone_ssl.training.cnn import load_cnn  # noqa: E402
+from monai_bone_ssl.training.weights_source import parse_source  # noqa: E402
 
 pytestmark = pytest.mark.train
 

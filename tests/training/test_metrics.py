@@ -21,10 +21,10 @@ from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.findings import OperatingPoints, decide
 from monai_bone_ssl.training import bootstrap
 from monai_bone_ssl.training.bootstrap import cluster_bootstrap, percentile_interval
+from monai_bone_ssl.training.localisation import pointing_game
 from monai_bone_ssl.training.metrics import (
     BinaryMetrics,
     compute_metrics,
-    pointing_game,
     probability_bins,
     weighted_auroc,
 )

@@ -11,7 +11,6 @@ import numpy as np
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.training.calibration import MIN_CASES
-from monai_bone_ssl.training.cnn import parse_source
 from monai_bone_ssl.training.comparison.audit import audit_labels
 from monai_bone_ssl.training.comparison.compare import check_names, compare
 from monai_bone_ssl.training.comparison.feature_rows import (
@@ -32,6 +31,7 @@ from monai_bone_ssl.training.data import LabelledDataset, load_dataset
 from monai_bone_ssl.training.extractors import FeatureKind, is_vit, load_extractor
 from monai_bone_ssl.training.features import input_spec
 from monai_bone_ssl.training.nested import probe_scope
+from monai_bone_ssl.training.weights_source import parse_source
 
 __all__ = ["PROBES", "Probe", "compare_networks"]
 

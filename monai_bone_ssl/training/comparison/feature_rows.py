@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.training.attentive import predict_held_out_attentive
@@ -19,8 +18,7 @@ from monai_bone_ssl.training.data import LabelledDataset, read_grey
 from monai_bone_ssl.training.extractors import FeatureExtractor, PatchGrid, TokenFeatures
 from monai_bone_ssl.training.features import cache_name, extract_features
 from monai_bone_ssl.training.knn_probe import predict_held_out_knn
-from monai_bone_ssl.training.logistic import LinearProbe, fit_logistic, out_of_fold_logits
-from monai_bone_ssl.training.nested import WIDE_STRENGTHS, inner_folds, predict_held_out, probe_scope
+from monai_bone_ssl.training.nested import fit_chosen_probe, predict_held_out, probe_scope
 from monai_bone_ssl.training.sgd_probe import predict_held_out_sgd
 
 __all__ = ["AttentiveRow", "FeatureShelf", "LinearProbeRow", "NeighboursRow", "Network", "SGDProbeRow"]
@@ -127,7 +125,7 @@ class LinearProbeRow(_FeatureRow):
         features = self.shelf.features(self.network, dataset)
         evidence: dict[int, FloatArray] = {}
         for learnt, shown in _scopes(dataset, train, images):
-            weight = torch.from_numpy(_fit(features, dataset, learnt).weight[0])
+            weight = torch.from_numpy(fit_chosen_probe(features, dataset, learnt)[0].weight[0])
             for i in shown:
                 pixels = preprocess(read_grey(dataset.images[i].path), self.network.spec)
                 evidence[int(i)] = _attribute(extractor, pixels, weight)
@@ -181,14 +179,6 @@ def _scopes(dataset: LabelledDataset, train: Ints, images: Ints) -> Iterator[tup
         return
     for part in np.unique(dataset.parts[images]):
         yield train[dataset.parts[train] == part], images[dataset.parts[images] == part]
-
-
-def _fit(features: FloatArray, dataset: LabelledDataset, train: Ints) -> LinearProbe:
-    """The probe that :func:`~monai_bone_ssl.training.nested.predict_held_out` calibrates."""
-    known, labels = features[train], dataset.labels[train]
-    logits = out_of_fold_logits(known, labels, inner_folds(dataset, train), WIDE_STRENGTHS)
-    best = int(np.argmax([roc_auc_score(labels, row) for row in logits]))
-    return fit_logistic(known, labels, (WIDE_STRENGTHS[best],))[0]
 
 
 @torch.inference_mode()

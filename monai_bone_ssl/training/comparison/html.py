@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
 
+from monai_bone_ssl.html_document import clean
 from monai_bone_ssl.training.comparison.outcome import Comparison, RowOutcome
 from monai_bone_ssl.training.comparison.paired_tests import Differences, PairedComparison
 from monai_bone_ssl.training.comparison.table import ALL, FIGURES, MEAN, Level, cell, columns
 from monai_bone_ssl.training.metrics import MIN_CASES, Estimate, MetricsByPart
 
-__all__ = ["clean", "difference_table", "figure_table"]
+__all__ = ["difference_table", "figure_table"]
 
 # Figures that are shares of images, shown in per cent as the paper does; the others with three decimals.
 _IN_PER_CENT = frozenset({"accuracy", "balanced_accuracy", "sensitivity", "specificity"})
 _MINUS = "\N{MINUS SIGN}"
-
-
-def clean(text: str) -> str:
-    """Escaped for HTML; what cannot be printed, such as bidirectional overrides, is shown as U+FFFD."""
-    return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
 
 
 def figure_table(comparison: Comparison, figure: str, level: Level = "image") -> str:

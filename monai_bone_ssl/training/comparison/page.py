@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from PIL import Image
 
 from monai_bone_ssl.files import write_atomically
+from monai_bone_ssl.html_document import clean, document_head, read_resource
 from monai_bone_ssl.training.comparison.gallery import Thumbnail
-from monai_bone_ssl.training.comparison.html import clean, difference_table, figure_table
+from monai_bone_ssl.training.comparison.html import difference_table, figure_table
 from monai_bone_ssl.training.comparison.outcome import Comparison
 from monai_bone_ssl.training.comparison.table import FIGURES, levels
 from monai_bone_ssl.training.metrics import MIN_CASES
@@ -94,7 +93,7 @@ def write_page(
         _again(comparison),
         f"</main>\n<footer><p>{_CAVEAT}</p></footer>\n",
     )
-    title = clean(f"{comparison.data.name}: comparison")
+    title = f"{comparison.data.name}: comparison"
     write_atomically(path, (_document(title, "".join(sections))).encode("utf-8"))
 
 
@@ -105,24 +104,8 @@ _CAVEAT = (
 
 
 def _document(title: str, body: str) -> str:
-    css = (
-        resources.files("monai_bone_ssl").joinpath("resources", "comparison.css").read_text(encoding="utf-8")
-    )
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode("ascii")
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
-    )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<title>{title}</title>
-<style>{css}</style>
-</head>
-<body>
+    head = document_head(title, read_resource("comparison.css"))
+    return f"""{head}<body>
 {body}</body>
 </html>
 """

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.preprocessing import PreprocessSpec
-from monai_bone_ssl.training.backbone import GreyViT, create_backbone, load_backbone, timm_name
+from monai_bone_ssl.training.backbone import GreyViT, create_backbone, load_backbone
 from monai_bone_ssl.training.ssl.batches import Batches, BatchPlan
 from monai_bone_ssl.training.ssl.checkpoints import check_same_run, checkpoints, newest_checkpoint
 from monai_bone_ssl.training.ssl.collapse import CollapseGuard
@@ -35,6 +35,7 @@ from monai_bone_ssl.training.ssl.recipe import Recipe
 from monai_bone_ssl.training.ssl.run_folder import RunFolder, RunRecord, SourceCounts, software
 from monai_bone_ssl.training.ssl.sources import ImageSources, read_sources
 from monai_bone_ssl.training.ssl.training_step import TrainingStep, compile_blocks, make_optimizer, seeded
+from monai_bone_ssl.training.weights_source import parse_source
 
 __all__ = ["pretrain"]
 
@@ -232,7 +233,7 @@ def _record(
 
 
 def _name(backbone: Path | str) -> str:
-    return timm_name(backbone) if isinstance(backbone, Path) else backbone
+    return parse_source(backbone).name if isinstance(backbone, Path) else backbone
 
 
 def _quiet_logger() -> logging.Logger:

@@ -7,23 +7,24 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("timm", reason="needs the train extra")
 
 from analyses import ROOT
 from toy_radiographs import write_limbs
 
-from monai_bone_ssl.training.backbone import load_backbone
+from monai_bone_ssl.training.backbone import create_backbone
 
 pytestmark = pytest.mark.train
 
 NAME = "vit_tiny_patch16_224"
 # No drop path: each process draws its own. iBOT, whose masks and second centre have to be shared as well.
 ARGUMENTS = ("--architecture", NAME, "--epochs", "3", "--batch-size", "8", "--long-side", "64",
-             "--size", "32", "--local-size", "16", "--local-views", "2", "--prototypes", "32", "--drop-path", "0",
-             "--ibot-weight", "1", "--warmup-epochs", "1")  # fmt: skip
+             "--size", "32", "--local-size", "16", "--local-views", "2", "--prototypes", "32",
+             "--drop-path", "0", "--learning-rate", "5e-3", "--ibot-weight", "1",
+             "--warmup-epochs", "1")  # fmt: skip
 ALONE = (sys.executable, "-m")
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
 
@@ -59,16 +60,30 @@ def test_two_processes_have_the_loss_curve_of_one_with_the_double_batch(runs):
     assert len(alone) == len(two) == 3
     for name in ("loss", "dino", "ibot", "teacher_entropy", "teacher_information", "feature_variance"):
         expected = [epoch[name] for epoch in alone]
-        assert [epoch[name] for epoch in two] == pytest.approx(expected, rel=2e-3, abs=2e-4), name
+        assert [epoch[name] for epoch in two] == pytest.approx(expected, rel=1e-4, abs=1e-5), name
     assert alone[0]["loss"] != pytest.approx(alone[2]["loss"], rel=0.01), "something was learnt"
 
 
-def test_they_end_with_the_same_backbone(runs):
-    one, two = (
-        load_backbone(runs / out / f"{NAME}.last.safetensors").vit.state_dict() for out in ("alone", "two")
-    )
-    for name, value in one.items():
-        assert np.abs(two[name] - value).max() < 2e-3, name
+def student(out):
+    checkpoint = torch.load(out / "checkpoints" / "checkpoint_epoch=3.pt", weights_only=True)
+    start = "student.backbone.vit."
+    return {
+        name.removeprefix(start): value
+        for name, value in checkpoint["module"].items()
+        if name.startswith(start)
+    }
+
+
+def test_they_end_with_the_same_weights(runs):
+    """What sets them apart is small beside the way they came."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        begun = create_backbone(NAME).vit.state_dict()
+    alone, two = student(runs / "alone"), student(runs / "two")
+    way = sum(float((alone[name] - begun[name]).square().sum()) for name in alone)
+    apart = sum(float((alone[name] - two[name]).square().sum()) for name in alone)
+    assert way > 0.1
+    assert apart < 1e-4 * way
 
 
 def test_first_process_alone_writes(runs):
