@@ -17,6 +17,7 @@ from torch.nn.functional import interpolate, normalize
 
 from monai_bone_ssl.preprocessing import PreprocessSpec
 from monai_bone_ssl.training.backbone import GreyViT
+from monai_bone_ssl.training.data.fracatlas import MIXED
 from monai_bone_ssl.training.data.unlabelled import UnlabelledImage
 from monai_bone_ssl.training.knn import TEMPERATURE, knn_probabilities
 from monai_bone_ssl.training.ssl.distributed import sum_over_processes
@@ -110,7 +111,7 @@ class BodyPartKNN:
 
 def _choose(images: Sequence[UnlabelledImage], usable: IntArray, random: np.random.Generator) -> IntArray:
     """Up to a number of images of each part, in the order of the list."""
-    known = [i for i in usable.tolist() if images[i].part is not None and images[i].group is not None]
+    known = [i for i in usable.tolist() if images[i].group and images[i].part not in (None, MIXED)]
     chosen = []
     for part in sorted({str(images[i].part) for i in known}):
         members = np.array([i for i in known if images[i].part == part])
@@ -120,6 +121,7 @@ def _choose(images: Sequence[UnlabelledImage], usable: IntArray, random: np.rand
 
 
 @torch.inference_mode()
+@torch.compiler.set_stance("force_eager")  # a compiled backbone would be compiled anew for every size
 def whole_image_features(
     backbone: GreyViT, images: Sequence[npt.NDArray[np.uint8]], spec: PreprocessSpec, device: torch.device
 ) -> Tensor:

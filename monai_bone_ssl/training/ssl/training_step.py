@@ -123,10 +123,15 @@ def make_optimizer(module: nn.Module, device: torch.device) -> torch.optim.Optim
 
 
 def compile_blocks(module: nn.Module) -> None:
-    """Compile the Transformer's blocks in place: they take nearly all the time, and are alike."""
+    """Compile the attention and the perceptron of a Transformer's blocks in place.
+
+    They take nearly all the time and are alike in all blocks, so a few versions serve: one for each size of
+    views, with and without gradients. Whole blocks are not, as each has its own rate of drop path.
+    """
     for part in module.modules():
         if isinstance(part, Block):
-            part.compile()
+            part.attn.compile(dynamic=False)
+            part.mlp.compile(dynamic=False)
 
 
 def _distributed(module: nn.Module, process: Process) -> nn.Module:
