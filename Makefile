@@ -20,10 +20,12 @@ CORE_LIMIT := 400
 RADIOGRAPHS := .demo-data/data_store/data
 # What training, evaluation and the tests need on top.
 TEST := .venv-test
+# The MONAI Deploy App SDK, which pins other versions, for the tests of deploy_app/.
+DEPLOY := .venv-deploy
 
 SOURCES := $(shell find monai_bone_ssl bundle/models -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: help demo test test-slow lint core debian-tools wheel clean
+.PHONY: help demo test test-slow test-pacs lint core deploy map debian-tools wheel clean
 
 help:  ## print this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -32,11 +34,14 @@ help:  ## print this list
 demo: $(CORE)/.installed $(RADIOGRAPHS)  ## analyse real radiographs with the model shipped
 	@tools/demo.sh $(CORE)/bin $(RADIOGRAPHS) demo_out
 
-test: lint core demo debian-tools  ## everything but the slow tests: lint, types, demo, all tiers
-	$(TEST)/bin/python -m pytest -m 'not slow'
+test: lint core demo deploy debian-tools  ## everything but the slow tests: lint, types, demo, all tiers
+	$(TEST)/bin/python -m pytest -m 'not slow' --ignore tests/pacs
 
-test-slow: $(TEST)/.installed debian-tools  ## the tests that take minutes each
+test-slow: $(TEST)/.installed deploy debian-tools  ## the tests that take minutes each
 	$(TEST)/bin/python -m pytest -m slow
+
+test-pacs: $(TEST)/.installed debian-tools  ## the DICOM node with a real archive (Orthanc, PostgreSQL)
+	$(TEST)/bin/python -m pytest -m 'not slow' tests/pacs
 
 lint: $(TEST)/.installed  ## style and types
 	$(TEST)/bin/ruff check
@@ -47,6 +52,11 @@ core: $(CORE)/.installed  ## the environment of an analysis, and its size
 	@size=$$(du -sm $(CORE) | cut -f1); echo "$(CORE) takes $$size MB, the limit is $(CORE_LIMIT)"; \
 		test "$$size" -lt $(CORE_LIMIT)
 
+deploy: $(DEPLOY)/.installed  ## the environment of the MONAI Deploy application, for its tests
+
+map: $(CORE)/.installed  ## build the MONAI application package (docker, podman or buildah)
+	@tools/map.sh $(CORE)/bin/python
+
 debian-tools:  ## Debian's packages that tests use (installed when run as root)
 	@tools/debian_tools.sh
 
@@ -55,10 +65,10 @@ wheel: $(CORE)/.installed  ## build dist/*.whl, model included
 	@ls -lh dist/*.whl
 
 clean:  ## remove environments, builds, results and caches
-	rm -rf $(CORE) $(TEST) .demo-data build dist demo_out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(CORE) $(TEST) $(DEPLOY) .demo-data build dist demo_out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(CORE)/bin/pip $(TEST)/bin/pip:
+$(CORE)/bin/pip $(TEST)/bin/pip $(DEPLOY)/bin/pip:
 	@tools/new_venv.sh "$(PYTHON)" $(@D)/..
 
 # The wheel is built and installed, not the checkout: that proves that it has all an analysis needs.
@@ -74,5 +84,12 @@ $(RADIOGRAPHS): constraints.txt | $(CORE)/bin/pip
 
 $(TEST)/.installed: pyproject.toml constraints.txt | $(TEST)/bin/pip
 	@echo 'Installing the test environment in $(TEST): 8 GB with torch, several minutes'
-	@$(TEST)/bin/pip install -qq --editable '.[dev,evaluate,train]'
+	@$(TEST)/bin/pip install -qq --editable '.[dev,evaluate,serve,train]'
+	@touch $@
+
+# The application's own lock file holds every version; the constraints above are for other environments.
+$(DEPLOY)/.installed: deploy_app/requirements.txt | $(DEPLOY)/bin/pip
+	@echo 'Installing the MONAI Deploy App SDK in $(DEPLOY)'
+	@env -u PIP_CONSTRAINT $(DEPLOY)/bin/pip install -qq --no-deps --requirement $<
+	@$(DEPLOY)/bin/pip check
 	@touch $@

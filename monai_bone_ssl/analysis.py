@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -30,11 +29,18 @@ from monai_bone_ssl.findings import (
     unanalysed,
 )
 from monai_bone_ssl.model import Model
-from monai_bone_ssl.model_spec import BodyPartSpec
+from monai_bone_ssl.model_spec import ModelSpec
 from monai_bone_ssl.preprocessing import preprocess
 from monai_bone_ssl.radiograph import Radiograph, read_header, read_radiograph
 
-__all__ = ["AnalysedImage", "analyse_file", "peak_box"]
+__all__ = [
+    "AnalysedImage",
+    "PreparedImage",
+    "analyse_file",
+    "analyse_prepared",
+    "peak_box",
+    "prepare_file",
+]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -48,6 +54,29 @@ class AnalysedImage:
     """[H, W] in [0, 1], bright = dense."""
     evidence: FloatArray | None = None
     """[h, w], each patch's share of the logit."""
+
+
+@dataclass(eq=False)
+class PreparedImage:
+    """A file that was read and, unless ``error`` says why not, is ready for the network.
+
+    Filled step by step, so that a refusal keeps what was learnt before it.
+    """
+
+    source: Source
+    path_text: str
+    """How results name the file."""
+    seconds: float = 0
+    """Time spent on it so far."""
+    error: BoneSSLError | None = None
+    laterality: str | None = None
+    anatomy: CodedConcept | None = None
+    tagged: str | None = None
+    """The model's body part that the header names."""
+    body_part: BodyPart | None = None
+    radiograph: Radiograph | None = None
+    batch: FloatArray | None = None
+    """[1, 1, H, W], the network's input; None where ``error`` is set."""
 
 
 def analyse_file(source: Source, path_text: str, model: Model) -> AnalysedImage:
@@ -66,74 +95,94 @@ def analyse_file(source: Source, path_text: str, model: Model) -> AnalysedImage:
     -------
     Always an analysis: an image that cannot be analysed carries its reason.
     """
+    return analyse_prepared(prepare_file(source, path_text, model.spec), model)
+
+
+def prepare_file(source: Source, path_text: str, spec: ModelSpec) -> PreparedImage:
+    """Read one file and prepare it for the network: the half of :func:`analyse_file` without the model.
+
+    Returns
+    -------
+    Always an image: one whose header or pixels say that it is not for this model carries its ``error``.
+    """
     started = perf_counter()
-    attempt = _Attempt(model)
+    image = PreparedImage(source, path_text)
     try:
         if source.error is not None:
             raise source.error
-        attempt.run(source.path)
+        _prepare(image, spec)
+    except BoneSSLError as error:
+        image.error = error
+    image.seconds = perf_counter() - started
+    return image
+
+
+def analyse_prepared(image: PreparedImage, model: Model) -> AnalysedImage:
+    """Show a prepared image to the network and decide: the other half of :func:`analyse_file`.
+
+    Returns
+    -------
+    Always an analysis: an image that cannot be analysed carries its reason.
+    """
+    started = perf_counter() - image.seconds
+    try:
+        if image.error is not None:
+            raise image.error
+        return _analyse(image, model, started)
     except BoneSSLError as error:
         status, reason = unanalysed(error)
-        finding = ImageFinding(
-            path=path_text,
-            sop_instance_uid=source.sop_instance_uid,
-            study_instance_uid=source.study_instance_uid,
-            status=status,
-            reason=reason,
-            body_part=attempt.body_part,
-            seconds=perf_counter() - started,
-        )
-        return AnalysedImage(ImageAnalysis(finding, _header(source), attempt.anatomy, attempt.laterality))
-    return attempt.finish(source, path_text, started)
+    finding = ImageFinding(
+        path=image.path_text,
+        sop_instance_uid=image.source.sop_instance_uid,
+        study_instance_uid=image.source.study_instance_uid,
+        status=status,
+        reason=reason,
+        body_part=image.body_part,
+        seconds=perf_counter() - started,
+    )
+    return AnalysedImage(ImageAnalysis(finding, _header(image.source), image.anatomy, image.laterality))
 
 
-class _Attempt:
-    """What is known of an image, step by step, so that a refusal keeps what was learnt before it."""
+def _prepare(image: PreparedImage, spec: ModelSpec) -> None:
+    image.radiograph = read_radiograph(image.source.path)
+    image.laterality = image.radiograph.laterality
+    image.anatomy = _tagged_anatomy(image.radiograph.anatomy)
+    image.tagged = tagged_body_part(image.radiograph.anatomy, spec)
+    if image.tagged is not None:
+        image.body_part = BodyPart(image.tagged, "dicom", None)
+        require_covered(image.tagged, spec)
+    image.batch = preprocess(image.radiograph.pixels, spec.preprocessing)[None, None]
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.body_part: BodyPart | None = None
-        self.anatomy: CodedConcept | None = None
-        self.laterality: str | None = None
 
-    def run(self, path: Path) -> None:
-        spec = self.model.spec
-        self.radiograph: Radiograph = read_radiograph(path)
-        self.laterality = self.radiograph.laterality
-        self.anatomy = _tagged_anatomy(self.radiograph.anatomy)
-        tagged = tagged_body_part(self.radiograph.anatomy, spec)
-        if tagged is not None:
-            self.body_part = BodyPart(tagged, "dicom", None)
-            require_covered(tagged, spec)
-        image = preprocess(self.radiograph.pixels, spec.preprocessing)
-        self.prediction = self.model.predict(image[None, None])
-        check_distance(float(self.prediction.distance[0]), spec)
-        self.body_part = recognise_body_part(tagged, self.prediction.body_part_logits[0], spec)
-        self.part: BodyPartSpec = require_covered(self.body_part.value, spec)
-
-    def finish(self, source: Source, path_text: str, started: float) -> AnalysedImage:
-        points = self.part.operating_points
-        if points is None:
-            raise AssertionError("require_covered lets only parts with operating points pass")
-        probability = self.model.probability(float(self.prediction.logits[0]))
-        evidence = self.prediction.evidence[0]
-        box = peak_box(evidence, self.radiograph.pixels.shape)
-        finding = ImageFinding(
-            path=path_text,
-            sop_instance_uid=source.sop_instance_uid,
-            study_instance_uid=source.study_instance_uid,
-            status=Status.ANALYSED,
-            body_part=self.body_part,
-            probability=probability,
-            decision=decide(probability, points),
-            peak=box.centre,
-            seconds=perf_counter() - started,
-        )
-        # A header that is silent, or says no more than "extremity", is less than what the image shows.
-        tagged = self.body_part is not None and self.body_part.source == "dicom"
-        anatomy = (self.anatomy if tagged else None) or self.part.concept
-        analysis = ImageAnalysis(finding, self.radiograph.header, anatomy, self.laterality, points, box)
-        return AnalysedImage(analysis, self.radiograph.pixels, evidence)
+def _analyse(image: PreparedImage, model: Model, started: float) -> AnalysedImage:
+    if image.radiograph is None or image.batch is None:
+        raise AssertionError("an image without error was read and prepared")
+    prediction = model.predict(image.batch)
+    check_distance(float(prediction.distance[0]), model.spec)
+    body_part = recognise_body_part(image.tagged, prediction.body_part_logits[0], model.spec)
+    image.body_part = body_part
+    part = require_covered(body_part.value, model.spec)
+    points = part.operating_points
+    if points is None:
+        raise AssertionError("require_covered lets only parts with operating points pass")
+    probability = model.probability(float(prediction.logits[0]))
+    evidence = prediction.evidence[0]
+    box = peak_box(evidence, image.radiograph.pixels.shape)
+    finding = ImageFinding(
+        path=image.path_text,
+        sop_instance_uid=image.source.sop_instance_uid,
+        study_instance_uid=image.source.study_instance_uid,
+        status=Status.ANALYSED,
+        body_part=body_part,
+        probability=probability,
+        decision=decide(probability, points),
+        peak=box.centre,
+        seconds=perf_counter() - started,
+    )
+    # A header that is silent, or says no more than "extremity", is less than what the image shows.
+    anatomy = (image.anatomy if body_part.source == "dicom" else None) or part.concept
+    analysis = ImageAnalysis(finding, image.radiograph.header, anatomy, image.laterality, points, box)
+    return AnalysedImage(analysis, image.radiograph.pixels, evidence)
 
 
 def _tagged_anatomy(term: str | None) -> CodedConcept | None:

@@ -9,14 +9,13 @@ from monai_bone_ssl.dicom_header import file_name
 from monai_bone_ssl.findings import (
     UNVERIFIED,
     ImageFinding,
-    StudyFinding,
     Target,
     describe_body_part,
     describe_image,
 )
 from monai_bone_ssl.results import Results
 
-__all__ = ["results_table"]
+__all__ = ["results_summary", "results_table"]
 
 _HEADINGS = ("image", "body part", "answer")
 
@@ -34,8 +33,7 @@ def results_table(results: Results, target: Target, out: Path) -> str:
     widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
     lines = [_line(_HEADINGS, widths), _line(["-" * width for width in widths], widths)]
     lines += [_line(row, widths) for row in rows]
-    reports = [study.sr_path for study in results.studies if study.sr_path]
-    lines += ["", _counts(results.images, results.studies, len(reports))]
+    lines += ["", results_summary(results)]
     lines += [f"Pictures: {out / 'index.html'}", f"Results:  {out / 'result.json'}"]
     return "\n".join(lines)
 
@@ -48,9 +46,11 @@ def _name(image: ImageFinding) -> str:
     return file_name(Path(image.path))
 
 
-def _counts(images: Sequence[ImageFinding], studies: Sequence[StudyFinding], reports: int) -> str:
-    analysed = sum(image.decision is not None for image in images)
+def results_summary(results: Results) -> str:
+    """Results in one line without a file's name, for logs."""
+    analysed = sum(image.decision is not None for image in results.images)
+    reports = sum(study.sr_path is not None for study in results.studies)
     return (
-        f"{analysed} of {len(images)} images analysed, {len(studies)} studies, {reports} reports (DICOM SR). "
-        f"{UNVERIFIED}."
+        f"{analysed} of {len(results.images)} images analysed, {len(results.studies)} studies, "
+        f"{reports} reports (DICOM SR). {UNVERIFIED}."
     )

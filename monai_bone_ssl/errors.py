@@ -8,6 +8,7 @@ The tree::
     ├── ConfigError        a value or a data folder given by the caller
     ├── ModelError         a model folder that cannot be trusted
     ├── ReportError        a report that cannot be made or written
+    ├── ServiceError       the DICOM node cannot hand something over, or not yet
     └── TrainingError      a training run that went wrong and was stopped
 """
 
@@ -62,6 +63,11 @@ class ReasonCode(StrEnum):
     INFERENCE_FAILED = "inference_failed"
     REPORT_FAILED = "report_failed"
     WRITE_FAILED = "write_failed"
+    # The DICOM node and the systems around it.
+    PACS_UNREACHABLE = "pacs_unreachable"
+    PACS_REFUSED = "pacs_refused"
+    LEDGER_UNAVAILABLE = "ledger_unavailable"
+    ANALYSIS_ABANDONED = "analysis_abandoned"
     # The training run.
     TRAINING_DIVERGED = "training_diverged"
     TRAINING_COLLAPSED = "training_collapsed"
@@ -102,6 +108,10 @@ class ModelError(BoneSSLError):
 
 class ReportError(BoneSSLError):
     """A report cannot be made or written."""
+
+
+class ServiceError(BoneSSLError):
+    """The DICOM node cannot get or hand over something; mostly, trying again later helps."""
 
 
 class TrainingError(BoneSSLError):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -17,7 +17,14 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from monai_bone_ssl.errors import ModelError, ReasonCode
 from monai_bone_ssl.model_spec import ModelSpec
 
-__all__ = ["OUTPUT_NAMES", "Model", "Prediction", "default_model_folder"]
+__all__ = [
+    "OUTPUT_NAMES",
+    "Model",
+    "ModelFolder",
+    "Prediction",
+    "default_model_folder",
+    "read_model_folder",
+]
 
 #: Outputs of model.onnx, in the order of :class:`Prediction`.
 OUTPUT_NAMES = ("logits", "features", "evidence", "offset", "body_part_logits", "distance")
@@ -32,6 +39,9 @@ _LOAD_ERRORS = (
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
 )
+
+Device = Literal["cpu", "cuda"]
+_PROVIDERS: dict[Device, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 _WEIGHTS = "model.onnx"
 _SPEC = "model.json"
@@ -58,6 +68,18 @@ class Prediction:
     """[B], distance to the training images (``ModelSpec.out_of_distribution``)."""
 
 
+@dataclass(frozen=True)
+class ModelFolder:
+    """The verified content of a model folder."""
+
+    spec: ModelSpec
+    """model.json."""
+    weights: bytes
+    """model.onnx."""
+    fingerprint: str
+    """sha256 of model.json."""
+
+
 class Model:
     """A verified model folder, ready to predict.
 
@@ -65,30 +87,23 @@ class Model:
     ----------
     folder
         Folder with ``model.onnx`` and ``model.json``.
+    device
+        ``cpu``, or ``cuda`` where onnxruntime-gpu is installed. Only the processor's answers are the same
+        bit for bit in every front.
 
     Raises
     ------
     ModelError
         If a file is missing, the weights are not those of model.json, or model.json has an unknown key,
-        a missing key or a value of the wrong kind.
+        a missing key or a value of the wrong kind; or the device is not there.
     """
 
-    def __init__(self, folder: Path) -> None:
-        text = _read(folder / _SPEC)
-        weights = _read(folder / _WEIGHTS)
-        try:
-            self.spec = msgspec.json.decode(text, type=ModelSpec)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ModelError(ReasonCode.INVALID_MODEL, f"{folder / _SPEC}: {error}") from error
-        sha256 = hashlib.sha256(weights).hexdigest()
-        if sha256 != self.spec.weights_sha256:
-            raise ModelError(
-                ReasonCode.INVALID_MODEL,
-                f"{folder / _WEIGHTS}: sha256 is {sha256}, {_SPEC} expects {self.spec.weights_sha256}",
-            )
+    def __init__(self, folder: Path, device: Device = "cpu") -> None:
+        content = read_model_folder(folder)
+        self.spec = content.spec
         #: Changes with any change of the model: weights, operating points, wording of the target.
-        self.fingerprint = hashlib.sha256(text).hexdigest()
-        self._session = _session(weights, folder / _WEIGHTS)
+        self.fingerprint = content.fingerprint
+        self._session = _session(content.weights, folder / _WEIGHTS, device)
 
     def predict(self, batch: npt.NDArray[np.float32]) -> Prediction:
         """Run the network.
@@ -119,8 +134,30 @@ class Model:
 
     def probability(self, logit: float) -> float:
         """Calibrated probability of one logit."""
-        z = self.spec.calibration.slope * logit + self.spec.calibration.intercept
-        return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
+        return self.spec.calibration.probability(logit)
+
+
+def read_model_folder(folder: Path) -> ModelFolder:
+    """Read and verify a model folder.
+
+    Raises
+    ------
+    ModelError
+        As :class:`Model` does.
+    """
+    text = _read(folder / _SPEC)
+    weights = _read(folder / _WEIGHTS)
+    try:
+        spec = msgspec.json.decode(text, type=ModelSpec)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ModelError(ReasonCode.INVALID_MODEL, f"{folder / _SPEC}: {error}") from error
+    sha256 = hashlib.sha256(weights).hexdigest()
+    if sha256 != spec.weights_sha256:
+        raise ModelError(
+            ReasonCode.INVALID_MODEL,
+            f"{folder / _WEIGHTS}: sha256 is {sha256}, {_SPEC} expects {spec.weights_sha256}",
+        )
+    return ModelFolder(spec, weights, hashlib.sha256(text).hexdigest())
 
 
 def default_model_folder() -> Path:
@@ -138,17 +175,22 @@ def _read(path: Path) -> bytes:
         raise ModelError(ReasonCode.INVALID_MODEL, text) from error
 
 
-def _session(weights: bytes, path: Path) -> ort.InferenceSession:
+def _session(weights: bytes, path: Path, device: Device) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors only; they reach us as exceptions
     # Weights are stored as int8 per channel. Without this, onnxruntime keeps the DequantizeLinear nodes and
     # repeats them in every run; with it, they are folded once at load.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
+    provider = _PROVIDERS[device]
+    if provider not in ort.get_available_providers():
+        raise ModelError(ReasonCode.INVALID_MODEL, f"{device}: this onnxruntime cannot use it")
     try:
-        session = ort.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(weights, options, providers=[provider])
     except _LOAD_ERRORS as error:
         text = f"{path}: onnxruntime cannot load it: {str(error).splitlines()[0]}"
         raise ModelError(ReasonCode.INVALID_MODEL, text) from error
+    if provider not in session.get_providers():  # onnxruntime falls back to the processor in silence
+        raise ModelError(ReasonCode.INVALID_MODEL, f"{device}: onnxruntime finds no such device")
     _check_names(path, "inputs", session.get_inputs(), ("image",))
     _check_names(path, "outputs", session.get_outputs(), OUTPUT_NAMES)
     return session

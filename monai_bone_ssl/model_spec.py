@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import msgspec
@@ -55,6 +56,11 @@ class Calibration(_Strict, frozen=True):
 
     slope: float
     intercept: float
+
+    def probability(self, logit: float) -> float:
+        """Calibrated probability of one logit."""
+        z = self.slope * logit + self.intercept
+        return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
 
 
 class OutOfDistribution(_Strict, frozen=True):

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
+from highdicom.sr import Comprehensive3DSR
 from tqdm import tqdm
 
 from monai_bone_ssl import __version__
@@ -29,10 +30,34 @@ from monai_bone_ssl.page import PageEntry, write_page
 from monai_bone_ssl.report import Algorithm, study_report, write_report
 from monai_bone_ssl.results import SOFTWARE_NAME, ModelIdentity, Results, result_json
 
-__all__ = ["StudyOutcome", "analyse", "analyse_study"]
+__all__ = [
+    "StudyConclusion",
+    "StudyOutcome",
+    "algorithm",
+    "analyse",
+    "analyse_study",
+    "combine",
+    "conclude_study",
+    "make_output_folder",
+    "printable",
+]
 
 # From this many files on, people want to see that it moves.
 _PROGRESS_FROM = 4
+
+
+@dataclass(frozen=True)
+class StudyConclusion:
+    """What is said of a study, not written yet.
+
+    Without a report, no answer may be relied on, and nothing drawn from its images may be kept.
+    """
+
+    analyses: Sequence[ImageAnalysis]
+    """Of all its files; failed where the report cannot be made."""
+    finding: StudyFinding | None
+    """None for a file that belongs to no study."""
+    report: Comprehensive3DSR | None
 
 
 @dataclass(frozen=True)
@@ -68,10 +93,7 @@ def analyse(paths: Sequence[Path], out: Path, model: Model) -> Results:
     ReportError
         ``WRITE_FAILED`` where ``out`` cannot be written; no half file is left.
     """
-    _make_folder(out)
-    if any(_is_same(path, out) for path in paths):
-        text = f"{out}: is an input itself, expected another folder for the results"
-        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
+    make_output_folder(out, paths)
     files = find_files(paths, skip=out)
     few = len(files) < _PROGRESS_FROM
     studies = group_by_study(tqdm(files, desc="reading headers", unit="file", disable=few))
@@ -81,11 +103,8 @@ def analyse(paths: Sequence[Path], out: Path, model: Model) -> Results:
             outcomes.append(analyse_study(study, out, model))
             bar.update(len(study.sources))
     entries = [entry for outcome in outcomes for entry in outcome.entries]
-    results = Results(
-        model=ModelIdentity(model.spec.name, model.spec.version, model.spec.weights_sha256),
-        images=[entry.finding for entry in entries],
-        studies=[outcome.study for outcome in outcomes if outcome.study is not None],
-    )
+    studies_found = [outcome.study for outcome in outcomes if outcome.study is not None]
+    results = combine([entry.finding for entry in entries], studies_found, model)
     write_page(
         entries,
         results.studies,
@@ -99,8 +118,19 @@ def analyse(paths: Sequence[Path], out: Path, model: Model) -> Results:
     return results
 
 
-def analyse_study(study: Study, out: Path, model: Model) -> StudyOutcome:
+def analyse_study(study: Study, out: Path, model: Model, *, overlays: bool = True) -> StudyOutcome:
     """Analyse the files of one study, write their overlays and its report into an existing folder.
+
+    Parameters
+    ----------
+    study
+        The files of one study, from :func:`group_by_study`.
+    out
+        Existing folder for the results.
+    model
+        The model to run.
+    overlays
+        Draw a picture for each analysed image. Without them only the report is written.
 
     Raises
     ------
@@ -108,24 +138,52 @@ def analyse_study(study: Study, out: Path, model: Model) -> StudyOutcome:
         ``WRITE_FAILED`` where ``out`` cannot be written.
     """
     analyses: list[ImageAnalysis] = []
-    overlays: list[str | None] = []
+    drawn: list[str | None] = []
     for source in study.sources:
-        image = analyse_file(source, _printable(source.path), model)
+        image = analyse_file(source, printable(source.path), model)
         analyses.append(image.analysis)
-        overlays.append(_write_overlay(image, out, model))
-    if study.study_instance_uid is None:
-        return StudyOutcome(None, _entries(analyses, overlays))
-    conclusion = study_finding(study.study_instance_uid, [a.finding for a in analyses])
+        drawn.append(_write_overlay(image, out, model) if overlays else None)
+    conclusion = conclude_study(study.study_instance_uid, analyses, model, datetime.now())
+    if conclusion.finding is None or conclusion.report is None:
+        return StudyOutcome(conclusion.finding, _entries(conclusion.analyses, _withdraw(drawn, out)))
+    path = write_report(conclusion.report, out)
+    finding = msgspec.structs.replace(conclusion.finding, sr_path=path.name)
+    return StudyOutcome(finding, _entries(conclusion.analyses, drawn))
+
+
+def conclude_study(
+    study_instance_uid: str | None, analyses: Sequence[ImageAnalysis], model: Model, created: datetime
+) -> StudyConclusion:
+    """Draw a study's conclusion and make its report; nothing is written.
+
+    Parameters
+    ----------
+    study_instance_uid
+        None for a file that belongs to no study: it has neither conclusion nor report.
+    analyses
+        Of all files of the study.
+    model
+        The model that analysed them.
+    created
+        When the report is made.
+    """
+    if study_instance_uid is None:
+        return StudyConclusion(analyses, None, None)
+    finding = study_finding(study_instance_uid, [a.finding for a in analyses])
     if _names_two_patients(analyses):
-        return StudyOutcome(conclusion, _entries(analyses, overlays))
+        return StudyConclusion(analyses, finding, None)
     try:
-        report = study_report(analyses, conclusion, model.spec.target, _algorithm(model), datetime.now())
+        report = study_report(analyses, finding, model.spec.target, algorithm(model), created)
     except ReportError as error:
-        analyses = [_failed(analysis, error) for analysis in analyses]
-        conclusion = study_finding(study.study_instance_uid, [a.finding for a in analyses])
-        return StudyOutcome(conclusion, _entries(analyses, _withdraw(overlays, out)))
-    path = write_report(report, out)
-    return StudyOutcome(msgspec.structs.replace(conclusion, sr_path=path.name), _entries(analyses, overlays))
+        failed = [_failed(analysis, error) for analysis in analyses]
+        return StudyConclusion(failed, study_finding(study_instance_uid, [a.finding for a in failed]), None)
+    return StudyConclusion(analyses, finding, report)
+
+
+def combine(images: Sequence[ImageFinding], studies: Sequence[StudyFinding], model: Model) -> Results:
+    """Everything that result.json says of one run."""
+    identity = ModelIdentity(model.spec.name, model.spec.version, model.spec.weights_sha256)
+    return Results(model=identity, images=images, studies=studies)
 
 
 def _write_overlay(image: AnalysedImage, out: Path, model: Model) -> str | None:
@@ -182,7 +240,8 @@ def _failed(analysis: ImageAnalysis, error: ReportError) -> ImageAnalysis:
     return replace(analysis, finding=finding)
 
 
-def _algorithm(model: Model) -> Algorithm:
+def algorithm(model: Model) -> Algorithm:
+    """The model and this software, as DICOM objects name them."""
     return Algorithm(
         model_name=model.spec.name,
         model_version=model.spec.version,
@@ -193,7 +252,7 @@ def _algorithm(model: Model) -> Algorithm:
     )
 
 
-def _printable(path: Path) -> str:
+def printable(path: Path) -> str:
     """A path as JSON can hold it: bytes that are no UTF-8 are replaced."""
     return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
@@ -205,9 +264,21 @@ def _is_same(path: Path, folder: Path) -> bool:
         return False
 
 
-def _make_folder(folder: Path) -> None:
+def make_output_folder(out: Path, inputs: Sequence[Path]) -> None:
+    """Make the folder for the results.
+
+    Raises
+    ------
+    ConfigError
+        ``INVALID_CONFIG`` where it is one of the inputs.
+    ReportError
+        ``WRITE_FAILED`` where it cannot be made.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        text = f"{folder}: expected a folder that can be written ({error.strerror})"
+        text = f"{out}: expected a folder that can be written ({error.strerror})"
         raise ReportError(ReasonCode.WRITE_FAILED, text) from error
+    if any(_is_same(path, out) for path in inputs):
+        text = f"{out}: is an input itself, expected another folder for the results"
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text)

@@ -11,20 +11,22 @@ Content tree: :mod:`monai_bone_ssl.report_content`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
 
-from highdicom import ContentQualificationValues, ContributingEquipment
+from highdicom import ContentQualificationValues
 from highdicom.sr import Comprehensive3DSR
 from pydicom import Dataset, config
-from pydicom.sr.codedict import codes
-from pydicom.uid import UID, Comprehensive3DSRStorage
-from pydicom.valuerep import DA, DT, TM
+from pydicom.uid import UID
 
-from monai_bone_ssl.dicom_header import lenient_values
+from monai_bone_ssl.derived_object import (
+    contributing_equipment,
+    copy_patient_and_study,
+    set_time,
+    without_patient,
+    write_object,
+)
 from monai_bone_ssl.errors import ReasonCode, ReportError
-from monai_bone_ssl.files import atomic_file
 from monai_bone_ssl.findings import ImageAnalysis, Status, StudyFinding, Target
 from monai_bone_ssl.report_content import Algorithm, measurement_report, tracking_uid
 from monai_bone_ssl.uids import derived_uid
@@ -74,7 +76,7 @@ def study_report(
     first = referenced[0][1]
     sources = _identity(referenced, algorithm)
     report = Comprehensive3DSR(
-        evidence=[_reference(header) for _, header in referenced],
+        evidence=[without_patient(header, _UIDS) for _, header in referenced],
         content=measurement_report(images, referenced, study, target, algorithm),
         series_instance_uid=derived_uid("series", *sources),
         series_number=_SERIES_NUMBER,
@@ -89,10 +91,10 @@ def study_report(
         content_date=created.date(),
         content_time=created.time(),
         specific_character_set="ISO_IR 192",
-        contributing_equipment=[_equipment(algorithm)],
+        contributing_equipment=[contributing_equipment(algorithm)],
     )
-    _copy_patient_and_study(report, first)
-    _set_time(report, created)
+    copy_patient_and_study(report, first)
+    set_time(report, created)
     return report
 
 
@@ -116,10 +118,7 @@ def write_report(report: Comprehensive3DSR, folder: Path) -> Path:
     ReportError
         ``WRITE_FAILED`` where the file system refuses; no part of a file is left.
     """
-    path = folder / f"SR_{report.SOPInstanceUID}.dcm"
-    with atomic_file(path) as file:
-        report.save_as(file, enforce_file_format=True)
-    return path
+    return write_object(report, "SR", folder)
 
 
 # --- what belongs together ----------------------------------------------------------------------------
@@ -217,60 +216,3 @@ def _identity(referenced: Sequence[tuple[ImageAnalysis, Dataset]], algorithm: Al
     """
     sources = sorted(f"{header.SOPInstanceUID} {image.finding.status}" for image, header in referenced)
     return [algorithm.fingerprint, algorithm.software_version, *sources]
-
-
-# --- attributes around the content --------------------------------------------------------------------
-
-_COPIED_LATER = (
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "AccessionNumber",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-)
-
-
-def _reference(header: Dataset) -> Dataset:
-    """What highdicom needs to refer to an image.
-
-    Its constructor would also take patient and study from here, but refuses headers without some optional
-    attributes, rejects values a modality may send, and warns with the patient's name in the text.
-    """
-    reference = Dataset()
-    for keyword in _UIDS:
-        setattr(reference, keyword, header[keyword].value)
-    for keyword in _COPIED_LATER:
-        setattr(reference, keyword, "")
-    return reference
-
-
-def _copy_patient_and_study(report: Comprehensive3DSR, header: Dataset) -> None:
-    """Patient and study as the source has them; attributes it lacks stay empty."""
-    with lenient_values():
-        source = deepcopy(header)  # a shallow copy would share its elements with the caller's header
-    source.decode()  # or sequence items not yet looked at would be written in the source's character set
-    source.SOPClassUID = Comprehensive3DSRStorage  # copies the attributes that this IOD has
-    report.copy_patient_and_study_information(source)
-
-
-def _equipment(algorithm: Algorithm) -> ContributingEquipment:
-    equipment = ContributingEquipment(
-        manufacturer=algorithm.manufacturer,
-        purpose_of_reference=codes.DCM.ProcessingEquipment,
-        manufacturer_model_name=algorithm.model_name,
-        software_versions=(algorithm.software_version, algorithm.model_version),
-        contribution_description="Algorithm that made the findings",
-    )
-    equipment.DeviceUID = algorithm.device_uid
-    return equipment
-
-
-def _set_time(report: Comprehensive3DSR, created: datetime) -> None:
-    """One time everywhere, where highdicom reads the clock again."""
-    report.InstanceCreationDate = DA(created.date())
-    report.InstanceCreationTime = TM(created.time())
-    for equipment in report.ContributingEquipmentSequence:
-        equipment.ContributionDateTime = DT(created)

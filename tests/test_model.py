@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from dicom_factory import limb_pixels
 from numpy.typing import NDArray
@@ -198,3 +202,22 @@ def test_the_fingerprint_changes_with_the_weights_and_with_the_spec(folder: Path
 
 def test_the_spec_survives_its_file(tiny: Model, tiny_folder: Path) -> None:
     assert tiny.spec == spec((tiny_folder / "model.onnx").read_bytes())
+
+
+def test_onnxruntime_keeps_no_record_of_its_use(tiny_folder: Path, tmp_path: Path) -> None:
+    """It would fill a database in the home folder, to be sent to its maker."""
+    load = "import sys, pathlib, monai_bone_ssl.model as m; m.Model(pathlib.Path(sys.argv[1]))"
+    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run(
+        [sys.executable, "-B", "-c", load, str(tiny_folder)],
+        env=environment | {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[1])},
+        check=True,
+    )
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_device_that_is_not_there_is_refused(tiny_folder: Path) -> None:
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("onnxruntime has CUDA here")
+    with pytest.raises(ModelError, match="cuda"):
+        Model(tiny_folder, "cuda")

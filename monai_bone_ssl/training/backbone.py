@@ -46,6 +46,8 @@ class GreyViT(nn.Module):
         if vit.cls_token is None or vit.pos_embed is None or vit.num_prefix_tokens != 1:
             raise ValueError("expected a Vision Transformer with one class token and a position embedding")
         self.vit = vit
+        # Counted here: in forward, torch.jit.trace would take the shape for a tensor.
+        self._position_side = round((vit.pos_embed.shape[1] - 1) ** 0.5)
 
     @property
     def width(self) -> int:
@@ -91,7 +93,7 @@ class GreyViT(nn.Module):
     def add_position(self, patches: Tensor, height: int, width: int) -> Tensor:
         """Block input [B, 1 + h * w, C] from embedded patches [B, h * w, C] in row order."""
         embedding = self.position
-        side = round((embedding.shape[1] - 1) ** 0.5)
+        side = self._position_side
         square = embedding[:, 1:].transpose(1, 2).reshape(1, -1, side, side)
         # Resampled to any grid as DINOv2 does it: bicubic, without antialiasing.
         position = interpolate(square, size=(height, width), mode="bicubic", align_corners=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,7 +15,7 @@ from monai_bone_ssl.preprocessing import preprocess
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset, read_grey
 from monai_bone_ssl.training.evaluate import ImagePrediction, evaluate
 
-__all__ = ["evaluate_model"]
+__all__ = ["evaluate_model", "operating_points", "write_evaluation"]
 
 
 def evaluate_model(data: Path, model: Model, out: Path) -> str:
@@ -38,12 +38,29 @@ def evaluate_model(data: Path, model: Model, out: Path) -> str:
         If ``out`` cannot be written.
     """
     dataset = load_dataset(data).held_out()
-    metrics = evaluate(dataset, list(_predictions(dataset, model)), out)
+    return write_evaluation(dataset, list(_predictions(dataset, model)), model.spec, out)
+
+
+def write_evaluation(
+    dataset: LabelledDataset, predictions: Sequence[ImagePrediction], spec: ModelSpec, out: Path
+) -> str:
+    """Write metrics.json, predictions.csv and plots of a model's predictions, one for each image.
+
+    Returns
+    -------
+    The main figures in words.
+
+    Raises
+    ------
+    ReportError
+        If ``out`` cannot be written.
+    """
+    metrics = evaluate(dataset, predictions, out)
     auroc = metrics.auroc
     lines = [f"{len(dataset)} images, {int(dataset.labels.sum())} positive"]
     if auroc.value is not None:
         lines.append(f"AUROC {auroc.value:.3f} (95 % interval {auroc.ci_low:.3f} to {auroc.ci_high:.3f})")
-    if dataset.source.name in {source.name for source in model.spec.training_data}:
+    if dataset.source.name in {source.name for source in spec.training_data}:
         lines.append(
             "Caution: the model was fitted on images of this set. These figures are not held out; "
             "the cross-validated ones are in model.json."
@@ -57,11 +74,13 @@ def _predictions(dataset: LabelledDataset, model: Model) -> Iterator[ImagePredic
         prediction = model.predict(preprocess(pixels, model.spec.preprocessing)[None, None])
         box = peak_box(prediction.evidence[0], pixels.shape)
         yield ImagePrediction(
-            model.probability(float(prediction.logits[0])), _points(image.part, model.spec), box.centre
+            model.probability(float(prediction.logits[0])),
+            operating_points(image.part, model.spec),
+            box.centre,
         )
 
 
-def _points(part: str, spec: ModelSpec) -> OperatingPoints:
+def operating_points(part: str, spec: ModelSpec) -> OperatingPoints:
     """Operating points of a part; the strictest of all parts where it has none of its own."""
     known = {p.name: p.operating_points for p in spec.body_parts if p.operating_points is not None}
     return known.get(part) or OperatingPoints(

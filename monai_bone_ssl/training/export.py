@@ -1,10 +1,15 @@
-"""The fitted network to a model folder: model.onnx with int8 weights, and model.json."""
+"""The fitted network to a model folder: model.onnx with int8 weights, and model.json.
+
+model.onnx keeps every tensor of the torch network under its torch name, so that
+:mod:`~monai_bone_ssl.training.torch_model` turns the file back into that network.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,7 +24,14 @@ from monai_bone_ssl.model import OUTPUT_NAMES
 from monai_bone_ssl.model_spec import ModelSpec
 from monai_bone_ssl.training.network import ProbedViT
 
-__all__ = ["store_compactly", "to_onnx", "write_model"]
+__all__ = ["ARCHITECTURE", "POOLED_BLOCKS", "TRANSPOSED", "store_compactly", "to_onnx", "write_model"]
+
+#: Ends the name of a weight that the graph holds transposed, as the operand of a matrix product.
+TRANSPOSED = "_transposed"
+
+#: Keys of ``metadata_props``: timm's name of the backbone, and how many of its last blocks are pooled.
+ARCHITECTURE = "timm_architecture"
+POOLED_BLOCKS = "pooled_blocks"
 
 # Tensors below this many values stay float32: they would save nothing.
 _SMALL = 16_384
@@ -34,6 +46,11 @@ def to_onnx(network: ProbedViT, height: int, width: int) -> ModelProto:
         In evaluation mode.
     height, width
         Size in pixels of the example that is traced.
+
+    Returns
+    -------
+    With each tensor of ``network.state_dict()`` as an initialiser of its name (see :data:`TRANSPOSED`), and
+    what else it takes to build the network in ``metadata_props``.
     """
     dynamic = torch.export.Dim.DYNAMIC
     with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +67,61 @@ def to_onnx(network: ProbedViT, height: int, width: int) -> ModelProto:
         if program is None:
             raise ModelError(ReasonCode.INVALID_MODEL, "torch.onnx.export returned no program")
         program.save(path)
-        return onnx.load(path)
+        model = onnx.load(path)
+    _forget_origin(model)
+    _name_as_in_torch(model, network)
+    timm_model: Any = network.pooling.backbone.vit  # torch's stubs take its attributes for modules
+    described = {
+        ARCHITECTURE: str(timm_model.pretrained_cfg["architecture"]),
+        POOLED_BLOCKS: str(network.pooling.blocks),
+    }
+    helper.set_model_props(model, described)
+    return model
+
+
+def _forget_origin(model: ModelProto) -> None:
+    """Remove the exporter's notes: they hold paths of the machine, and would change the hash with it."""
+    for noted in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        del noted.metadata_props[:]
+        noted.doc_string = ""
+
+
+def _name_as_in_torch(model: ModelProto, network: ProbedViT) -> None:
+    """Find each tensor that the exporter renamed by its values, and give it its torch name.
+
+    What it folded away or shares between layers, as some do before training, is added as an initialiser that
+    no node uses, so that the file is complete.
+    """
+    initializers = model.graph.initializer
+    named = {tensor.name for tensor in initializers}
+    unnamed = {
+        _content(numpy_helper.to_array(tensor)): tensor.name
+        for tensor in initializers
+        if tensor.name in _matrices(model)
+    }
+    renamed: dict[str, str] = {}
+    for name, value in network.state_dict().items():
+        if name in named:
+            continue
+        values = value.numpy()
+        found = unnamed.pop(_content(values.T), None) if values.ndim == 2 else None
+        if found is None:
+            initializers.append(numpy_helper.from_array(values, name))
+        else:
+            renamed[found] = f"{name}{TRANSPOSED}"
+    for tensor in initializers:
+        tensor.name = renamed.get(tensor.name, tensor.name)
+    for node in model.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+
+
+def _matrices(model: ModelProto) -> set[str]:
+    """Names of the right operands of matrix products."""
+    return {node.input[1] for node in model.graph.node if node.op_type == "MatMul"}
+
+
+def _content(values: npt.NDArray[np.float32]) -> tuple[tuple[int, ...], bytes]:
+    return values.shape, values.tobytes()
 
 
 def store_compactly(model: ModelProto) -> ModelProto:
@@ -60,7 +131,7 @@ def store_compactly(model: ModelProto) -> ModelProto:
     All were rounded to these values before (``round_to_storage``, ``fit_novelty``), so nothing changes.
     onnxruntime undoes both once, at load. The patch embedding stays float32.
     """
-    matrices = {node.input[1] for node in model.graph.node if node.op_type == "MatMul"}
+    matrices = _matrices(model)
     kernels = {node.input[1] for node in model.graph.node if node.op_type == "Conv"}
     stored: list[TensorProto] = []
     restoring: list[NodeProto] = []

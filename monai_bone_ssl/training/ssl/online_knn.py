@@ -121,7 +121,6 @@ def _choose(images: Sequence[UnlabelledImage], usable: IntArray, random: np.rand
 
 
 @torch.inference_mode()
-@torch.compiler.set_stance("force_eager")  # a compiled backbone would be compiled anew for every size
 def whole_image_features(
     backbone: GreyViT, images: Sequence[npt.NDArray[np.uint8]], spec: PreprocessSpec, device: torch.device
 ) -> Tensor:
@@ -138,7 +137,8 @@ def whole_image_features(
         for start in range(0, len(same), _BATCH):
             rows = same[start : start + _BATCH]
             batch = torch.cat([_resized(images[row], size, device) for row in rows])
-            tokens = backbone(batch).float()  # [B, 1 + h * w, C]
+            with torch.compiler.set_stance("force_eager"):  # else it would compile anew for every size
+                tokens = backbone(batch).float()  # [B, 1 + h * w, C]
             both = (normalize(tokens[:, 0], dim=1), normalize(tokens[:, 1:].mean(dim=1), dim=1))
             features[rows] = torch.cat(both, dim=1)
     backbone.train(training)

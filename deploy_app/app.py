@@ -1,0 +1,207 @@
+"""Bone radiographs in, DICOM Structured Reports out, as a MONAI Deploy application.
+
+    python app.py -i study/ -o results/
+
+Exit codes are those of ``bone-ssl analyze``; README.md beside this file explains them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from holoscan.logger import LogLevel, set_log_level
+from monai.deploy.core import Application, RuntimeEnv
+from operators import (
+    EligibilityOperator,
+    EvidenceOperator,
+    InferenceOperator,
+    ReportWriterOperator,
+    ResultWriterOperator,
+    StudyAggregationOperator,
+    StudyLoaderOperator,
+)
+
+from monai_bone_ssl import __version__
+from monai_bone_ssl.console import results_summary
+from monai_bone_ssl.errors import BoneSSLError, ConfigError, ModelError, ReasonCode
+from monai_bone_ssl.model import Model, default_model_folder
+from monai_bone_ssl.pipeline import make_output_folder
+from monai_bone_ssl.results import EXIT_FAULT, EXIT_USAGE, Results, exit_code
+
+__all__ = ["BoneRadiographApp", "find_model", "main"]
+
+_EVIDENCE = ("sc", "seg")
+_LOG_LEVELS = {"DEBUG": LogLevel.DEBUG, "INFO": LogLevel.INFO, "WARN": LogLevel.WARN, "ERROR": LogLevel.ERROR}
+
+_ABOUT = """\
+Bone radiographs to one coded DICOM SR a study. Research software, not a medical device: every result has to
+be verified by a qualified reader.
+
+exit codes:
+  0  every image was analysed
+  1  a fault: the model cannot be trusted, or the output cannot be written
+  2  wrong usage, such as an input that is not there
+  3  nothing eligible in the input
+  4  some images were not analysed or failed; result.json says why
+"""
+
+
+class BoneRadiographApp(Application):
+    """The graph from files to reports.
+
+    Parameters
+    ----------
+    folder
+        Input: files and folders in it, any nesting.
+    out
+        Existing folder for the results.
+    model
+        The model to run, loaded and checked.
+    evidence
+        Evidence objects to make beside each report: any of ``sc`` and ``seg``.
+    """
+
+    def __init__(self, folder: Path, out: Path, model: Model, evidence: Sequence[str]) -> None:
+        self.folder = folder
+        self.out = out
+        self.model = model
+        self.evidence = evidence
+        super().__init__([sys.executable, __file__])  # or the SDK would read this program's own arguments
+
+    def compose(self) -> None:
+        """Connect the operators."""
+        self.writer = ResultWriterOperator(self, model=self.model, folder=self.out)
+        loader = StudyLoaderOperator(self, folder=self.folder, skip=self.out)
+        stages = [
+            EligibilityOperator(self, model=self.model),
+            InferenceOperator(self, model=self.model),
+            EvidenceOperator(self, model=self.model, kinds=self.evidence),
+            StudyAggregationOperator(self, model=self.model),
+            ReportWriterOperator(self, folder=self.out),
+            self.writer,
+        ]
+        self.add_flow(loader, stages[0], {("files", "in")})
+        for before, after in pairwise(stages):
+            self.add_flow(before, after, {("out", "in")})
+
+    @property
+    def results(self) -> Results:
+        """What result.json says.
+
+        Raises
+        ------
+        RuntimeError
+            Where the run has not come to its end.
+        """
+        if self.writer.results is None:
+            raise RuntimeError("the graph stopped before result.json was written")
+        return self.writer.results
+
+
+def find_model(folder: Path) -> Path:
+    """Find the model folder: the one given, or the only one in it, as in an application package.
+
+    Raises
+    ------
+    ModelError
+        Where there is none, or more than one.
+    """
+    found = [path.parent for path in (*folder.glob("model.json"), *sorted(folder.glob("*/model.json")))]
+    if len(found) != 1:
+        text = f"{folder}: has {len(found)} model folders, expected one with model.onnx and model.json"
+        raise ModelError(ReasonCode.INVALID_MODEL, text)
+    return found[0]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the application and return its exit code (contract C2)."""
+    options = _parser(RuntimeEnv()).parse_args(arguments)
+    set_log_level(_LOG_LEVELS[options.log_level])
+    try:
+        make_output_folder(options.output, [options.input])
+        model = Model(find_model(options.model), options.device)
+        app = BoneRadiographApp(options.input, options.output, model, options.evidence)
+        app.run()
+    except BoneSSLError as error:
+        print(f"bone-ssl-map: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAULT
+    if not app.results.images:
+        print("bone-ssl-map: no file in the input: expected DICOM files", file=sys.stderr)  # noqa: T201
+    # Counts only: a file's name may hold a patient's.
+    print(results_summary(app.results))  # noqa: T201 - this is the command line
+    return exit_code(app.results)
+
+
+def _parser(environment: RuntimeEnv) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="app.py", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "-i",
+        "--input",
+        type=_existing,
+        default=environment.input,
+        help="folder with DICOM files, any nesting (HOLOSCAN_INPUT_PATH)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=environment.output,
+        help="folder for the results (HOLOSCAN_OUTPUT_PATH)",
+    )
+    parser.add_argument(
+        "-m",
+        "--model",
+        type=Path,
+        default=os.environ.get("HOLOSCAN_MODEL_PATH") or default_model_folder(),
+        help="model folder, or the folder that holds it (HOLOSCAN_MODEL_PATH; else the model shipped)",
+    )
+    parser.add_argument(
+        "-e",
+        "--evidence",
+        type=_kinds,
+        default=os.environ.get("BONE_SSL_EVIDENCE", ""),
+        metavar="KINDS",
+        help="evidence objects beside each report: sc, seg or sc,seg (BONE_SSL_EVIDENCE; none by default)",
+    )
+    parser.add_argument(
+        "-d",
+        "--device",
+        choices=("cpu", "cuda"),
+        default=os.environ.get("BONE_SSL_DEVICE", "cpu"),
+        help="where the network runs (BONE_SSL_DEVICE; cpu by default, cuda in the GPU variant only)",
+    )
+    parser.add_argument(
+        "-l",
+        "--log-level",
+        type=str.upper,
+        choices=list(_LOG_LEVELS),
+        default=os.environ.get("BONE_SSL_LOG_LEVEL", "ERROR"),
+        help="what the SDK says about its graph (BONE_SSL_LOG_LEVEL; ERROR by default)",
+    )
+    return parser
+
+
+def _existing(text: str) -> Path:
+    if not os.path.lexists(text):
+        raise argparse.ArgumentTypeError(f"{text}: no such file or folder")
+    return Path(text)
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    kinds = tuple(kind.strip() for kind in text.split(",") if kind.strip())
+    unknown = [kind for kind in kinds if kind not in _EVIDENCE]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]}: expected any of {', '.join(_EVIDENCE)}")
+    return kinds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""The warm DICOM node, ``bone-ssl serve``: images in, one DICOM SR a study out.
+
+Images come by C-STORE or are fetched from a DICOMweb server; each is on disk and in the ledger before it is
+acknowledged. A study that has been quiet for a while is analysed by the same pipeline as
+``bone-ssl analyze`` and its report is sent by C-STORE or STOW-RS until it arrives.
+
+========================================  ==================================================================
+What happens                              What becomes of it
+========================================  ==================================================================
+An image is received                      state ``received``; the quiet period starts again
+The same image again                      acknowledged, nothing else
+The same instance, other content          both are kept; the pipeline refuses that image
+An image for a study already reported     the study is analysed again as a whole; the report of the grown
+                                          study is another document with another UID
+A calling AE title that is not listed     association rejected
+The disk, or its reserve, is full         C-STORE answers A700 (out of resources): the sender keeps the image
+The ledger cannot be reached              C-STORE answers A700
+A data set that cannot be understood      C-STORE answers C000
+Two patients in one study                 ``failed``, ``conflicting_patient``; nothing is sent
+Nothing in it the model was made for      ``nothing_eligible`` with the first reason; nothing is sent
+No image could be read                    ``failed`` with the first reason; nothing is sent
+The analysis cannot write, or the model   back to ``complete``, tried again later; ``failed``,
+cannot run                                ``analysis_abandoned``, after several attempts in a row
+The PACS is down or refuses               stays ``to_send``, tried again for ever, ever more slowly
+The service is killed at any moment       goes on where it was; a report sent twice has the same UID
+SIGTERM                                   no new association, open ones may finish, the running study is
+                                          finished or left to the next start; exit 0
+========================================  ==================================================================
+"""

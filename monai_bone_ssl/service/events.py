@@ -1,0 +1,66 @@
+"""What the service tells: one JSON object a line, without patient data.
+
+Studies are named by their Study Instance UID. Messages of other libraries may quote values of a data set, so
+only their origin and the kind of error are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import traceback
+from datetime import UTC, datetime
+
+import msgspec
+
+__all__ = ["log_event", "start_logging"]
+
+_LOGGER = logging.getLogger("monai_bone_ssl.service")
+Value = str | int | float | None
+
+
+def log_event(event: str, *, level: int = logging.INFO, **fields: Value) -> None:
+    """Write one line, as ``{"time": ..., "level": "info", "event": "sent", "study": "1.2.3"}``.
+
+    Parameters
+    ----------
+    event
+        What happened, in one word.
+    level
+        As in :mod:`logging`.
+    **fields
+        What else there is to say; never a name, an identifier or a date of a patient.
+    """
+    _LOGGER.log(level, event, extra={"fields": fields})
+
+
+def start_logging() -> None:
+    """Send everything that is logged in this process to the error stream, as JSON."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    _LOGGER.setLevel(logging.INFO)
+    threading.excepthook = _log_fault
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Value] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+        }
+        if record.name == _LOGGER.name:
+            line |= {"event": record.getMessage(), **getattr(record, "fields", {})}
+        else:
+            kind = record.exc_info[0] if record.exc_info else None
+            line |= {"event": "library", "library": record.name, "error": kind.__name__ if kind else None}
+        return msgspec.json.encode(line).decode()
+
+
+def _log_fault(arguments: threading.ExceptHookArgs) -> None:
+    """Where a thread ended by a programming error, without the error's message: it may quote a value."""
+    frames = traceback.extract_tb(arguments.exc_traceback)[-3:]
+    places = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
+    log_event("fault", level=logging.CRITICAL, error=arguments.exc_type.__name__, where=places)

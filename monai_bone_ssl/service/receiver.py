@@ -1,0 +1,110 @@
+"""The C-STORE and C-ECHO side: what is acknowledged is on disk and in the ledger."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from pydicom import uid
+from pynetdicom import AE, evt
+from pynetdicom.presentation import AllStoragePresentationContexts
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from monai_bone_ssl.errors import BoneSSLError, ConfigError, CorruptImage, ReasonCode, UnsupportedImage
+from monai_bone_ssl.service.events import log_event
+from monai_bone_ssl.service.intake import Intake
+from monai_bone_ssl.service.metrics import Metrics
+from monai_bone_ssl.service.settings import ReceiverSettings
+from monai_bone_ssl.service.tls import server_context
+
+__all__ = ["Receiver"]
+
+_SUCCESS = 0x0000
+# DICOM PS3.4 table B.2-1.
+_OUT_OF_RESOURCES = 0xA700
+_CANNOT_UNDERSTAND = 0xC000
+
+# All that the core decodes.
+_TRANSFER_SYNTAXES = [
+    uid.ExplicitVRLittleEndian,
+    uid.ImplicitVRLittleEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+    uid.RLELossless,
+    *uid.JPEGTransferSyntaxes,
+    *uid.JPEGLSTransferSyntaxes,
+    *uid.JPEG2000TransferSyntaxes,
+    uid.HTJ2KLossless,
+    uid.HTJ2KLosslessRPCL,
+    uid.HTJ2K,
+]
+
+
+class Receiver:
+    """A listening application entity.
+
+    Any kind of image is taken, so that a study is whole; reports and other documents are not, or a PACS that
+    forwards all it gets would send our reports back to us.
+
+    Parameters
+    ----------
+    settings
+        Where to listen and to whom.
+    intake
+        Takes what is received.
+    metrics
+        Counts what is refused.
+
+    Raises
+    ------
+    ConfigError
+        ``INVALID_CONFIG`` where the address cannot be listened on or TLS files are wrong.
+    """
+
+    def __init__(self, settings: ReceiverSettings, intake: Intake, metrics: Metrics) -> None:
+        self._intake = intake
+        self._metrics = metrics
+        self._ae = AE(settings.ae_title)
+        self._ae.require_calling_aet = list(settings.calling_ae_titles)
+        self._ae.require_called_aet = True
+        self._ae.maximum_associations = settings.max_associations
+        self._ae.add_supported_context(Verification)
+        for context in AllStoragePresentationContexts:
+            if context.abstract_syntax is not None and "Image Storage" in context.abstract_syntax.name:
+                self._ae.add_supported_context(context.abstract_syntax, _TRANSFER_SYNTAXES)
+        try:
+            self._server = self._ae.start_server(
+                (settings.host, settings.port),
+                block=False,
+                ssl_context=None if settings.tls is None else server_context(settings.tls),
+                evt_handlers=[(evt.EVT_C_STORE, self._store), (evt.EVT_REJECTED, self._rejected)],
+            )
+        except OSError as error:
+            text = f"{settings.host}:{settings.port}: cannot be listened on ({error.strerror})"
+            raise ConfigError(ReasonCode.INVALID_CONFIG, text) from error
+
+    def stop(self, patience: float) -> None:
+        """Take no new association, give open ones some seconds to end, then abort them."""
+        if self._server is not None:
+            self._server.shutdown()
+        deadline = time.monotonic() + patience
+        while self._ae.active_associations and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self._ae.shutdown()
+
+    def _store(self, event: evt.Event) -> int:
+        try:
+            self._intake.store(event.encoded_dataset())
+        except (CorruptImage, UnsupportedImage) as error:
+            return self._refuse(error, _CANNOT_UNDERSTAND)
+        except BoneSSLError as error:
+            return self._refuse(error, _OUT_OF_RESOURCES)
+        return _SUCCESS
+
+    def _refuse(self, error: BoneSSLError, status: int) -> int:
+        self._metrics.error("receive", error.code)
+        log_event("refused", level=logging.WARNING, reason=error.code, status=f"{status:04X}")
+        return status
+
+    def _rejected(self, _: evt.Event) -> None:
+        log_event("association_rejected", level=logging.WARNING)

@@ -1,0 +1,209 @@
+"""The service as a whole: its parts, its threads, its start and its stop."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode, ReportError
+from monai_bone_ssl.model import Model, default_model_folder
+from monai_bone_ssl.service.dicomweb import DicomWeb
+from monai_bone_ssl.service.events import log_event, start_logging
+from monai_bone_ssl.service.intake import Intake
+from monai_bone_ssl.service.ledger import Ledger
+from monai_bone_ssl.service.metrics import Metrics
+from monai_bone_ssl.service.poller import Poller
+from monai_bone_ssl.service.receiver import Receiver
+from monai_bone_ssl.service.sender import CStoreSender, Sender, StowSender
+from monai_bone_ssl.service.settings import ReportRoute, Settings, ledger_url
+from monai_bone_ssl.service.spool import Spool
+from monai_bone_ssl.service.status import StatusServer
+from monai_bone_ssl.service.worker import Analyst, Backoff, Courier
+
+__all__ = ["serve"]
+
+_TICK = 0.5
+"""Seconds between two looks at whether there is something to do."""
+_HOUR = 3600.0
+_POLLING = "polling"
+
+
+def serve(settings: Settings) -> bool:
+    """Run until SIGTERM or SIGINT.
+
+    Returns
+    -------
+    False where a programming error ended it; it was logged.
+
+    Raises
+    ------
+    ConfigError
+        Where an address, a certificate or a name is not usable.
+    ModelError
+        Where the model cannot be trusted.
+    ReportError, ServiceError
+        Where the spool or the ledger cannot be used at the start.
+    """
+    start_logging()
+    stopping = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    with _only_replica(settings):
+        return _Service(settings, stopping).run()
+
+
+class _Service:
+    def __init__(self, settings: Settings, stopping: Event) -> None:
+        self._settings = settings
+        self._stopping = stopping
+        self._model = Model(settings.model or default_model_folder())
+        self._spool = Spool(settings.spool, settings.reserve_mb << 20)
+        self._ledger = Ledger(ledger_url(settings), settings.replica, settings.lease_seconds)
+        self._metrics = Metrics()
+        self._intake = Intake(self._spool, self._ledger)
+        self._web = None if settings.dicomweb is None else DicomWeb(settings.dicomweb)
+        self._backoff = Backoff(settings.retry_seconds, settings.retry_limit_seconds)
+        self._started = self._next_cleaning = 0.0
+        self._has_fault = False
+        self._threads = [self._thread(name, step) for name, step in self._steps().items()]
+
+    def run(self) -> bool:
+        self._ledger.desert()  # what this replica had begun before it went down
+        self._started = time.time()
+        receiver = None
+        if self._settings.receiver is not None:
+            receiver = Receiver(self._settings.receiver, self._intake, self._metrics)
+        # After the receiver: whoever is told that we are ready may send.
+        status = StatusServer(self._settings.status, self._ledger, self._spool, self._metrics, self._is_live)
+        log_event("started", replica=self._settings.replica, model=self._model.spec.name)
+        for thread in self._threads:
+            thread.start()
+        self._stopping.wait()
+        log_event("stopping")
+        deadline = time.monotonic() + self._settings.stop_seconds
+        if receiver is not None:
+            receiver.stop(self._settings.stop_seconds)
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        status.stop()
+        self._hand_back()
+        return not self._has_fault
+
+    def _hand_back(self) -> None:
+        """What still runs is nobody's now; the next start, or another replica, does it again."""
+        try:
+            self._ledger.desert()
+        except BoneSSLError as error:
+            log_event("not_handed_back", level=logging.WARNING, reason=error.code)
+        self._ledger.close()
+        log_event("stopped")
+
+    def _steps(self) -> dict[str, Callable[[], bool]]:
+        analyst = Analyst(self._model, self._spool, self._ledger, self._metrics, self._backoff)
+        courier = Courier(self._sender(), self._spool, self._ledger, self._metrics, self._backoff)
+        steps = {"analyse": analyst.run_once, "send": courier.run_once, "keep": self._keep_house}
+        if self._web is not None and self._settings.poll is not None:
+            poller = Poller(self._web, self._intake, self._ledger, self._settings.poll, self._metrics)
+            steps["fetch"] = self._polling(poller, self._settings.poll.every_seconds)
+        return steps
+
+    def _sender(self) -> Sender:
+        if self._settings.send is ReportRoute.STOW_RS and self._web is not None:
+            return StowSender(self._web)
+        if self._settings.pacs is None:
+            raise AssertionError("load_settings lets no route without its target pass")
+        return CStoreSender(self._settings.pacs)
+
+    # --- steps that are not about one study ---------------------------------------------------------------
+
+    def _polling(self, poller: Poller, every: float) -> Callable[[], bool]:
+        next_time = 0.0
+
+        def step() -> bool:
+            nonlocal next_time
+            now = time.time()
+            if now >= next_time and self._ledger.take_duty(_POLLING, now):
+                next_time = now + every
+                poller.run_once()
+                self._metrics.success("fetch")
+            return False
+
+        return step
+
+    def _keep_house(self) -> bool:
+        now = time.time()
+        self._ledger.renew_leases(now)
+        quiet = self._settings.quiet_seconds
+        # After a start, senders get the quiet period once more: they could not send while we were down.
+        if now - self._started >= quiet:
+            self._ledger.complete_quiet_studies(now - quiet, now)
+        if now >= self._next_cleaning:
+            self._clean(now)
+            self._next_cleaning = now + _HOUR
+        return False
+
+    def _clean(self, now: float) -> None:
+        for study, names in self._ledger.forget_images(now - 86400 * self._settings.keep_days).items():
+            self._spool.remove(names)
+            self._spool.remove_reports(study)
+            log_event("forgotten", study=study, images=len(names))
+        self._spool.remove(self._ledger.unknown_names(self._spool.strays()))
+
+    # --- threads ------------------------------------------------------------------------------------------
+
+    def _thread(self, name: str, step: Callable[[], bool]) -> Thread:
+        return Thread(target=self._repeat, args=(name, step), name=name, daemon=True)
+
+    def _repeat(self, name: str, step: Callable[[], bool]) -> None:
+        """Do a step again and again; what it cannot do now, it may be able to do later."""
+        failures = 0
+        has_ended_well = False
+        try:
+            while not self._stopping.is_set():
+                try:
+                    pause = 0.0 if step() else _TICK
+                    failures = 0
+                except BoneSSLError as error:
+                    failures += 1
+                    pause = self._backoff.seconds(failures)
+                    self._metrics.error(name, error.code)
+                    log_event("step_failed", level=logging.ERROR, stage=name, reason=error.code)
+                self._stopping.wait(pause)
+            has_ended_well = True
+        finally:  # after a programming error nothing is certain: whoever started us starts us afresh
+            self._has_fault = self._has_fault or not has_ended_well
+            self._stopping.set()
+
+    def _is_live(self) -> bool:
+        return all(thread.is_alive() for thread in self._threads)
+
+
+@contextmanager
+def _only_replica(settings: Settings) -> Iterator[None]:
+    """Two processes of one name would take each other's work for their own."""
+    path = settings.spool / f".{settings.replica}.lock"
+    try:
+        settings.spool.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        text = f"{path}: cannot be written ({error.strerror})"
+        raise ReportError(ReasonCode.WRITE_FAILED, text) from error
+    try:
+        _lock(descriptor, settings)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, settings: Settings) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        text = f"{settings.spool}: a service named {settings.replica!r} runs on it already"
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text) from error

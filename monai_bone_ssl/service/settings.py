@@ -1,0 +1,225 @@
+"""serve.toml: read strictly, checked as a whole, secrets never inside."""
+
+from __future__ import annotations
+
+import os
+import socket
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, field
+
+from monai_bone_ssl.errors import ConfigError, ReasonCode
+
+__all__ = [
+    "DicomWebSettings",
+    "PacsSettings",
+    "PollSettings",
+    "ReceiverSettings",
+    "ReportRoute",
+    "Settings",
+    "StatusSettings",
+    "TlsSettings",
+    "ledger_url",
+    "load_settings",
+    "read_secret",
+]
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Seconds = Annotated[float, Meta(gt=0)]
+#: 1 to 16 printable characters, no backslash, no space at either end (DICOM PS3.5, VR AE).
+AETitle = Annotated[str, Meta(pattern=r"^(?! )[ -\[\]-~]{1,16}(?<! )$")]
+
+
+class ReportRoute(StrEnum):
+    """How reports leave."""
+
+    C_STORE = "c-store"
+    STOW_RS = "stow-rs"
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Unknown key = error."""
+
+
+class TlsSettings(_Strict, frozen=True, kw_only=True):
+    """TLS of one side of DIMSE: PEM files."""
+
+    certificate: Path | None = None
+    """Own certificate chain; a receiver needs one."""
+    key: Path | None = None
+    ca: Path | None = None
+    """Who signs the other side's certificates. A receiver that has it demands one of every sender."""
+
+
+class ReceiverSettings(_Strict, frozen=True, kw_only=True):
+    """The C-STORE side."""
+
+    ae_title: AETitle
+    calling_ae_titles: Annotated[tuple[AETitle, ...], Meta(min_length=1)]
+    """Who may send; any other association is rejected."""
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    max_associations: Annotated[int, Meta(ge=1)] = 10
+    tls: TlsSettings | None = None
+
+
+class PacsSettings(_Strict, frozen=True, kw_only=True):
+    """Where reports go by C-STORE."""
+
+    host: str
+    port: Port
+    ae_title: AETitle
+    calling_ae_title: AETitle = "BONESSL"
+    tls: TlsSettings | None = None
+
+
+class DicomWebSettings(_Strict, frozen=True, kw_only=True):
+    """A DICOMweb server: where studies are fetched from, and reports may be stored."""
+
+    url: Annotated[str, Meta(pattern="^https?://[^@]+$")]
+    """Without credentials in it."""
+    username: str | None = None
+    password_file: Path | None = None
+    """Read at every request, as the token is, so that a secret may be changed while the service runs."""
+    token_file: Path | None = None
+    ca: Path | None = None
+    timeout_seconds: Seconds = 30.0
+
+
+class PollSettings(_Strict, frozen=True, kw_only=True):
+    """What is fetched from the DICOMweb server."""
+
+    every_seconds: Seconds = 30.0
+    modalities: Annotated[tuple[str, ...], Meta(min_length=1)] = ("CR", "DX")
+    lookback_days: Annotated[int, Meta(ge=0)] = 1
+    """Studies of today and so many days before."""
+
+
+class StatusSettings(_Strict, frozen=True, kw_only=True):
+    """Health and metrics over HTTP."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+
+
+class Settings(_Strict, frozen=True, kw_only=True):
+    """All of serve.toml."""
+
+    spool: Path
+    """Folder for images, reports and, without another ledger, the ledger. Replicas share it."""
+    send: ReportRoute
+    receiver: ReceiverSettings | None = None
+    pacs: PacsSettings | None = None
+    dicomweb: DicomWebSettings | None = None
+    poll: PollSettings | None = None
+    status: StatusSettings = field(default_factory=StatusSettings)
+    replica: str = field(default_factory=socket.gethostname)
+    """Name of this process in the ledger, the same after a restart."""
+    model: Path | None = None
+    """Model folder; by default the model that comes with the package."""
+    ledger_url_file: Path | None = None
+    """File with an SQLAlchemy URL, as ``postgresql+pg8000://user:password@host/database``."""
+    quiet_seconds: Seconds = 60.0
+    """A study is complete when no image of it came for so long."""
+    keep_days: Annotated[float, Meta(ge=0)] = 7.0
+    """How long images and reports stay after their study ended, for images that come late."""
+    reserve_mb: Annotated[int, Meta(ge=0)] = 500
+    """Images are refused when less would be left on the disk."""
+    lease_seconds: Seconds = 60.0
+    """A replica that is silent for so long loses its studies to the others."""
+    retry_seconds: Seconds = 2.0
+    """First pause after a failure; it doubles with each further one."""
+    retry_limit_seconds: Seconds = 300.0
+    """Longest pause."""
+    stop_seconds: Seconds = 20.0
+    """How long open associations and the running study may take after SIGTERM."""
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and check a file.
+
+    Raises
+    ------
+    ConfigError
+        ``INVALID_CONFIG`` where it cannot be read, has an unknown key, lacks one, or contradicts itself.
+    """
+    try:
+        settings = msgspec.toml.decode(path.read_bytes(), type=Settings, dec_hook=_path)
+    except OSError as error:
+        raise _invalid(f"{path}: cannot be read ({error.strerror})") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _invalid(f"{path}: {error}") from error
+    for problem in _contradictions(settings):
+        raise _invalid(f"{path}: {problem}")
+    return settings
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(f"expected a {kind.__name__}")
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    """What does not fit together, most basic first."""
+    web, receiver, poll = settings.dicomweb, settings.receiver, settings.poll
+    checks = [
+        (receiver is None and poll is None, "expected [receiver], [poll] or both: where images come from"),
+        (poll is not None and web is None, "[poll] expects [dicomweb]: where to fetch from"),
+        (settings.send is ReportRoute.C_STORE and settings.pacs is None, 'send = "c-store" expects [pacs]'),
+        (settings.send is ReportRoute.STOW_RS and web is None, 'send = "stow-rs" expects [dicomweb]'),
+        (
+            poll is not None and poll.every_seconds >= settings.quiet_seconds,
+            "expected quiet_seconds above poll.every_seconds: a study still growing would look complete",
+        ),
+        (
+            web is not None and web.token_file is not None and web.username is not None,
+            "dicomweb: expected token_file or username, not both",
+        ),
+        (
+            web is not None and web.password_file is not None and web.username is None,
+            "dicomweb: password_file expects username",
+        ),
+        (
+            receiver is not None
+            and receiver.tls is not None
+            and None in (receiver.tls.certificate, receiver.tls.key),
+            "receiver.tls expects certificate and key",
+        ),
+    ]
+    return [text for wrong, text in checks if wrong]
+
+
+def ledger_url(settings: Settings) -> str:
+    """Where the ledger is: the file's URL, else ``BONE_SSL_LEDGER_URL``, else SQLite in the spool.
+
+    Raises
+    ------
+    ConfigError
+        ``INVALID_CONFIG`` where the file cannot be read.
+    """
+    default = f"sqlite:///{settings.spool.absolute() / 'ledger.sqlite'}"
+    return read_secret(settings.ledger_url_file, "BONE_SSL_LEDGER_URL") or default
+
+
+def read_secret(file: Path | None, variable: str) -> str | None:
+    """A secret from its file or, where none is named, from the environment.
+
+    Raises
+    ------
+    ConfigError
+        ``INVALID_CONFIG`` where the file cannot be read.
+    """
+    if file is None:
+        return os.environ.get(variable)
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _invalid(f"{file}: expected a readable file with a secret") from error
+
+
+def _invalid(text: str) -> ConfigError:
+    return ConfigError(ReasonCode.INVALID_CONFIG, text)

@@ -1,0 +1,143 @@
+"""The images of a run, looked at before the long work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from monai_bone_ssl.collect import Source, find_files, group_by_study
+from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode, UnsupportedImage
+from monai_bone_ssl.findings import unanalysed
+from monai_bone_ssl.model_spec import ModelSpec
+from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.training.bundle.reader import is_picture, read_picture
+from monai_bone_ssl.training.bundle.result import ImageResult
+from monai_bone_ssl.training.data import LabelledDataset, load_dataset, read_grey
+
+__all__ = ["FoundImages", "as_items", "check_labelled", "find_radiographs", "held_out"]
+
+
+@dataclass(frozen=True)
+class FoundImages:
+    """The files of a folder: those that the network can look at, and why it cannot at the others."""
+
+    images: Sequence[Path]
+    refused: Sequence[ImageResult]
+
+
+def find_radiographs(folder: str, output_dir: str, spec: ModelSpec) -> FoundImages:
+    """Find and check every file of a folder, any nesting.
+
+    A file that cannot be read stops the run here, before the network is at work. One that is understood and
+    is no radiograph of one grey frame (a report, a CT slice, a colour photograph) is refused with its reason,
+    as an analysis does. PNG and JPEG files have no header: that they belong to one patient, or name a body
+    part, cannot be checked.
+
+    Parameters
+    ----------
+    folder
+        Of DICOM, PNG or JPEG files.
+    output_dir
+        Left out where it lies inside.
+    spec
+        The model's.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such folder, or no radiograph in it.
+    BoneSSLError
+        For a file that cannot be read, naming it.
+    """
+    root = _existing_folder(folder)
+    found = find_files([root], Path(output_dir))
+    pictures = [source for source in found if is_picture(source.path)]
+    others = [source for source in found if not is_picture(source.path)]
+    sources = [*pictures, *(s for study in group_by_study(others) for s in study.sources)]
+    with ThreadPoolExecutor() as pool:
+        looks = pool.map(partial(_look, spec=spec), sources)
+        refused = list(tqdm(looks, "checking images", len(sources), unit="image", leave=False))
+    images = [source.path for source, error in zip(sources, refused, strict=True) if error is None]
+    if not images:
+        text = f"{folder}: no radiograph among {len(sources)} files, expected DICOM, PNG or JPEG images"
+        raise ConfigError(ReasonCode.INVALID_DATA, text)
+    return FoundImages(images, [result for result in refused if result is not None])
+
+
+def _look(source: Source, spec: ModelSpec) -> ImageResult | None:
+    """None where the network can look at a file, else why it cannot."""
+    try:
+        if source.error is not None:
+            raise source.error
+        preprocess(read_picture(source.path).pixels, spec.preprocessing)
+    except UnsupportedImage as error:
+        status, reason = unanalysed(error)
+        return ImageResult(path=str(source.path), status=status, reason=reason)
+    except BoneSSLError as error:
+        raise _naming(source.path, error) from error
+    return None
+
+
+def held_out(folder: str) -> LabelledDataset:
+    """Labelled images to evaluate on, each of which can be read.
+
+    Raises
+    ------
+    ConfigError
+        If the data are not what was expected.
+    BoneSSLError
+        For an image that cannot be read, or has colours, naming it.
+    """
+    dataset = load_dataset(Path(folder)).held_out()
+    _check([image.path for image in dataset.images])
+    return dataset
+
+
+def check_labelled(folder: str) -> None:
+    """Read every image that a model would be fitted on once, so that a fit does not stop half way.
+
+    Raises
+    ------
+    ConfigError
+        If the data are not what was expected.
+    BoneSSLError
+        For an image that cannot be read, or has colours, naming it.
+    """
+    _check([image.path for image in load_dataset(Path(folder)).training().images])
+
+
+def as_items(paths: Iterable[Path]) -> list[dict[str, str]]:
+    """What a MONAI dataset holds: one dictionary an image."""
+    return [{"image": str(path)} for path in paths]
+
+
+def _check(paths: Sequence[Path]) -> None:
+    with ThreadPoolExecutor() as pool:
+        for _ in tqdm(pool.map(_read, paths), "checking images", len(paths), unit="image", leave=False):
+            pass
+
+
+def _read(path: Path) -> None:
+    try:
+        read_grey(path)
+    except BoneSSLError as error:
+        raise _naming(path, error) from error
+
+
+def _naming(path: Path, error: BoneSSLError) -> BoneSSLError:
+    """The same error with the path in its text."""
+    text = error.text.removeprefix(f"{path.name}: ")
+    return type(error)(error.code, f"{path}: {text}")
+
+
+def _existing_folder(folder: str) -> Path:
+    root = Path(folder)
+    if not root.is_dir():
+        text = f"{folder}: no such folder, expected one with DICOM, PNG or JPEG images"
+        raise ConfigError(ReasonCode.INVALID_DATA, text)
+    return root

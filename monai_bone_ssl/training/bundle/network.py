@@ -1,0 +1,70 @@
+"""The network as MONAI's tools expect one: one tensor in, one tensor out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from monai_bone_ssl.training.network import ProbedViT
+from monai_bone_ssl.training.torch_model import load_network
+
+__all__ = ["MapNetwork", "Scores", "load_map_network", "split_map"]
+
+
+class MapNetwork(nn.Module):
+    """Evidence and scores of a radiograph as channels of one map.
+
+    Deployment operators, TorchScript and MONAI's checks take networks with one output. The scores have one
+    value an image; they are repeated over the patch grid.
+
+    Parameters
+    ----------
+    network
+        Gives evidence and scores as outputs of their own.
+    """
+
+    def __init__(self, network: ProbedViT) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map [B, 3 + P, h, w] of images [B, 1, H, W] in [0, 1], sides multiples of the patch size.
+
+        Channels: the evidence of each patch, which with the constant part sums to the logit; the logit; the
+        distance to the training images; the logits of P body parts.
+        """
+        logits, _, evidence, _, body_part, distance = self.network(image)
+        scores = torch.cat((logits[:, None], distance[:, None], body_part), dim=1)[:, :, None, None]
+        grid = evidence[:, None]
+        return torch.cat((grid, scores.expand(-1, -1, grid.shape[2], grid.shape[3])), dim=1)
+
+
+class Scores(NamedTuple):
+    """One image's share of a :class:`MapNetwork`'s output."""
+
+    evidence: Tensor
+    """[h, w]."""
+    logit: float
+    distance: float
+    body_part_logits: Tensor
+    """[P]."""
+
+
+def split_map(pred: Tensor) -> Scores:
+    """Take one image's map [3 + P, h, w] apart."""
+    scores = pred[1:, 0, 0]
+    return Scores(pred[0], float(scores[0]), float(scores[1]), scores[2:])
+
+
+def load_map_network(folder: str) -> MapNetwork:
+    """Read the network of a model folder.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be trusted, see :func:`~monai_bone_ssl.training.torch_model.load_network`.
+    """
+    return MapNetwork(load_network(Path(folder))).eval()

@@ -1,0 +1,89 @@
+"""Radiographs for MONAI's LoadImage: DICOM as the core reads it, and PNG or JPEG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from monai.config.type_definitions import PathLike
+from monai.data.image_reader import ImageReader
+from monai.utils.misc import ensure_tuple
+
+from monai_bone_ssl.errors import ReasonCode, UnsupportedImage
+from monai_bone_ssl.radiograph import read_radiograph
+from monai_bone_ssl.training.data import read_grey
+
+__all__ = ["BODY_PART", "SOURCE_SHAPE", "Picture", "RadiographReader", "is_picture", "read_picture"]
+
+#: Metadata key: Body Part Examined as the header has it; empty where it is silent or there is no header.
+BODY_PART = "body_part_examined"
+
+#: Metadata key: rows and columns of the file's image.
+SOURCE_SHAPE = "source_shape"
+
+_PICTURES = frozenset({".png", ".jpg", ".jpeg"})
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """Pixels, and what a header says of them."""
+
+    pixels: npt.NDArray[np.float32]
+    """[H, W] in [0, 1], bright = dense."""
+    body_part_examined: str | None = None
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is PNG or JPEG, by its suffix; all else is taken for DICOM."""
+    return path.suffix.lower() in _PICTURES
+
+
+def read_picture(path: Path) -> Picture:
+    """Read a radiograph.
+
+    Raises
+    ------
+    UnsupportedImage, CorruptImage
+        With the reason code that the core gives it.
+    """
+    if is_picture(path):
+        return Picture(read_grey(path))
+    radiograph = read_radiograph(path)
+    return Picture(radiograph.pixels, radiograph.anatomy)
+
+
+class RadiographReader(ImageReader):
+    """Reader for :class:`monai.transforms.LoadImage`.
+
+    Arrays are [rows, columns], as everywhere in this package; MONAI's own reader of pictures transposes.
+    """
+
+    def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
+        """True for one file: DICOM files have any suffix, or none."""
+        return len(ensure_tuple(filename)) == 1
+
+    def read(self, data: Sequence[PathLike] | PathLike, **_: object) -> Picture:
+        """Read one file.
+
+        Raises
+        ------
+        UnsupportedImage
+            For several files: a radiograph is one image.
+        """
+        paths = ensure_tuple(data)
+        if len(paths) != 1:
+            raise UnsupportedImage(ReasonCode.MULTI_FRAME, f"{len(paths)} files: expected one radiograph")
+        return read_picture(Path(paths[0]))
+
+    def get_data(self, img: Picture) -> tuple[npt.NDArray[np.float32], dict[str, object]]:
+        """Pixels [H, W] and metadata."""
+        meta: dict[str, object] = {
+            BODY_PART: img.body_part_examined or "",
+            SOURCE_SHAPE: np.array(img.pixels.shape),
+            "spatial_shape": np.array(img.pixels.shape),
+            "original_channel_dim": "no_channel",
+        }
+        return img.pixels, meta

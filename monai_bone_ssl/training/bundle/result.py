@@ -1,0 +1,65 @@
+"""What bundle inference says of one image, and of all in predictions.json and predictions.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from monai_bone_ssl import __version__
+from monai_bone_ssl.files import write_atomically
+from monai_bone_ssl.findings import BodyPart, Decision, Peak, Reason, Status
+from monai_bone_ssl.model_spec import ModelSpec
+
+__all__ = ["ImageResult", "write_results"]
+
+_COLUMNS = ("path", "status", "reason", "body_part", "logit", "probability", "decision")
+
+
+class ImageResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One image; the terms are those of result.json."""
+
+    path: str
+    status: Status
+    reason: Reason | None = None
+    body_part: BodyPart | None = None
+    logit: float | None = None
+    probability: float | None = None
+    decision: Decision | None = None
+    peak: Peak | None = None
+
+
+def write_results(results: Sequence[ImageResult], spec: ModelSpec, out: Path) -> None:
+    """Write ``predictions.csv`` and ``predictions.json``, sorted by path, each whole or not at all.
+
+    Raises
+    ------
+    ReportError
+        If the folder cannot be written.
+    """
+    images = sorted(results, key=lambda result: result.path)
+    content = {
+        "model": {"name": spec.name, "version": spec.version, "sha256": spec.weights_sha256},
+        "software": {"name": "monai_bone_ssl", "version": __version__},
+        "images": images,
+    }
+    write_atomically(out / "predictions.csv", _table(images))
+    write_atomically(
+        out / "predictions.json", msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
+    )
+
+
+def _table(images: Sequence[ImageResult]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for image in images:
+        reason = "" if image.reason is None else image.reason.code
+        part = "" if image.body_part is None else image.body_part.value
+        writer.writerow(
+            (image.path, image.status, reason, part, image.logit, image.probability, image.decision)
+        )
+    return text.getvalue().encode()

@@ -1,0 +1,155 @@
+"""What MONAI's engines write: handlers that gather results, and names and axes of saved maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from ignite.engine import Engine, Events
+from monai.data.folder_layout import FolderLayoutBase
+from monai.data.image_writer import PILWriter
+from monai.data.meta_tensor import MetaTensor
+from monai.utils.misc import ImageMetaKey
+from torch import distributed
+
+from monai_bone_ssl.analysis import peak_box
+from monai_bone_ssl.model_spec import ModelSpec
+from monai_bone_ssl.training.bundle.network import split_map
+from monai_bone_ssl.training.bundle.reader import SOURCE_SHAPE
+from monai_bone_ssl.training.bundle.result import ImageResult, write_results
+from monai_bone_ssl.training.data import LabelledDataset
+from monai_bone_ssl.training.evaluate import ImagePrediction
+from monai_bone_ssl.training.evaluate_model import operating_points, write_evaluation
+
+__all__ = ["EvaluationSaver", "FindingSaver", "MirroredLayout", "RowsFirstWriter"]
+
+
+class FindingSaver:
+    """Ignite handler: gathers each image's ``finding``, and writes predictions.csv and predictions.json.
+
+    Parameters
+    ----------
+    output_dir
+        Folder for the files.
+    spec
+        The model's.
+    refused
+        Files that the network did not look at.
+    """
+
+    def __init__(self, output_dir: str, spec: ModelSpec, refused: Sequence[ImageResult]) -> None:
+        self.output_dir = Path(output_dir)
+        self.spec = spec
+        self.refused = refused
+        self._results: list[ImageResult] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Follow an evaluator whose postprocessing has a :class:`Findingd`."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._gather)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _start(self, _engine: Engine) -> None:
+        self._results = list(self.refused)
+
+    def _gather(self, engine: Engine) -> None:
+        self._results.extend(item["finding"] for item in _items(engine))
+
+    def _write(self, _engine: Engine) -> None:
+        write_results(self._results, self.spec, self.output_dir)
+
+
+class EvaluationSaver:
+    """Ignite handler: gathers each image's logit and peak from all processes; the first writes the figures.
+
+    Parameters
+    ----------
+    dataset
+        What is evaluated.
+    spec
+        The model's.
+    output_dir
+        Folder for metrics.json, predictions.csv and plots.
+    """
+
+    def __init__(self, dataset: LabelledDataset, spec: ModelSpec, output_dir: str) -> None:
+        self.dataset = dataset
+        self.spec = spec
+        self.output_dir = Path(output_dir)
+        self._parts = {str(image.path): image.part for image in dataset.images}
+        self._predictions: dict[str, ImagePrediction] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Follow an evaluator."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._gather)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _start(self, _engine: Engine) -> None:
+        self._predictions = {}
+
+    def _gather(self, engine: Engine) -> None:
+        for item in _items(engine):
+            image: MetaTensor = item["image"]
+            path = str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])
+            scores = split_map(item["pred"].detach().cpu())
+            shape = tuple(int(side) for side in image.meta[SOURCE_SHAPE])
+            self._predictions[path] = ImagePrediction(
+                self.spec.calibration.probability(scores.logit),
+                operating_points(self._parts[path], self.spec),
+                peak_box(np.asarray(scores.evidence), shape).centre,
+            )
+
+    def _write(self, engine: Engine) -> None:
+        gathered = [self._predictions]
+        if distributed.is_initialized():
+            gathered = [{} for _ in range(distributed.get_world_size())]
+            distributed.all_gather_object(gathered, self._predictions)
+            if distributed.get_rank() > 0:
+                return
+        everything = {path: one for share in gathered for path, one in share.items()}
+        predictions = [everything[str(image.path)] for image in self.dataset.images]
+        engine.logger.info(write_evaluation(self.dataset, predictions, self.spec, self.output_dir))
+
+
+def _items(engine: Engine) -> list[dict[str, Any]]:
+    """What an evaluator that decollates leaves after a batch: a dictionary an image."""
+    return cast(list[dict[str, Any]], engine.state.output)
+
+
+class MirroredLayout(FolderLayoutBase):
+    """Saved files beside each other as their sources are, under the whole name of the source.
+
+    MONAI's own layout cuts what follows the last dot: the UIDs that name DICOM files would become one name.
+
+    Parameters
+    ----------
+    output_dir
+        Folder for the files.
+    dataset_dir
+        Folder of the sources.
+    postfix, extension
+        What is put behind the source's name.
+    """
+
+    def __init__(self, output_dir: str, dataset_dir: str, postfix: str, extension: str) -> None:
+        self.output_dir = Path(output_dir)
+        self.dataset_dir = Path(dataset_dir)
+        self.ending = f"_{postfix}{extension}"
+
+    def filename(self, subject: str = "subject", **_: object) -> Path:
+        """Where the picture of source ``subject`` goes; the folder is made."""
+        source = Path(subject).relative_to(self.dataset_dir)
+        path = self.output_dir / source.parent / f"{source.name}{self.ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+class RowsFirstWriter(PILWriter):
+    """MONAI's writer of pictures for arrays [rows, columns], which it would transpose."""
+
+    def write(self, filename: Any, verbose: bool = False, **options: Any) -> None:
+        """Write the picture."""
+        super().write(filename, verbose, reverse_indexing=False, **options)

@@ -1,0 +1,171 @@
+"""Dictionary transforms around the network: the core's preprocessing before, its decision after it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.config.type_definitions import KeysCollection
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.transform import MapTransform
+from monai.utils.misc import ImageMetaKey
+
+from monai_bone_ssl.analysis import peak_box
+from monai_bone_ssl.eligibility import (
+    check_distance,
+    recognise_body_part,
+    require_covered,
+    tagged_body_part,
+)
+from monai_bone_ssl.errors import UnsupportedImage
+from monai_bone_ssl.findings import (
+    BodyPart,
+    ImageFinding,
+    OperatingPoints,
+    Status,
+    decide,
+    unanalysed,
+)
+from monai_bone_ssl.model_spec import ModelSpec
+from monai_bone_ssl.overlay import draw_overlay
+from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.training.bundle.network import Scores, split_map
+from monai_bone_ssl.training.bundle.reader import BODY_PART, SOURCE_SHAPE
+from monai_bone_ssl.training.bundle.result import ImageResult
+
+__all__ = ["Findingd", "PreprocessRadiographd"]
+
+FloatArray = npt.NDArray[np.float32]
+Item = dict[Hashable, Any]
+
+
+class PreprocessRadiographd(MapTransform):
+    """The model's preprocessing of a grey image [1, H, W] in [0, 1], bright = dense; metadata are kept.
+
+    Parameters
+    ----------
+    keys
+        Images.
+    spec
+        The model's.
+    """
+
+    def __init__(self, keys: KeysCollection, spec: ModelSpec) -> None:
+        super().__init__(keys)
+        self.spec = spec
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+        """Images [1, H', W'], see :func:`~monai_bone_ssl.preprocessing.preprocess`."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            image = item[key]
+            pixels = np.asarray(image[0], dtype=np.float32)
+            meta = dict(image.meta) if isinstance(image, MetaTensor) else {}
+            meta.setdefault(SOURCE_SHAPE, np.array(pixels.shape))
+            prepared = torch.from_numpy(preprocess(pixels, self.spec.preprocessing))[None]
+            item[key] = MetaTensor(prepared, meta=meta)
+        return item
+
+
+class Findingd(MapTransform):
+    """From the network's map to what is said of an image, by the rules of the core.
+
+    Adds ``finding``, an :class:`~monai_bone_ssl.training.bundle.result.ImageResult`, and for an image that is
+    analysed ``evidence``, float32 [1, h, w], and ``overlay``, uint8 [3, rows, columns].
+
+    Parameters
+    ----------
+    keys
+        The output of a :class:`~monai_bone_ssl.training.bundle.network.MapNetwork`.
+    spec
+        The model's.
+    image_key
+        The network's input, whose metadata name the file and the tagged body part.
+    """
+
+    def __init__(self, keys: KeysCollection, spec: ModelSpec, image_key: str = "image") -> None:
+        super().__init__(keys)
+        self.spec = spec
+        self.image_key = image_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+        """Judge one image."""
+        item = dict(data)
+        image = item[self.image_key]
+        meta = image.meta if isinstance(image, MetaTensor) else {}
+        path = str(meta.get(ImageMetaKey.FILENAME_OR_OBJ, ""))
+        for key in self.key_iterator(item):
+            scores = split_map(item[key].detach().cpu())
+            evidence = np.asarray(scores.evidence, dtype=np.float32)
+            try:
+                part, points = self._place(scores, meta.get(BODY_PART) or None)
+            except UnsupportedImage as error:
+                status, reason = unanalysed(error)
+                item["finding"] = ImageResult(path=path, status=status, reason=reason)
+                continue
+            probability = self.spec.calibration.probability(scores.logit)
+            item["finding"] = ImageResult(
+                path=path,
+                status=Status.ANALYSED,
+                body_part=part,
+                logit=scores.logit,
+                probability=probability,
+                decision=decide(probability, points),
+                peak=peak_box(evidence, _shape(meta, image)).centre,
+            )
+            named = {ImageMetaKey.FILENAME_OR_OBJ: path}
+            item["evidence"] = MetaTensor(torch.from_numpy(evidence)[None], meta=named)
+            picture = self._draw(np.asarray(image[0].cpu()), evidence, item["finding"], points)
+            item["overlay"] = MetaTensor(torch.from_numpy(picture), meta=named)
+        return item
+
+    def _place(self, scores: Scores, term: str | None) -> tuple[BodyPart, OperatingPoints]:
+        """Body part and operating points, in the order in which an analysis of the core looks.
+
+        Raises
+        ------
+        UnsupportedImage
+            If the model was not made for the image.
+        """
+        tagged = tagged_body_part(term, self.spec)
+        if tagged is not None:
+            require_covered(tagged, self.spec)
+        check_distance(scores.distance, self.spec)
+        part = recognise_body_part(tagged, np.asarray(scores.body_part_logits), self.spec)
+        points = require_covered(part.value, self.spec).operating_points
+        if points is None:
+            raise AssertionError("require_covered lets only parts with operating points pass")
+        return part, points
+
+    def _draw(
+        self, pixels: FloatArray, evidence: FloatArray, result: ImageResult, points: OperatingPoints
+    ) -> npt.NDArray[np.uint8]:
+        """The core's overlay [3, rows, columns], over the network's input."""
+        finding = ImageFinding(
+            path=result.path,
+            status=result.status,
+            body_part=result.body_part,
+            probability=result.probability,
+            decision=result.decision,
+            peak=peak_box(evidence, pixels.shape).centre,
+            seconds=0.0,  # not drawn
+        )
+        picture = draw_overlay(
+            pixels,
+            evidence,
+            finding,
+            points,
+            self.spec.target,
+            limit=self.spec.evidence_limit,
+            model_name=self.spec.name,
+            model_version=self.spec.version,
+        )
+        return np.moveaxis(np.asarray(picture), 2, 0).copy()
+
+
+def _shape(meta: Mapping[str, Any], image: torch.Tensor) -> tuple[int, ...]:
+    """Rows and columns of the source; those of the network's input where nobody noted them."""
+    return tuple(int(side) for side in meta.get(SOURCE_SHAPE, image.shape[-2:]))

@@ -1,0 +1,79 @@
+"""kill -9 at random moments under a stream of studies: none is lost, none is answered twice."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pydicom
+import pytest
+from validators import dciodvfy
+
+from pacs.node import Node, c_store, make_study
+from pacs.orthanc import Orthanc, wait_for
+from pacs.test_c_store import references, sop_uids
+
+
+@pytest.mark.parametrize(
+    ("kills", "studies"),
+    [pytest.param(10, 40, id="short"), pytest.param(50, 200, id="long", marks=pytest.mark.slow)],
+)
+def test_one_report_a_study_whenever_the_service_is_killed(
+    kills: int, studies: int, run_node: Callable[..., Node], tmp_path: Path
+) -> None:
+    chance = random.Random(kills)  # noqa: S311 - the same moments each time
+    orthanc = Orthanc(tmp_path / "orthanc")
+    node = run_node(c_store(orthanc), top='send = "c-store"\nquiet_seconds = 3')
+    expected = {}
+    for number in range(studies):
+        study, paths = make_study(tmp_path / f"{number}", f"P{number:04d}", chance.randint(1, 3))
+        expected[study] = paths
+    stream = _Stream(node, list(expected.values()))
+    stream.start()
+    try:
+        for number in range(kills):
+            # From while it starts to while it is busy.
+            time.sleep(chance.uniform(0.0, 6.0))
+            node.kill()
+            if number % 5 == 2:  # the archive goes away as well
+                orthanc.stop()
+                node.start(ready=False)
+                time.sleep(chance.uniform(0.0, 6.0))
+                orthanc.start()
+                node.kill()
+            node.start(ready=False)
+        stream.join(900)
+        assert not stream.is_alive()
+        wait_for(node._is_ready, "the service to be ready")
+        wait_for(lambda: node.count("sent") == studies, "all reports", 600)
+        reports = orthanc.reports()
+        assert sorted(report.StudyInstanceUID for report in reports) == sorted(expected)
+        for report in reports:
+            paths = expected[report.StudyInstanceUID]
+            assert references(report) == sop_uids(paths)
+            assert report.PatientID == pydicom.dcmread(paths[0]).PatientID
+            path = tmp_path / "report.dcm"
+            report.save_as(path)
+            assert dciodvfy(path).errors == []
+        assert [line for line in node.events() if line["event"] == "fault"] == []
+    finally:
+        stream.cancelled.set()
+        orthanc.stop()
+
+
+class _Stream(threading.Thread):
+    """A modality: it sends study after study, and each until all of it is acknowledged."""
+
+    def __init__(self, node: Node, studies: list[list[Path]]) -> None:
+        super().__init__(name="modality", daemon=True)
+        self.cancelled = threading.Event()
+        self._node = node
+        self._studies = studies
+
+    def run(self) -> None:
+        for paths in self._studies:
+            while not self.cancelled.is_set() and self._node.storescu(*paths).returncode != 0:
+                time.sleep(0.2)

@@ -1,0 +1,68 @@
+"""Steps that a whole service shows too rarely: a study that never ends, a report that cannot be written."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from dicom_factory import make_radiograph
+from tiny_model import draw
+
+from monai_bone_ssl.errors import ReasonCode, ReportError
+from monai_bone_ssl.model import Model
+from monai_bone_ssl.service import worker
+from monai_bone_ssl.service.intake import Intake
+from monai_bone_ssl.service.ledger import Ledger, StudyState
+from monai_bone_ssl.service.metrics import Metrics
+from monai_bone_ssl.service.spool import Spool
+from monai_bone_ssl.service.worker import Analyst, Backoff
+
+
+@pytest.fixture
+def parts(tmp_path: Path, tiny: Model) -> tuple[Ledger, Analyst, Metrics]:
+    """A ledger with one complete study, and who analyses it."""
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", "replica", 60)
+    spool = Spool(tmp_path / "spool", 0)
+    Intake(spool, ledger).store(make_radiograph(tmp_path / "in.dcm", draw(0.8)).read_bytes())
+    ledger.complete_quiet_studies(before=time.time(), now=time.time())
+    metrics = Metrics()
+    return ledger, Analyst(tiny, spool, ledger, metrics, Backoff(1e-9, 1e-9)), metrics
+
+
+def test_a_study_that_takes_the_process_down_is_given_up(parts: tuple[Ledger, Analyst, Metrics]) -> None:
+    ledger, analyst, _ = parts
+    for _ in range(5):
+        assert ledger.claim_analysis(time.time()) is not None
+        ledger.desert()  # what the next start does
+    assert analyst.run_once()
+    assert ledger.count_by_state()[StudyState.FAILED] == 1
+    assert not analyst.run_once()
+
+
+def test_an_analysis_that_cannot_write_is_tried_again(
+    parts: tuple[Ledger, Analyst, Metrics], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, analyst, metrics = parts
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ReportError(ReasonCode.WRITE_FAILED, "the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "analyse_study", refuse)
+        assert analyst.run_once()
+    assert metrics.last_errors()["analyse"].code == ReasonCode.WRITE_FAILED
+    assert ledger.count_by_state()[StudyState.COMPLETE] == 1
+    time.sleep(0.01)
+    assert analyst.run_once()
+    assert metrics.last_errors() == {}
+    claim = ledger.claim_delivery(time.time())
+    assert claim is not None
+    assert claim.report is not None
+
+
+def test_pauses_double_up_to_a_limit() -> None:
+    backoff = Backoff(2.0, 300.0)
+    for attempts, longest in ((1, 2), (2, 4), (5, 32), (9, 300), (5000, 300)):
+        pauses = [backoff.seconds(attempts) for _ in range(50)]
+        assert longest / 2 <= min(pauses) < max(pauses) <= longest
