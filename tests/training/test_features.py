@@ -218,7 +218,10 @@ def test_two_processes_share_the_work_and_give_what_one_gives(data, weights, tmp
     assert len(entries[0]) == 7
     with np.load(one) as first, np.load(two) as second:
         for key in first:
-            np.testing.assert_array_equal(first[key], second[key])
+            if key == "features":  # torchrun gives each process one thread, and rounding follows the threads
+                np.testing.assert_allclose(first[key], second[key], atol=2e-5)
+            else:
+                np.testing.assert_array_equal(first[key], second[key])
 
 
 class _Captured(Exception):
