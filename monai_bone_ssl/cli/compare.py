@@ -24,8 +24,9 @@ not beat that row says nothing about the images.
 Data with a split of their own (MURA) are learnt from in train, and valid is predicted once. Others get five
 grouped folds under three seeds. Patients are never split; all choices are made inside the training images.
 
-WEIGHTS is a safetensors file named after its timm architecture, as vit_small_patch14_dinov2.safetensors, or
-timm:NAME, which timm downloads. A name before it tells rows apart: ours=vit_small_patch16_224.safetensors.
+WEIGHTS is a safetensors file named after its timm architecture, as vit_small_patch14_dinov2.safetensors;
+timm:NAME, which timm downloads; or "shipped", the backbone of the model that comes with the package, compared
+where nothing is named. A name before WEIGHTS tells rows apart: ours=vit_small_patch16_224.safetensors.
 
 {DATA_KINDS}
 OUT gets
@@ -122,6 +123,8 @@ def _run(arguments: argparse.Namespace) -> int:
         from monai_bone_ssl.training.comparison.compare_networks import compare_networks
         from monai_bone_ssl.training.features import default_cache
 
+    if not arguments.features and not arguments.supervised:
+        arguments.features = ["shipped"]
     summary = compare_networks(
         arguments.data,
         arguments.out,

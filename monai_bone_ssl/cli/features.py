@@ -44,7 +44,9 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Add it to the command line."""
     parser = new_verb(verbs, "features", "a network's features of labelled images", _DESCRIPTION, _run)
     parser.add_argument("data", type=existing, metavar="DATA", help="labelled radiographs")
-    parser.add_argument("--backbone", required=True, metavar="WEIGHTS", help="safetensors file, or timm:NAME")
+    parser.add_argument(
+        "--backbone", required=True, metavar="WEIGHTS", help="safetensors file, timm:NAME or shipped"
+    )
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="FILE.npz", help="what is written")
     parser.add_argument(
         "--features",

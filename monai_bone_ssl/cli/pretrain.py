@@ -116,6 +116,14 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "--prototypes", type=int, default=8192, metavar="K", help="outputs of the head (default: %(default)s)"
     )
     objectives.add_argument(
+        "--teacher-momentum",
+        type=float,
+        default=0.996,
+        metavar="M",
+        help="of the teacher's moving average at first; it ends at 1. Runs of a few hundred steps need less, "
+        "as 0.99 (default: %(default)s)",
+    )
+    objectives.add_argument(
         "--ibot-weight",
         type=float,
         default=0.0,
@@ -147,6 +155,7 @@ def _run(arguments: argparse.Namespace) -> int:
         local_size=arguments.local_size,
         local_views=arguments.local_views,
         prototypes=arguments.prototypes,
+        teacher_momentum=(arguments.teacher_momentum, 1.0),
         ibot_weight=arguments.ibot_weight,
         koleo_weight=arguments.koleo_weight,
         study_partners=not arguments.no_study_partners,

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.model import default_model_folder
 from monai_bone_ssl.training.backbone import GreyViT, load_backbone, round_to_storage
 from monai_bone_ssl.training.cnn import GreyCNN, load_cnn
 from monai_bone_ssl.training.network import TokenPooling
-from monai_bone_ssl.training.weights_source import parse_source
+from monai_bone_ssl.training.torch_model import load_network
+from monai_bone_ssl.training.weights_source import SHIPPED, parse_source
 
 __all__ = [
     "PRODUCT_BLOCKS",
@@ -29,6 +31,7 @@ __all__ = [
     "TokenFeatures",
     "is_vit",
     "load_extractor",
+    "load_vit",
 ]
 
 #: How many of the last blocks the product pools; chosen by cross-validation on FracAtlas, see MODEL_CARD.md.
@@ -258,7 +261,8 @@ def load_extractor(weights: str, features: FeatureKind = "auto") -> FeatureExtra
     Parameters
     ----------
     weights
-        A safetensors file named after its timm architecture, or ``timm:NAME`` for timm's own source.
+        A safetensors file named after its timm architecture, ``timm:NAME`` for timm's own source, or
+        ``shipped`` for the backbone of the model that comes with the package.
     features
         - ``auto``: ``tokens`` for a Vision Transformer, ``pooled`` for a CNN.
         - ``tokens``: the product's, :class:`TokenFeatures` of the last :data:`PRODUCT_BLOCKS` blocks, with
@@ -284,13 +288,26 @@ def load_extractor(weights: str, features: FeatureKind = "auto") -> FeatureExtra
         )
     if kind == "pooled":
         return MirrorAveraged(CNNFeatures(load_cnn(weights).requires_grad_(False)))
-    backbone = load_backbone(weights).requires_grad_(False)
+    backbone = load_vit(weights).requires_grad_(False)
     if kind == "class":
         return ClassTokens(backbone, _CLASS_TOKEN_BLOCKS)
     if kind == "patches":
         return PatchGrid(backbone)
     round_to_storage(backbone)
     return TokenFeatures(TokenPooling(backbone, PRODUCT_BLOCKS)).eval()
+
+
+def load_vit(weights: str) -> GreyViT:
+    """The Vision Transformer that a user names, as :func:`load_extractor` understands it.
+
+    Raises
+    ------
+    ConfigError
+        If there are no such weights.
+    """
+    if weights == SHIPPED:
+        return load_network(default_model_folder()).pooling.backbone.requires_grad_(True)
+    return load_backbone(weights)
 
 
 def is_vit(name: str) -> bool:

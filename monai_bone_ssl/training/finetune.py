@@ -24,11 +24,10 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, S
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.preprocessing import PreprocessSpec
 from monai_bone_ssl.training.augmentation import augment
-from monai_bone_ssl.training.backbone import load_backbone
 from monai_bone_ssl.training.calibration import fit_calibration
 from monai_bone_ssl.training.cnn import load_cnn
 from monai_bone_ssl.training.data import LabelledDataset, splits
-from monai_bone_ssl.training.extractors import ClassTokens, CNNFeatures, is_vit
+from monai_bone_ssl.training.extractors import ClassTokens, CNNFeatures, is_vit, load_vit
 from monai_bone_ssl.training.ssl.image_cache import ImageCache, default_image_cache, open_image_cache
 from monai_bone_ssl.training.weights_source import parse_source
 
@@ -222,7 +221,7 @@ def _open_all(dataset: LabelledDataset, spec: PreprocessSpec, cache: Path) -> Im
 
 def _encoder(weights: str) -> ClassTokens | CNNFeatures:
     if is_vit(parse_source(weights).name):
-        return ClassTokens(load_backbone(weights), 1)
+        return ClassTokens(load_vit(weights), 1)
     return CNNFeatures(load_cnn(weights))
 
 

@@ -1,4 +1,4 @@
-"""How a user names pre-trained weights: a file named after its timm architecture, or timm's own source."""
+"""How a user names pre-trained weights: a file named after its timm architecture, timm's own, the shipped."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import timm
 from torch import nn
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.model import default_model_folder, read_model_folder
 
-__all__ = ["WeightsSource", "download", "normalisation", "parse_source"]
+__all__ = ["SHIPPED", "WeightsSource", "download", "normalisation", "parse_source"]
+
+#: Names the backbone of the model that comes with the package.
+SHIPPED = "shipped"
 
 _TIMM = "timm:"
 
@@ -24,11 +28,11 @@ class WeightsSource(NamedTuple):
     tagged: str
     """The same with timm's tag of the pre-training (``resnet50.a1_in1k``), where one was named."""
     file: Path | None
-    """None for timm's own source."""
+    """None for timm's own source, and for the shipped model's."""
 
 
 def parse_source(weights: str | Path) -> WeightsSource:
-    """Understand ``timm:NAME``, or a safetensors file ``<timm name>[.anything].safetensors``.
+    """Understand ``timm:NAME``, ``shipped``, or a safetensors file ``<timm name>[.anything].safetensors``.
 
     Raises
     ------
@@ -36,6 +40,9 @@ def parse_source(weights: str | Path) -> WeightsSource:
         If timm knows no such model, or no such tag of it.
     """
     text = str(weights)
+    if text == SHIPPED:
+        architecture = read_model_folder(default_model_folder()).spec.architecture.split(",")[0]
+        return WeightsSource(architecture, architecture, None)
     if not text.startswith(_TIMM):
         return _of_file(Path(weights))
     tagged = text.removeprefix(_TIMM)

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 timm = pytest.importorskip("timm", reason="needs the train extra")
 
 from monai_bone_ssl.errors import ConfigError  # noqa: E402 - after the extra was found
+from monai_bone_ssl.model import Model, default_model_folder  # noqa: E402
 from monai_bone_ssl.training.backbone import create_backbone, load_backbone, round_to_storage  # noqa: E402
 from monai_bone_ssl.training.cnn import load_cnn  # noqa: E402
 from monai_bone_ssl.training.extractors import (  # noqa: E402
@@ -19,6 +20,7 @@ from monai_bone_ssl.training.extractors import (  # noqa: E402
     PatchGrid,
     TokenFeatures,
     load_extractor,
+    load_vit,
 )
 from monai_bone_ssl.training.network import TokenPooling  # noqa: E402
 
@@ -141,3 +143,13 @@ def test_what_cannot_be_is_said_in_one_line(folder, weights, kind, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load_extractor(str(folder / weights), kind)
     assert "\n" not in str(caught.value)
+
+
+@torch.inference_mode()
+def test_the_shipped_backbone_gives_the_features_of_the_shipped_model():
+    extractor = load_extractor("shipped")
+    assert isinstance(extractor, TokenFeatures)
+    image = torch.rand(2, 1, 56, 70, generator=torch.Generator().manual_seed(2))
+    by_onnxruntime = Model(default_model_folder()).predict(image.numpy()).features
+    np.testing.assert_allclose(extractor(image).numpy(), by_onnxruntime, atol=1e-4)
+    assert all(parameter.requires_grad for parameter in load_vit("shipped").parameters())  # for fine-tuning

@@ -61,6 +61,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for name in ("warmup_epochs", "local_views", "ibot_weight", "koleo_weight", "seed"):
             self._expect(name, getattr(self, name) >= 0, "0 or more")
         self._expect("learning_rate", self.learning_rate > 0, "more than 0")
+        self._expect("teacher_momentum", all(0 <= m <= 1 for m in self.teacher_momentum), "0 to 1")
         self._expect("drop_path", 0 <= self.drop_path < 1, "0 to less than 1")
         whole = self.trainable_blocks is None and self.ibot_weight == self.koleo_weight == 0
         self._expect(

@@ -86,6 +86,14 @@ def test_the_table_from_one_command(
     assert expected.tolist() in found
 
 
+def test_with_nothing_named_the_shipped_backbone_is_compared(mura: Path, tmp_path: Path) -> None:
+    arguments = ["compare", str(mura), "-o", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
+    assert main([*arguments, "--long-side", "28"]) == 0
+    content = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert [row["name"] for row in content["rows"]] == ["metadata", "shipped, linear probe", "shipped, k-NN"]
+    assert "--features shipped" in content["command"]
+
+
 def _read(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
