@@ -40,7 +40,7 @@ from monai_bone_ssl.training.ssl.sources import ImageSources, read_sources
 from monai_bone_ssl.training.ssl.training_step import TrainingStep, compile_blocks, make_optimizer
 
 
-class CroppedFiles(Dataset):  # type: ignore[type-arg]
+class CroppedFiles(Dataset[list[Tensor]]):
     """Files to lists of crops, as DataAugmentationDINO makes them."""
 
     def __init__(self, paths: list[Path], recipe: Recipe, local_size: int) -> None:
@@ -128,7 +128,8 @@ class PlainLoop:
         """MultiCropWrapper: crops of one size go through the backbone together, all through the head."""
         backbone, head = network
         groups = [torch.cat(crops[:2]), *([torch.cat(crops[2:])] if len(crops) > 2 else [])]
-        return head(torch.cat([backbone(group)[:, 0] for group in groups]))  # type: ignore[no-any-return]
+        outputs: Tensor = head(torch.cat([backbone(group)[:, 0] for group in groups]))
+        return outputs
 
     def _loss(self, student: Tensor, teacher: Tensor, images: int) -> Tensor:
         targets = softmax((teacher - self.centre) / 0.04, dim=1).detach().split(images)

@@ -278,7 +278,7 @@ def _train(
 
 
 def _stop_on_nan(engine: Engine) -> None:
-    if not math.isfinite(engine.state.output["loss"].item()):  # type: ignore[index]
+    if not math.isfinite(engine.state.output["loss"].item()):  # type: ignore[index] # Any | None
         text = "fine-tuning diverged: the loss is not finite; try a lower learning rate"
         raise ConfigError(ReasonCode.INVALID_CONFIG, text)
 

@@ -86,6 +86,7 @@ class PredictionStore:
         evidence = dict(method.evidence(self.dataset, fold.train, images) or {})
         if evidence:
             with atomic_file(path) as file:
+                # numpy's stub takes every key for allow_pickle's.
                 np.savez(file, **{str(i): values for i, values in evidence.items()})  # type: ignore[arg-type]
         return evidence
 
