@@ -25,7 +25,7 @@ DEPLOY := .venv-deploy
 
 SOURCES := $(shell find monai_bone_ssl bundle/models -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: help demo test test-slow test-pacs lint core deploy map debian-tools wheel clean
+.PHONY: help demo test test-slow test-pacs bench lint core deploy map debian-tools wheel clean
 
 help:  ## print this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -42,6 +42,10 @@ test-slow: $(TEST)/.installed deploy debian-tools  ## the tests that take minute
 
 test-pacs: $(TEST)/.installed debian-tools  ## the DICOM node with a real archive (Orthanc, PostgreSQL)
 	$(TEST)/bin/python -m pytest -m 'not slow' tests/pacs
+
+# BENCH_DATA and BENCH_WEIGHTS, FracAtlas and the backbone, add the row of accuracy.
+bench: core $(TEST)/.installed  ## measure the speed: benchmarks/results.json and a table (an hour)
+	$(TEST)/bin/python -m benchmarks.speed $(if $(BENCH_DATA),--accuracy $(BENCH_DATA) $(BENCH_WEIGHTS))
 
 lint: $(TEST)/.installed  ## style and types
 	$(TEST)/bin/ruff check

@@ -20,6 +20,8 @@ PACKAGE = ROOT / "monai_bone_ssl"
 CORE = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 COMMAND_LINE = sorted((PACKAGE / "cli").glob("*.py"))
 TRAINING = sorted((PACKAGE / "training").rglob("*.py"))
+SERVICE = sorted((PACKAGE / "service").rglob("*.py"))
+REVIEW = sorted((PACKAGE / "review").rglob("*.py"))
 BLOCKED = ("torch", "torchvision", "timm", "monai", "holoscan", "slicer", "sklearn", "matplotlib", "scipy",
            "onnx", "safetensors")  # fmt: skip
 
@@ -53,19 +55,31 @@ def test_stages_do_not_know_the_pipeline_nor_the_pipeline_its_fronts() -> None:
         assert not fronts & set(imports(PACKAGE / f"{module}.py"))
 
 
-def test_only_the_command_line_knows_the_training_and_only_when_asked() -> None:
+def packages(path: Path, top_level_only: bool = False) -> set[str]:
+    """Which of the package's own modules and folders a file imports."""
+    names = (name.split(".") for name in imports(path, top_level_only))
+    return {parts[1] for parts in names if parts[0] == "monai_bone_ssl" and len(parts) > 1}
+
+
+def test_the_core_knows_no_folder_that_stands_on_it() -> None:
     for module in CORE:
-        names = imports(PACKAGE / f"{module}.py")
-        assert not [name for name in names if name.startswith("monai_bone_ssl.training")]
+        assert not {"training", "service", "review"} & packages(PACKAGE / f"{module}.py")
+
+
+def test_the_command_line_imports_what_needs_an_extra_only_when_asked() -> None:
     for path in COMMAND_LINE:
-        names = imports(path, top_level_only=True)
-        assert not [name for name in names if name.startswith("monai_bone_ssl.training")]
+        assert not {"training", "service", "review"} & packages(path, top_level_only=True)
 
 
 @pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_training_knows_no_front(path: Path) -> None:
-    fronts = {f"monai_bone_ssl.{name}" for name in ("pipeline", "console", "cli", "results")}
-    assert not fronts & set(imports(path))
+    assert not {"pipeline", "console", "cli", "results", "service", "review"} & packages(path)
+
+
+@pytest.mark.parametrize("path", SERVICE + REVIEW, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_service_and_review_know_neither_each_other_nor_the_command_line(path: Path) -> None:
+    own = path.relative_to(PACKAGE).parts[0]
+    assert not {"console", "cli", "training", "service", "review"} - {own} & packages(path)
 
 
 def test_the_core_names_nothing_heavy() -> None:

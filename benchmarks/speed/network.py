@@ -1,0 +1,107 @@
+"""The network alone: achieved arithmetic against the machine's matrix products, and against torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from benchmarks.speed.ratio import Row, row, seconds, take_turns
+from monai_bone_ssl.model import Model, default_model_folder
+from monai_bone_ssl.training.network import ProbedViT
+from monai_bone_ssl.training.torch_model import load_network
+
+__all__ = ["network_rows"]
+
+# A limb's usual aspect, 5 : 4, at the shipped model's long side.
+_HEIGHT, _WIDTH = 448, 364
+_VIEWS = 2  # the network sees each image and its mirror image
+_MATRIX = 2048
+
+
+def network_rows(rounds: int) -> Iterator[Row]:
+    """Rows 1 and 2 of the table."""
+    threads = os.cpu_count() or 1
+    torch.set_num_threads(threads)
+    model, network = Model(default_model_folder()), load_network(default_model_folder())
+    for batch in (1, 4):
+        yield _against_matrix_products(model, network, batch, rounds, threads)
+    yield from _against_torch(model, network, rounds, threads)
+
+
+def forward_flop(network: ProbedViT, height: int, width: int) -> float:
+    """Floating-point operations of one image's matrix products, a product and a sum counted as two.
+
+    Each block of a ViT of width C takes 12 C^2 products a token (queries, keys, values, projection, and an
+    MLP of four times the width) and 2 N C for the attention over N tokens.
+    """
+    backbone = network.pooling.backbone
+    channels, patch = backbone.width, backbone.patch_size
+    patches = (height // patch) * (width // patch)
+    tokens = patches + 1
+    blocks = backbone.depth * tokens * (12 * channels**2 + 2 * tokens * channels)
+    return 2.0 * _VIEWS * (blocks + patches * patch**2 * channels)
+
+
+def _against_matrix_products(model: Model, network: ProbedViT, batch: int, rounds: int, threads: int) -> Row:
+    images = np.random.default_rng(0).random((batch, 1, _HEIGHT, _WIDTH), dtype=np.float32)
+    operations = batch * forward_flop(network, _HEIGHT, _WIDTH) / 1e9
+    left, right = torch.rand(2, _MATRIX, _MATRIX)
+    repeats = max(1, round(operations * 1e9 / (2 * _MATRIX**3)))
+    product = torch.empty(_MATRIX, _MATRIX)
+
+    def multiply() -> None:
+        for _ in range(repeats):
+            torch.mm(left, right, out=product)
+
+    ours, other = take_turns(
+        [
+            lambda: operations / seconds(lambda: model.predict(images)),
+            lambda: repeats * 2 * _MATRIX**3 / 1e9 / seconds(multiply),
+        ],
+        rounds,
+    )
+    return row(
+        f"model forward, batch {batch}",
+        ("shipped model", ours),
+        (f"float32 matrix product {_MATRIX} x {_MATRIX} (torch)", other),
+        unit="GFLOP/s",
+        aim="at least 1.0",
+        limit=1.0,
+        note=f"{threads} threads, {_HEIGHT} x {_WIDTH} mirrored too: {operations / batch:.0f} GFLOP",
+    )
+
+
+def _against_torch(model: Model, network: ProbedViT, rounds: int, threads: int) -> Iterator[Row]:
+    images = np.random.default_rng(0).random((1, 1, _HEIGHT, _WIDTH), dtype=np.float32)
+    tensor = torch.from_numpy(images)
+    compiled = torch.compile(network, dynamic=False)
+
+    @torch.inference_mode()
+    def eager() -> None:
+        network(tensor)
+
+    @torch.inference_mode()
+    def fused() -> None:
+        compiled(tensor)
+
+    measured = take_turns(
+        [
+            lambda: 1e3 * seconds(lambda: model.predict(images)),
+            lambda: 1e3 * seconds(eager),
+            lambda: 1e3 * seconds(fused),
+        ],
+        rounds,
+    )
+    for name, other in zip(("eager", "compile"), measured[1:], strict=True):
+        yield row(
+            f"model forward against torch {name}",
+            (f"torch {name}, same timm network", other),
+            ("shipped model", measured[0]),
+            unit="ms an image",
+            aim="at least 1.5",
+            limit=1.5,
+            note=f"{threads} threads, batch 1; times faster",
+        )

@@ -1,0 +1,55 @@
+"""Runs the peer application, and this package's command line, as a user would: one process a call."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from monai_bone_ssl.model import default_model_folder
+
+__all__ = ["core_python", "peak_memory_mb", "peer_python", "run_ours", "run_peer"]
+
+_ROOT = Path(__file__).parents[2]
+
+
+def core_python() -> Path:
+    """Interpreter of the core's own environment (``make core``), else of this one."""
+    named = _ROOT / ".venv" / "bin" / "python"
+    return named if named.is_file() else Path(sys.executable)
+
+
+def peer_python() -> Path | None:
+    """Interpreter with the App SDK, monai and torch, as the SDK's examples need; None where there is none."""
+    named = os.environ.get("BONE_SSL_PEER_PYTHON")
+    return Path(named) if named and Path(named).is_file() else None
+
+
+def run_ours(inputs: Path, out: Path) -> None:
+    """``bone-ssl analyze``, from a clean output folder."""
+    shutil.rmtree(out, ignore_errors=True)
+    command = [core_python(), "-m", "monai_bone_ssl.cli", "analyze", inputs, "-o", out]
+    _run([*command, "--model", default_model_folder()], allowed=(0, 4))
+
+
+def run_peer(python: Path, inputs: Path, out: Path) -> None:
+    """The peer application, from a clean output folder."""
+    shutil.rmtree(out, ignore_errors=True)
+    app = Path(__file__).with_name("peer_app.py")
+    _run([python, app, "-i", inputs, "-o", out, "-m", default_model_folder()], allowed=(0,))
+    if not any(out.glob("*.dcm")):
+        raise RuntimeError(f"{app.name}: wrote no report for {inputs}")
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of any process run so far."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def _run(command: list[str | Path], allowed: tuple[int, ...]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, cwd=_ROOT, check=False)
+    if done.returncode not in allowed:
+        raise RuntimeError(f"{command[1]}: exit code {done.returncode}\n{done.stderr[-2000:]}")

@@ -1,0 +1,109 @@
+"""One image from file to report, warm, against the bare forward pass; and where the time goes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless
+
+from benchmarks.speed.radiographs import tibia
+from benchmarks.speed.ratio import Row, row, seconds, take_turns
+from monai_bone_ssl.analysis import analyse_prepared, prepare_file
+from monai_bone_ssl.collect import find_files, group_by_study
+from monai_bone_ssl.model import Model, default_model_folder
+from monai_bone_ssl.overlay import draw_overlay, write_png
+from monai_bone_ssl.pipeline import analyse_study, conclude_study
+from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.radiograph import read_radiograph
+from monai_bone_ssl.report import write_report
+
+__all__ = ["whole_path_rows"]
+
+_CASES: tuple[tuple[str, UID, float], ...] = (
+    ("uncompressed", ExplicitVRLittleEndian, 1.15),
+    ("JPEG 2000, lossless", JPEG2000Lossless, 1.4),
+)
+
+
+def whole_path_rows(rounds: int) -> Iterator[Row]:
+    """Row 3 of the table: for each transfer syntax the report alone, and with the overlay."""
+    model = Model(default_model_folder())
+    for label, syntax, limit in _CASES:
+        with tempfile.TemporaryDirectory() as name:
+            path = Path(name) / "in" / "image.dcm"
+            path.parent.mkdir()
+            tibia(syntax).save_as(path, enforce_file_format=True)
+            yield _row(model, path, label, limit, rounds)
+
+
+def _row(model: Model, path: Path, label: str, limit: float, rounds: int) -> Row:
+    out = path.parents[1] / "out"
+    out.mkdir()
+    batch = preprocess(read_radiograph(path).pixels, model.spec.preprocessing)[None, None]
+
+    def whole() -> None:
+        (study,) = group_by_study(find_files([path], skip=out))
+        analyse_study(study, out, model)
+
+    ours, bare = take_turns(
+        [lambda: 1e3 * seconds(whole), lambda: 1e3 * seconds(lambda: model.predict(batch))], rounds
+    )
+    return row(
+        f"whole path, {label}",
+        ("file to SR and overlay", ours),
+        ("bare forward pass", bare),
+        unit="ms",
+        aim=f"at most {limit}",
+        limit=limit,
+        note="warm, one image of 1,760 x 1,760, 10 bits",
+        details=_stages(model, path, out, rounds),
+    )
+
+
+def _stages(model: Model, path: Path, out: Path, rounds: int) -> dict[str, float]:
+    """Median milliseconds of each stage."""
+    taken: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        started = perf_counter()
+        stamps: list[tuple[str, float]] = []
+
+        def stage(name: str, stamps: list[tuple[str, float]] = stamps) -> None:
+            stamps.append((name, perf_counter()))
+
+        (study,) = group_by_study(find_files([path], skip=out))
+        stage("gather and read headers")
+        prepared = prepare_file(study.sources[0], "image.dcm", model.spec)
+        stage("decode and prepare")
+        image = analyse_prepared(prepared, model)
+        stage("network and decision")
+        points = image.analysis.points
+        if image.pixels is None or image.evidence is None or points is None:
+            raise AssertionError("the tibia is analysed")
+        picture = draw_overlay(
+            image.pixels,
+            image.evidence,
+            image.analysis.finding,
+            points,
+            model.spec.target,
+            limit=model.spec.evidence_limit,
+            model_name=model.spec.name,
+            model_version=model.spec.version,
+        )
+        stage("draw the overlay")
+        write_png(picture, out / "overlay.png")
+        stage("write the overlay")
+        conclusion = conclude_study(study.study_instance_uid, [image.analysis], model, datetime.now())
+        stage("make the report")
+        if conclusion.report is None:
+            raise AssertionError("the tibia's study has a report")
+        write_report(conclusion.report, out)
+        stage("write the report")
+        for name, stamp in stamps:
+            taken.setdefault(name, []).append(1e3 * (stamp - started))
+            started = stamp
+    return {name: float(np.median(values)) for name, values in taken.items()}
