@@ -40,7 +40,8 @@ test: lint core demo deploy debian-tools  ## everything but the slow tests: lint
 test-slow: $(TEST)/.installed deploy debian-tools  ## the tests that take minutes each
 	$(TEST)/bin/python -m pytest -m slow
 
-test-pacs: $(TEST)/.installed debian-tools  ## the DICOM node with a real archive (Orthanc, PostgreSQL)
+test-pacs: $(TEST)/.installed  ## the DICOM node with a real archive (Orthanc, PostgreSQL)
+	@tools/debian_tools.sh pacs
 	$(TEST)/bin/python -m pytest -m 'not slow' tests/pacs
 
 # BENCH_DATA and BENCH_WEIGHTS, FracAtlas and the backbone, add the row of accuracy.

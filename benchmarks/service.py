@@ -1,10 +1,11 @@
 """Studies a minute of the warm DICOM node, and how long a study takes from its last image to its report.
 
-The service of this package, with the shipped model, between a sender and a receiver of its own on this
-machine. The quiet period is the shortest that makes sense here and is part of the latency; it is printed
-apart. The share outside the model is what an analysis takes beyond the network's forward pass.
+The service of this package, with the shipped model, in this process; sender and receiver in another, as in a
+hospital. The quiet period is the shortest that makes sense here and is part of the latency; it is printed
+apart. The share outside the model is the time in which a study is being analysed and no forward pass is under
+way: the node reads one study, or writes its report, while the network works for another.
 
-    python benchmarks/service.py IMAGE... [--studies 20] [--images 1] [--quiet 1]
+    python benchmarks/service.py IMAGE... [--studies 20] [--images 1] [--quiet 1] [--every 0]
 
 IMAGE is a radiograph in DICOM; each study gets copies of them with UIDs of its own.
 """
@@ -12,22 +13,25 @@ IMAGE is a radiograph in DICOM; each study gets copies of them with UIDs of its 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import signal
 import tempfile
-import threading
 import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NamedTuple, ParamSpec, TypeVar
+from unittest import mock
 
 import numpy as np
-import numpy.typing as npt
 import pydicom
 from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, generate_uid
 from pynetdicom import AE, evt
 
-from monai_bone_ssl import pipeline
-from monai_bone_ssl.model import Model, Prediction
+from monai_bone_ssl.model import Model
+from monai_bone_ssl.pipeline import analyse_study
 from monai_bone_ssl.service import worker
 from monai_bone_ssl.service.serve import serve
 from monai_bone_ssl.service.settings import (
@@ -41,28 +45,46 @@ from monai_bone_ssl.service.settings import (
 NODE, SENDER, PACS = "BONESSL", "SENDER", "PACS"
 NODE_PORT, PACS_PORT, STATUS_PORT = 21112, 21113, 21114
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 class Clock:
-    """Seconds in the network and in whole analyses."""
+    """Time spent in a function, which several threads may call at once."""
 
     def __init__(self) -> None:
-        self.forward = self.analysis = 0.0
-        predict, analyse = Model.predict, pipeline.analyse_study
+        self.calls: list[tuple[float, float]] = []
 
-        def timed_predict(model: Model, batch: npt.NDArray[np.float32]) -> Prediction:
+    def timing(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The function, timed."""
+
+        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
             started = time.perf_counter()
-            prediction = predict(model, batch)
-            self.forward += time.perf_counter() - started
-            return prediction
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.calls.append((started, time.perf_counter()))
 
-        def timed_analyse(*arguments: object, **options: object) -> pipeline.StudyOutcome:
-            started = time.perf_counter()
-            outcome = analyse(*arguments, **options)  # type: ignore[arg-type]
-            self.analysis += time.perf_counter() - started
-            return outcome
+        return timed
 
-        Model.predict = timed_predict  # type: ignore[method-assign]
-        worker.analyse_study = timed_analyse
+    def mean(self) -> float:
+        """Seconds a call takes."""
+        return sum(end - start for start, end in self.calls) / len(self.calls)
+
+    def busy(self) -> float:
+        """Seconds in which at least one call was under way."""
+        total, until = 0.0, 0.0
+        for start, end in sorted(self.calls):
+            total += max(0.0, end - max(start, until))
+            until = max(until, end)
+        return total
+
+
+class Times(NamedTuple):
+    """When studies were sent and their reports stored (seconds, CLOCK_MONOTONIC), by Study Instance UID."""
+
+    sent: dict[str, float]
+    reported: dict[str, float]
 
 
 def make_studies(images: list[Path], studies: int, per_study: int) -> dict[str, list[Dataset]]:
@@ -80,45 +102,45 @@ def make_studies(images: list[Path], studies: int, per_study: int) -> dict[str, 
     return made
 
 
-class Run(threading.Thread):
-    """Receives reports, sends studies, waits for all, and stops the service."""
+def drive(images: list[Path], studies: int, per_study: int, every: float, answer: Connection) -> None:
+    """Receive reports, send studies, wait for all, and stop the service: the other side's process."""
+    times = Times({}, {})
 
-    def __init__(self, studies: dict[str, list[Dataset]]) -> None:
-        super().__init__(name="benchmark")
-        self._studies = studies
-        self.sent: dict[str, float] = {}
-        self.reported: dict[str, float] = {}
-
-    def run(self) -> None:
-        """Send everything as fast as the node takes it."""
-        pacs = AE(PACS)
-        pacs.add_supported_context(Comprehensive3DSRStorage)
-        server = pacs.start_server(
-            ("127.0.0.1", PACS_PORT), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
-        )
-        modality = AE(SENDER)
-        syntaxes = {d.file_meta.TransferSyntaxUID for images in self._studies.values() for d in images}
-        first = next(iter(self._studies.values()))[0]
-        for syntax in syntaxes:
-            modality.add_requested_context(first.SOPClassUID, syntax)
-        while not (association := modality.associate("127.0.0.1", NODE_PORT, ae_title=NODE)).is_established:
-            time.sleep(0.2)
-        for study, images in self._studies.items():
-            for dataset in images:
-                status = association.send_c_store(dataset).Status
-                if status != 0:
-                    raise RuntimeError(f"C-STORE answered {status:04X}")
-            self.sent[study] = time.perf_counter()
-        association.release()
-        while len(self.reported) < len(self._studies):
-            time.sleep(0.2)
-        if server is not None:
-            server.shutdown()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    def _store(self, event: evt.Event) -> int:
-        self.reported[event.dataset.StudyInstanceUID] = time.perf_counter()
+    def store(event: evt.Event) -> int:
+        times.reported[event.dataset.StudyInstanceUID] = time.monotonic()
         return 0
+
+    pacs = AE(PACS)
+    pacs.add_supported_context(Comprehensive3DSRStorage)
+    server = pacs.start_server(("127.0.0.1", PACS_PORT), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
+    send(make_studies(images, studies, per_study), every, times)
+    while len(times.reported) < studies:
+        time.sleep(0.1)
+    if server is not None:
+        server.shutdown()
+    answer.send(times)
+    os.kill(os.getppid(), signal.SIGTERM)
+
+
+def send(studies: dict[str, list[Dataset]], every: float, times: Times) -> None:
+    """Send study after study, one association each, as modalities do; one begun every so many seconds."""
+    modality = AE(SENDER)
+    first = next(iter(studies.values()))[0]
+    for syntax in {image.file_meta.TransferSyntaxUID for images in studies.values() for image in images}:
+        modality.add_requested_context(first.SOPClassUID, syntax)
+    while not (association := modality.associate("127.0.0.1", NODE_PORT, ae_title=NODE)).is_established:
+        time.sleep(0.2)
+    association.release()
+    begun = time.monotonic()
+    for number, (study, images) in enumerate(studies.items()):
+        time.sleep(max(0.0, begun + number * every - time.monotonic()))
+        association = modality.associate("127.0.0.1", NODE_PORT, ae_title=NODE)
+        for dataset in images:
+            status = association.send_c_store(dataset).Status
+            if status != 0:
+                raise RuntimeError(f"C-STORE answered {status:04X}")
+        association.release()
+        times.sent[study] = time.monotonic()
 
 
 def main() -> None:
@@ -130,35 +152,57 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=20)
     parser.add_argument("--images", dest="per_study", type=int, default=1, metavar="N")
     parser.add_argument("--quiet", type=float, default=1.0, metavar="SECONDS")
+    parser.add_argument("--every", type=float, default=0.0, metavar="SECONDS", help="0: all at once")
     arguments = parser.parse_args()
 
-    clock = Clock()
-    run = Run(make_studies(arguments.images, arguments.studies, arguments.per_study))
     load_before = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory() as spool:
-        settings = Settings(
-            spool=Path(spool),
-            send=ReportRoute.C_STORE,
-            receiver=ReceiverSettings(ae_title=NODE, port=NODE_PORT, calling_ae_titles=(SENDER,)),
-            pacs=PacsSettings(host="127.0.0.1", port=PACS_PORT, ae_title=PACS),
-            status=StatusSettings(port=STATUS_PORT),
-            quiet_seconds=arguments.quiet,
-        )
-        run.start()
-        serve(settings)
-    run.join()
-    latencies = np.array([run.reported[study] - run.sent[study] for study in run.sent])
-    span = max(run.reported.values()) - min(run.sent.values())
-    n = arguments.studies
+    here, there = multiprocessing.Pipe(duplex=False)
+    work = (arguments.images, arguments.studies, arguments.per_study, arguments.every, there)
+    other_side = multiprocessing.get_context("spawn").Process(target=drive, args=work)
+    other_side.start()
+    forward, analysis = Clock(), Clock()
+    with (
+        tempfile.TemporaryDirectory() as spool,
+        mock.patch.object(Model, "predict", forward.timing(Model.predict)),
+        mock.patch.object(worker, "analyse_study", analysis.timing(analyse_study)),
+    ):
+        serve(settings(Path(spool), arguments.quiet))
+    times: Times = here.recv()
+    other_side.join()
+    show(times, arguments, load_before, forward, analysis)
+
+
+def settings(spool: Path, quiet: float) -> Settings:
+    """As in serve.toml."""
+    return Settings(
+        spool=spool,
+        send=ReportRoute.C_STORE,
+        receiver=ReceiverSettings(ae_title=NODE, port=NODE_PORT, calling_ae_titles=(SENDER,)),
+        pacs=PacsSettings(host="127.0.0.1", port=PACS_PORT, ae_title=PACS),
+        status=StatusSettings(port=STATUS_PORT),
+        quiet_seconds=quiet,
+    )
+
+
+def show(
+    times: Times, arguments: argparse.Namespace, load_before: float, forward: Clock, analysis: Clock
+) -> None:
+    """Print the figures."""
+    n, quiet = arguments.studies, arguments.quiet
+    latencies = np.array([times.reported[study] - times.sent[study] for study in times.sent])
+    span = max(times.reported.values()) - min(times.sent.values()) - quiet
+    pace = f"one every {arguments.every:g} s" if arguments.every else "all sent at once"
     print(f"{n} studies of {arguments.per_study} images, load of the machine before: {load_before:.1f}")
-    print(f"studies a minute                    {60 * n / span:8.1f}")
-    print(f"last image to report, median        {np.median(latencies):8.1f} s (all sent at once)")
+    print(f"studies a minute                    {60 * n / span:8.1f} ({pace})")
+    print(f"last image to report, median        {np.median(latencies):8.1f} s")
     print(f"last image to report, 95th centile  {np.percentile(latencies, 95):8.1f} s")
-    print(f"of it quiet period                  {arguments.quiet:8.1f} s")
-    print(f"analysis, mean                      {clock.analysis / n:8.2f} s")
-    print(f"network's forward pass, mean        {clock.forward / n:8.2f} s")
-    print(f"share of analysis outside of it     {1 - clock.forward / clock.analysis:8.1%}")
-    print(f"share of all time outside of it     {1 - clock.forward / (span - arguments.quiet):8.1%}")
+    print(f"of it quiet period                  {quiet:8.1f} s")
+    print(f"analysis, mean                      {analysis.mean():8.3f} s")
+    print(f"network's forward pass, mean        {forward.mean():8.3f} s")
+    idle = 1 - forward.busy() / analysis.busy()
+    print(f"share of analysing without a forward pass under way {idle:8.1%}")
+    if not arguments.every:
+        print(f"share of all time without one                       {1 - forward.busy() / span:8.1%}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Exit codes are those of ``bone-ssl analyze``; README.md beside this file explain
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from holoscan.logger import LogLevel, set_log_level
 from monai.deploy.core import Application, RuntimeEnv
 from operators import (
+    LOGGER_NAME,
     EligibilityOperator,
     EvidenceOperator,
     InferenceOperator,
@@ -29,13 +31,15 @@ from operators import (
 from monai_bone_ssl import __version__
 from monai_bone_ssl.console import results_summary
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ModelError, ReasonCode
+from monai_bone_ssl.evidence import EvidenceKind
+from monai_bone_ssl.faults import WithoutMessage
 from monai_bone_ssl.model import Model, default_model_folder
+from monai_bone_ssl.model_store import CURRENT
 from monai_bone_ssl.pipeline import make_output_folder
 from monai_bone_ssl.results import EXIT_FAULT, EXIT_USAGE, Results, exit_code
 
 __all__ = ["BoneRadiographApp", "find_model", "main"]
 
-_EVIDENCE = ("sc", "seg")
 _LOG_LEVELS = {"DEBUG": LogLevel.DEBUG, "INFO": LogLevel.INFO, "WARN": LogLevel.WARN, "ERROR": LogLevel.ERROR}
 
 _ABOUT = """\
@@ -63,10 +67,10 @@ class BoneRadiographApp(Application):
     model
         The model to run, loaded and checked.
     evidence
-        Evidence objects to make beside each report: any of ``sc`` and ``seg``.
+        Evidence objects to make beside each report.
     """
 
-    def __init__(self, folder: Path, out: Path, model: Model, evidence: Sequence[str]) -> None:
+    def __init__(self, folder: Path, out: Path, model: Model, evidence: Sequence[EvidenceKind]) -> None:
         self.folder = folder
         self.out = out
         self.model = model
@@ -104,13 +108,15 @@ class BoneRadiographApp(Application):
 
 
 def find_model(folder: Path) -> Path:
-    """Find the model folder: the one given, or the only one in it, as in an application package.
+    """Find the model folder or model store: the one given, or the only folder in it, as in a package.
 
     Raises
     ------
     ModelError
         Where there is none, or more than one.
     """
+    if (folder / CURRENT).is_file():
+        return folder
     found = [path.parent for path in (*folder.glob("model.json"), *sorted(folder.glob("*/model.json")))]
     if len(found) != 1:
         text = f"{folder}: has {len(found)} model folders, expected one with model.onnx and model.json"
@@ -122,11 +128,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the application and return its exit code (contract C2)."""
     options = _parser(RuntimeEnv()).parse_args(arguments)
     set_log_level(_LOG_LEVELS[options.log_level])
+    _start_logging()
     try:
-        make_output_folder(options.output, [options.input])
-        model = Model(find_model(options.model), options.device)
-        app = BoneRadiographApp(options.input, options.output, model, options.evidence)
-        app.run()
+        with WithoutMessage():
+            make_output_folder(options.output, [options.input])
+            model = Model(find_model(options.model), options.device)
+            app = BoneRadiographApp(options.input, options.output, model, options.evidence)
+            app.run()
     except BoneSSLError as error:
         print(f"bone-ssl-map: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAULT
@@ -135,6 +143,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Counts only: a file's name may hold a patient's.
     print(results_summary(app.results))  # noqa: T201 - this is the command line
     return exit_code(app.results)
+
+
+def _start_logging() -> None:
+    """Let libraries tell that they warn, not of what: pydicom quotes values of a header."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Discreet())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+
+
+class _Discreet(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        told = record.getMessage() if record.name == LOGGER_NAME else "a message that is not shown"
+        return f"{record.levelname.lower()}: {record.name}: {told}"
 
 
 def _parser(environment: RuntimeEnv) -> argparse.ArgumentParser:
@@ -195,12 +217,12 @@ def _existing(text: str) -> Path:
     return Path(text)
 
 
-def _kinds(text: str) -> tuple[str, ...]:
-    kinds = tuple(kind.strip() for kind in text.split(",") if kind.strip())
-    unknown = [kind for kind in kinds if kind not in _EVIDENCE]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]}: expected any of {', '.join(_EVIDENCE)}")
-    return kinds
+def _kinds(text: str) -> tuple[EvidenceKind, ...]:
+    kinds = [kind.strip() for kind in text.split(",") if kind.strip()]
+    for kind in kinds:
+        if kind not in tuple(EvidenceKind):
+            raise argparse.ArgumentTypeError(f"{kind}: expected any of {', '.join(EvidenceKind)}")
+    return tuple(map(EvidenceKind, kinds))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ import msgspec
 from messages import (
     AnalysedFile,
     EndOfInput,
-    Evidence,
     EvidenceFile,
     Place,
     PreparedFile,
@@ -26,21 +25,20 @@ from messages import (
     StudyWritten,
 )
 from monai.deploy.core import ExecutionContext, Fragment, InputContext, Operator, OperatorSpec, OutputContext
-from pydicom import Dataset
 
-from monai_bone_ssl.analysis import AnalysedImage, analyse_prepared, prepare_file
+from monai_bone_ssl.analysis import analyse_prepared, prepare_file
 from monai_bone_ssl.collect import Study, find_files, group_by_study
 from monai_bone_ssl.errors import ReasonCode, ReportError
-from monai_bone_ssl.evidence_objects import evidence_mask, secondary_capture, segmentation, write_evidence
+from monai_bone_ssl.evidence import EvidenceKind, make_evidence
+from monai_bone_ssl.faults import WithoutMessage
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.findings import ImageAnalysis, ImageFinding, StudyFinding
 from monai_bone_ssl.model import Model
-from monai_bone_ssl.overlay import draw_overlay
-from monai_bone_ssl.pipeline import algorithm, combine, conclude_study, printable
-from monai_bone_ssl.report import patient_key, write_report
+from monai_bone_ssl.pipeline import algorithm, combine, conclude_study, printable, write_study
 from monai_bone_ssl.results import Results, result_json
 
 __all__ = [
+    "LOGGER_NAME",
     "EligibilityOperator",
     "EvidenceOperator",
     "InferenceOperator",
@@ -50,7 +48,8 @@ __all__ = [
     "StudyLoaderOperator",
 ]
 
-_log = logging.getLogger("bone_ssl.map")
+LOGGER_NAME = "bone_ssl.map"
+_log = logging.getLogger(LOGGER_NAME)
 
 
 class StudyLoaderOperator(Operator):
@@ -77,9 +76,10 @@ class StudyLoaderOperator(Operator):
 
     def start(self) -> None:
         """Gather the studies: a patient conflict shows only when every header has been read."""
-        sources = find_files([self.folder], skip=self.skip)
-        self.n_files = len(sources)
-        self.waiting = _study_files(group_by_study(sources))
+        with WithoutMessage():
+            sources = find_files([self.folder], skip=self.skip)
+            self.n_files = len(sources)
+            self.waiting = _study_files(group_by_study(sources))
 
     def compute(self, _input: InputContext, op_output: OutputContext, _context: ExecutionContext) -> None:
         """Send the next file."""
@@ -109,7 +109,10 @@ class _Stage(Operator):
     def compute(self, op_input: InputContext, op_output: OutputContext, _context: ExecutionContext) -> None:
         """Do the stage's work on one message."""
         message = op_input.receive("in")
-        answer = message if isinstance(message, EndOfInput) else self.process(_typed(message, self.accepts))
+        with WithoutMessage():  # the SDK would log an exception's message
+            answer = (
+                message if isinstance(message, EndOfInput) else self.process(_typed(message, self.accepts))
+            )
         if answer is not None:
             op_output.emit(answer, "out")
 
@@ -157,45 +160,23 @@ class EvidenceOperator(_Stage):
     model
         The model that made the evidence.
     kinds
-        Of ``sc`` (Secondary Capture) and ``seg`` (Segmentation); may be empty.
+        What to make; may be empty.
     """
 
     accepts = AnalysedFile
 
-    def __init__(self, fragment: Fragment, *, model: Model, kinds: Collection[str]) -> None:
+    def __init__(self, fragment: Fragment, *, model: Model, kinds: Collection[EvidenceKind]) -> None:
         self.model = model
         self.kinds = kinds
         super().__init__(fragment, name="evidence")
 
     def process(self, message: AnalysedFile) -> EvidenceFile:
         """An object the header does not allow is left out, and said so: the report does not depend on it."""
-        image = message.image
-        made: list[Any] = []
-        for kind in ("sc", "seg"):
-            if kind not in self.kinds or image.pixels is None or image.evidence is None:
-                continue
-            try:
-                made.append(self._make(kind, image, message.place.number))
-            except ReportError as error:
-                _log.warning("%s left out: %s", kind.upper(), error)
-        return EvidenceFile(message.place, image.analysis, [item for item in made if item is not None])
-
-    def _make(self, kind: str, image: AnalysedImage, number: int) -> object | None:
-        analysis, spec, now = image.analysis, self.model.spec, datetime.now()
-        if kind == "seg":
-            mask = evidence_mask(image.evidence, spec.evidence_limit, image.pixels.shape)
-            return segmentation(mask, analysis.header, spec.target.name, algorithm(self.model), number, now)
-        picture = draw_overlay(
-            image.pixels,
-            image.evidence,
-            analysis.finding,
-            analysis.points,
-            spec.target,
-            limit=spec.evidence_limit,
-            model_name=spec.name,
-            model_version=spec.version,
-        )
-        return secondary_capture(picture, analysis.header, algorithm(self.model), number, now)
+        spec, number = self.model.spec, message.place.number
+        made = make_evidence(message.image, self.kinds, spec, algorithm(self.model), number, datetime.now())
+        for error in made.left_out:
+            _log.warning("evidence left out: %s", error)
+        return EvidenceFile(message.place, message.image.analysis, made.objects)
 
 
 class StudyAggregationOperator(_Stage):
@@ -245,9 +226,9 @@ class ReportWriterOperator(_Stage):
         images = [analysis.finding for analysis in conclusion.analyses]
         if conclusion.finding is None or conclusion.report is None:
             return StudyWritten(images, conclusion.finding)
-        _check_one_patient(conclusion.report, message.evidence, message.study_instance_uid)
-        path = write_report(conclusion.report, self.folder)
-        write_evidence(message.evidence, self.folder)
+        if conclusion.report.StudyInstanceUID != message.study_instance_uid:
+            raise _mixed(f"study {message.study_instance_uid}: a report on another study")
+        path, *_ = write_study(conclusion.report, message.evidence, self.folder)
         return StudyWritten(images, msgspec.structs.replace(conclusion.finding, sr_path=path.name))
 
 
@@ -270,6 +251,10 @@ class ResultWriterOperator(Operator):
     def compute(self, op_input: InputContext, _output: OutputContext, _context: ExecutionContext) -> None:
         """Take one study's results, or finish."""
         message = op_input.receive("in")
+        with WithoutMessage():
+            self._take(message)
+
+    def _take(self, message: Any) -> None:
         if not isinstance(message, EndOfInput):
             written = _typed(message, StudyWritten)
             self.images += written.images
@@ -285,13 +270,6 @@ def _typed(message: Any, expected: type) -> Any:
     if not isinstance(message, expected):
         raise TypeError(f"got a {type(message).__name__}, expected a {expected.__name__}")
     return message
-
-
-def _check_one_patient(report: Dataset, evidence: Evidence, study_instance_uid: str | None) -> None:
-    patient = patient_key(report)
-    for made in (report, *evidence):
-        if made.StudyInstanceUID != study_instance_uid or patient_key(made) != patient:
-            raise _mixed(f"study {study_instance_uid}: an object of another study or patient")
 
 
 def _mixed(text: str) -> ReportError:

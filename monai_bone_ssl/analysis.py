@@ -11,12 +11,7 @@ from pydicom import Dataset
 
 from monai_bone_ssl.body_parts import ANATOMY
 from monai_bone_ssl.collect import Source
-from monai_bone_ssl.eligibility import (
-    check_distance,
-    recognise_body_part,
-    require_covered,
-    tagged_body_part,
-)
+from monai_bone_ssl.eligibility import Ineligible, check_eligibility, require_covered, tagged_body_part
 from monai_bone_ssl.errors import BoneSSLError
 from monai_bone_ssl.findings import (
     BodyPart,
@@ -71,9 +66,8 @@ class PreparedImage:
     error: BoneSSLError | None = None
     laterality: str | None = None
     anatomy: CodedConcept | None = None
-    tagged: str | None = None
-    """The model's body part that the header names."""
     body_part: BodyPart | None = None
+    """As far as it is known; before the network has looked, what the header says."""
     radiograph: Radiograph | None = None
     batch: FloatArray | None = None
     """[1, 1, H, W], the network's input; None where ``error`` is set."""
@@ -147,10 +141,9 @@ def _prepare(image: PreparedImage, spec: ModelSpec) -> None:
     image.radiograph = read_radiograph(image.source.path)
     image.laterality = image.radiograph.laterality
     image.anatomy = _tagged_anatomy(image.radiograph.anatomy)
-    image.tagged = tagged_body_part(image.radiograph.anatomy, spec)
-    if image.tagged is not None:
-        image.body_part = BodyPart(image.tagged, "dicom", None)
-        require_covered(image.tagged, spec)
+    image.body_part = tagged_body_part(image.radiograph.anatomy, spec)
+    if image.body_part is not None:  # no need to wait for the network
+        require_covered(image.body_part.value, spec)
     image.batch = preprocess(image.radiograph.pixels, spec.preprocessing)[None, None]
 
 
@@ -158,13 +151,13 @@ def _analyse(image: PreparedImage, model: Model, started: float) -> AnalysedImag
     if image.radiograph is None or image.batch is None:
         raise AssertionError("an image without error was read and prepared")
     prediction = model.predict(image.batch)
-    check_distance(float(prediction.distance[0]), model.spec)
-    body_part = recognise_body_part(image.tagged, prediction.body_part_logits[0], model.spec)
-    image.body_part = body_part
-    part = require_covered(body_part.value, model.spec)
-    points = part.operating_points
-    if points is None:
-        raise AssertionError("require_covered lets only parts with operating points pass")
+    eligibility = check_eligibility(
+        image.body_part, float(prediction.distance[0]), prediction.body_part_logits[0], model.spec
+    )
+    image.body_part = eligibility.body_part
+    if isinstance(eligibility, Ineligible):
+        raise eligibility.error
+    points = eligibility.covered.operating_points
     probability = model.probability(float(prediction.logits[0]))
     evidence = prediction.evidence[0]
     box = peak_box(evidence, image.radiograph.pixels.shape)
@@ -173,14 +166,16 @@ def _analyse(image: PreparedImage, model: Model, started: float) -> AnalysedImag
         sop_instance_uid=image.source.sop_instance_uid,
         study_instance_uid=image.source.study_instance_uid,
         status=Status.ANALYSED,
-        body_part=body_part,
+        body_part=eligibility.body_part,
         probability=probability,
         decision=decide(probability, points),
         peak=box.centre,
         seconds=perf_counter() - started,
     )
     # A header that is silent, or says no more than "extremity", is less than what the image shows.
-    anatomy = (image.anatomy if body_part.source == "dicom" else None) or part.concept
+    anatomy = (
+        image.anatomy if eligibility.body_part.source == "dicom" else None
+    ) or eligibility.covered.concept
     analysis = ImageAnalysis(finding, image.radiograph.header, anatomy, image.laterality, points, box)
     return AnalysedImage(analysis, image.radiograph.pixels, evidence)
 

@@ -35,7 +35,7 @@ class Study:
     sources: list[Source] = field(default_factory=list)
 
 
-def find_files(paths: Sequence[Path], skip: Path) -> list[Source]:
+def find_files(paths: Sequence[Path], skip: Path | None = None) -> list[Source]:
     """All files at or under ``paths``, each once, in a stable order.
 
     Parameters
@@ -51,7 +51,7 @@ def find_files(paths: Sequence[Path], skip: Path) -> list[Source]:
     back to a folder that holds it, a second name of what was read already, a folder that cannot be read, a
     pipe or a device.
     """
-    left_out = skip.resolve()
+    left_out = None if skip is None else skip.resolve()
     sources: list[Source] = []
     names: set[Path] = set()
     seen: set[Path] = set()

@@ -63,14 +63,16 @@ def copy_patient_and_study(target: SOPClass, header: Dataset) -> None:
     target.copy_patient_and_study_information(source)
 
 
-def contributing_equipment(algorithm: Algorithm) -> ContributingEquipment:
+def contributing_equipment(
+    algorithm: Algorithm, contribution: str = "Algorithm that made the findings"
+) -> ContributingEquipment:
     """The algorithm as IHE AI Results names it: with a Device UID that changes at every retraining."""
     equipment = ContributingEquipment(
         manufacturer=algorithm.manufacturer,
         purpose_of_reference=codes.DCM.ProcessingEquipment,
         manufacturer_model_name=algorithm.model_name,
         software_versions=(algorithm.software_version, algorithm.model_version),
-        contribution_description="Algorithm that made the findings",
+        contribution_description=contribution,
     )
     equipment.DeviceUID = algorithm.device_uid
     return equipment
@@ -80,7 +82,7 @@ def set_time(target: SOPClass, created: datetime) -> None:
     """One time everywhere, where highdicom reads the clock again."""
     target.InstanceCreationDate = DA(created.date())
     target.InstanceCreationTime = TM(created.time())
-    for equipment in target.ContributingEquipmentSequence:
+    for equipment in target.get("ContributingEquipmentSequence", []):
         equipment.ContributionDateTime = DT(created)
 
 

@@ -15,15 +15,22 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from monai_bone_ssl.errors import ModelError, ReasonCode
+from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.model_spec import ModelSpec
+from monai_bone_ssl.model_store import current_folder
 
 __all__ = [
+    "CASES",
+    "MODEL_FILES",
     "OUTPUT_NAMES",
     "Model",
     "ModelFolder",
     "Prediction",
     "default_model_folder",
+    "read_cases",
     "read_model_folder",
+    "read_spec",
+    "write_model_folder",
 ]
 
 #: Outputs of model.onnx, in the order of :class:`Prediction`.
@@ -45,6 +52,11 @@ _PROVIDERS: dict[Device, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExe
 
 _WEIGHTS = "model.onnx"
 _SPEC = "model.json"
+
+#: Name of the optional file with the labelled training images (``ModelSpec.cases_sha256``).
+CASES = "cases.npz"
+#: Names of the files that a model folder may have.
+MODEL_FILES = (_WEIGHTS, _SPEC, CASES)
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,8 @@ class Model:
     Parameters
     ----------
     folder
-        Folder with ``model.onnx`` and ``model.json``.
+        Folder with ``model.onnx`` and ``model.json``, or a store of several, whose current version is used
+        (:mod:`monai_bone_ssl.model_store`).
     device
         ``cpu``, or ``cuda`` where onnxruntime-gpu is installed. Only the processor's answers are the same
         bit for bit in every front.
@@ -103,7 +116,7 @@ class Model:
         self.spec = content.spec
         #: Changes with any change of the model: weights, operating points, wording of the target.
         self.fingerprint = content.fingerprint
-        self._session = _session(content.weights, folder / _WEIGHTS, device)
+        self._session = _session(content.weights, current_folder(folder) / _WEIGHTS, device)
 
     def predict(self, batch: npt.NDArray[np.float32]) -> Prediction:
         """Run the network.
@@ -138,26 +151,88 @@ class Model:
 
 
 def read_model_folder(folder: Path) -> ModelFolder:
-    """Read and verify a model folder.
+    """Read and verify a model folder, or the current version of a store.
 
     Raises
     ------
     ModelError
         As :class:`Model` does.
     """
+    folder = current_folder(folder)
     text = _read(folder / _SPEC)
     weights = _read(folder / _WEIGHTS)
+    spec = _decode(text, folder)
+    _check_hash(folder / _WEIGHTS, weights, spec.weights_sha256)
+    return ModelFolder(spec, weights, hashlib.sha256(text).hexdigest())
+
+
+def read_cases(folder: Path) -> bytes | None:
+    """Read and verify cases.npz of a model folder, or of the current version of a store.
+
+    Returns
+    -------
+    None where the model has none.
+
+    Raises
+    ------
+    ModelError
+        If model.json names it and it is missing or altered.
+    """
+    folder = current_folder(folder)
+    expected = read_spec(folder).cases_sha256
+    if expected is None:
+        return None
+    content = _read(folder / CASES)
+    _check_hash(folder / CASES, content, expected)
+    return content
+
+
+def read_spec(folder: Path) -> ModelSpec:
+    """Read model.json alone, of a model folder or of the current version of a store.
+
+    Raises
+    ------
+    ModelError
+        If it is missing or not what this version understands.
+    """
+    folder = current_folder(folder)
+    return _decode(_read(folder / _SPEC), folder)
+
+
+def write_model_folder(
+    folder: Path, weights: bytes, spec: ModelSpec, cases: bytes | None = None
+) -> ModelSpec:
+    """Write model.onnx, cases.npz where there is one, and then model.json with the hashes of both.
+
+    Raises
+    ------
+    ReportError
+        ``WRITE_FAILED``.
+    """
+    spec = msgspec.structs.replace(
+        spec,
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        cases_sha256=None if cases is None else hashlib.sha256(cases).hexdigest(),
+    )
+    write_atomically(folder / _WEIGHTS, weights)
+    if cases is not None:
+        write_atomically(folder / CASES, cases)
+    write_atomically(folder / _SPEC, msgspec.json.format(msgspec.json.encode(spec), indent=2) + b"\n")
+    return spec
+
+
+def _check_hash(path: Path, content: bytes, expected: str) -> None:
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != expected:
+        text = f"{path}: sha256 is {sha256}, {_SPEC} expects {expected}"
+        raise ModelError(ReasonCode.INVALID_MODEL, text)
+
+
+def _decode(text: bytes, folder: Path) -> ModelSpec:
     try:
-        spec = msgspec.json.decode(text, type=ModelSpec)
+        return msgspec.json.decode(text, type=ModelSpec)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ModelError(ReasonCode.INVALID_MODEL, f"{folder / _SPEC}: {error}") from error
-    sha256 = hashlib.sha256(weights).hexdigest()
-    if sha256 != spec.weights_sha256:
-        raise ModelError(
-            ReasonCode.INVALID_MODEL,
-            f"{folder / _WEIGHTS}: sha256 is {sha256}, {_SPEC} expects {spec.weights_sha256}",
-        )
-    return ModelFolder(spec, weights, hashlib.sha256(text).hexdigest())
 
 
 def default_model_folder() -> Path:

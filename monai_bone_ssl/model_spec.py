@@ -25,6 +25,7 @@ SCHEMA_VERSION = 1
 
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -113,6 +114,10 @@ class ModelSpec(_Strict, frozen=True):
     training_data: tuple[TrainingData, ...]
     figures: dict[str, Figure]
     """Cross-validated on the training data, grouped; what each means is in the model card."""
-    weights_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    weights_sha256: Sha256
     libraries: dict[str, str]
     """Versions of what made the model."""
+    cases_sha256: Sha256 | None = None
+    """Of cases.npz, the labelled training images to show beside similar ones; None: there is no such file."""
+    parent_weights_sha256: Sha256 | None = None
+    """Of the model that this one was adapted from at a site; None: it was not."""

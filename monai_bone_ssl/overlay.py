@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,15 @@ from monai_bone_ssl.findings import (
     describe_image,
 )
 
-__all__ = ["DECISION_COLOURS", "colour_evidence", "draw_overlay", "read_thumbnail", "write_png"]
+__all__ = [
+    "DECISION_COLOURS",
+    "colour_evidence",
+    "colour_table",
+    "draw_overlay",
+    "evidence_limit",
+    "read_thumbnail",
+    "write_png",
+]
 
 Floats = npt.NDArray[np.float32]
 Box = tuple[int, int, int, int]
@@ -107,9 +116,7 @@ def draw_overlay(
         Operating points of the image's body part, and what the model looks for.
     limit
         Evidence in logit per patch that gets the full colour. It belongs to the model, not to the image,
-        or two overlays could not be compared (``ModelSpec.evidence_limit``). A good value is the 95th
-        percentile of the largest patch evidence over training images with the target: nearly all of them
-        then use the whole scale, and an image without the target stays nearly grey.
+        or two overlays could not be compared (``ModelSpec.evidence_limit``).
     model_name, model_version
         Written into the caption.
 
@@ -168,6 +175,26 @@ def colour_evidence(grey: Floats, evidence: Floats, limit: float) -> Floats:
     level = np.rint(np.clip(evidence / limit, 0, 1) * (_LEVELS - 1)).astype(np.intp)
     blended: Floats = grey[..., None] * _TRANSPARENCY[level] + _INK[level]
     return blended
+
+
+def colour_table() -> Floats:
+    """The colours of :func:`colour_evidence`, for viewers that blend themselves.
+
+    Returns
+    -------
+    float32 [256, 4]: red, green, blue and opacity in [0, 1], not multiplied by the opacity. Evidence 0 has
+    the first row, ``limit`` and more the last one; in between they are spread evenly.
+    """
+    colours = np.stack([np.interp(_STRENGTH, _STOPS, channel) for channel in _ANCHORS.T], axis=1)
+    return np.concatenate([colours, _ALPHA], axis=1).astype(np.float32)
+
+
+def evidence_limit(peaks: Sequence[float]) -> float:
+    """Evidence at full colour, from the largest patch evidence [n] of some images with the target.
+
+    Nearly all of them then use the whole scale, and an image without the target stays nearly grey.
+    """
+    return float(np.quantile(peaks, 0.95))
 
 
 def write_png(image: Image.Image, path: Path) -> None:

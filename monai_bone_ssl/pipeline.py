@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 
 import msgspec
+import numpy as np
+from highdicom.sc import SCImage
+from highdicom.seg import Segmentation
 from highdicom.sr import Comprehensive3DSR
 from tqdm import tqdm
 
@@ -15,6 +19,8 @@ from monai_bone_ssl import __version__
 from monai_bone_ssl.analysis import AnalysedImage, analyse_file
 from monai_bone_ssl.collect import Study, find_files, group_by_study
 from monai_bone_ssl.errors import ConfigError, ReasonCode, ReportError
+from monai_bone_ssl.evidence import EvidenceKind, ImageEvidence, check_same_patient, make_evidence
+from monai_bone_ssl.evidence_objects import write_evidence
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.findings import (
     ImageAnalysis,
@@ -24,7 +30,7 @@ from monai_bone_ssl.findings import (
     study_finding,
     unanalysed,
 )
-from monai_bone_ssl.model import Model
+from monai_bone_ssl.model import Model, ModelFolder
 from monai_bone_ssl.overlay import draw_overlay, write_png
 from monai_bone_ssl.page import PageEntry, write_page
 from monai_bone_ssl.report import Algorithm, study_report, write_report
@@ -38,8 +44,10 @@ __all__ = [
     "analyse_study",
     "combine",
     "conclude_study",
+    "evidence_map_name",
     "make_output_folder",
     "printable",
+    "write_study",
 ]
 
 # From this many files on, people want to see that it moves.
@@ -66,9 +74,13 @@ class StudyOutcome:
 
     study: StudyFinding | None
     entries: Sequence[PageEntry]
+    evidence_files: Sequence[str] = ()
+    """Names of the evidence objects beside the report."""
+    left_out: Sequence[ReportError] = ()
+    """Why evidence that was asked for is not there."""
 
 
-def analyse(paths: Sequence[Path], out: Path, model: Model) -> Results:
+def analyse(paths: Sequence[Path], out: Path, model: Model, *, evidence_maps: bool = False) -> Results:
     """Analyse files and folders; write reports, overlays, the page and result.json.
 
     Memory does not grow with the pixels: one image is held at a time.
@@ -81,6 +93,8 @@ def analyse(paths: Sequence[Path], out: Path, model: Model) -> Results:
         Folder for the results; made where missing, left out of the input where it lies inside.
     model
         The model to run.
+    evidence_maps
+        Write each analysed image's evidence as numbers too, see :func:`evidence_map_name`.
 
     Returns
     -------
@@ -100,7 +114,7 @@ def analyse(paths: Sequence[Path], out: Path, model: Model) -> Results:
     outcomes = []
     with tqdm(total=len(files), desc="analysing", unit="image", disable=few) as bar:
         for study in studies:
-            outcomes.append(analyse_study(study, out, model))
+            outcomes.append(analyse_study(study, out, model, evidence_maps=evidence_maps))
             bar.update(len(study.sources))
     entries = [entry for outcome in outcomes for entry in outcome.entries]
     studies_found = [outcome.study for outcome in outcomes if outcome.study is not None]
@@ -118,7 +132,15 @@ def analyse(paths: Sequence[Path], out: Path, model: Model) -> Results:
     return results
 
 
-def analyse_study(study: Study, out: Path, model: Model, *, overlays: bool = True) -> StudyOutcome:
+def analyse_study(
+    study: Study,
+    out: Path,
+    model: Model,
+    *,
+    overlays: bool = True,
+    evidence_maps: bool = False,
+    evidence: Collection[EvidenceKind] = (),
+) -> StudyOutcome:
     """Analyse the files of one study, write their overlays and its report into an existing folder.
 
     Parameters
@@ -130,7 +152,11 @@ def analyse_study(study: Study, out: Path, model: Model, *, overlays: bool = Tru
     model
         The model to run.
     overlays
-        Draw a picture for each analysed image. Without them only the report is written.
+        Draw a picture for each analysed image.
+    evidence_maps
+        Write its evidence as numbers.
+    evidence
+        DICOM objects to write beside the report.
 
     Raises
     ------
@@ -139,16 +165,43 @@ def analyse_study(study: Study, out: Path, model: Model, *, overlays: bool = Tru
     """
     analyses: list[ImageAnalysis] = []
     drawn: list[str | None] = []
-    for source in study.sources:
+    maps: list[str | None] = []
+    shown = ImageEvidence()
+    for number, source in enumerate(study.sources, start=1):
         image = analyse_file(source, printable(source.path), model)
         analyses.append(image.analysis)
         drawn.append(_write_overlay(image, out, model) if overlays else None)
+        maps.append(_write_evidence_map(image, out, evidence_maps))
+        made = make_evidence(image, evidence, model.spec, algorithm(model), number, datetime.now())
+        shown.objects.extend(made.objects)
+        shown.left_out.extend(made.left_out)
     conclusion = conclude_study(study.study_instance_uid, analyses, model, datetime.now())
     if conclusion.finding is None or conclusion.report is None:
+        _withdraw(maps, out)
         return StudyOutcome(conclusion.finding, _entries(conclusion.analyses, _withdraw(drawn, out)))
-    path = write_report(conclusion.report, out)
+    path, *others = write_study(conclusion.report, shown.objects, out)
     finding = msgspec.structs.replace(conclusion.finding, sr_path=path.name)
-    return StudyOutcome(finding, _entries(conclusion.analyses, drawn))
+    entries = _entries(conclusion.analyses, drawn)
+    return StudyOutcome(finding, entries, [other.name for other in others], shown.left_out)
+
+
+def write_study(
+    report: Comprehensive3DSR, evidence: Sequence[SCImage | Segmentation], out: Path
+) -> list[Path]:
+    """Write a study's report and, beside it, its evidence objects.
+
+    Returns
+    -------
+    The files, the report's first.
+
+    Raises
+    ------
+    ReportError
+        ``REPORT_FAILED`` where an object is of another study or patient, and nothing is written;
+        ``WRITE_FAILED``.
+    """
+    check_same_patient(report, evidence)
+    return [write_report(report, out), *write_evidence(evidence, out)]
 
 
 def conclude_study(
@@ -180,6 +233,14 @@ def conclude_study(
     return StudyConclusion(analyses, finding, report)
 
 
+def evidence_map_name(sop_instance_uid: str) -> str:
+    """Name of the file with an image's evidence, beside result.json.
+
+    float32 [h, w], each patch's share of the logit, as :func:`numpy.load` reads it.
+    """
+    return f"evidence_{sop_instance_uid}.npy"
+
+
 def combine(images: Sequence[ImageFinding], studies: Sequence[StudyFinding], model: Model) -> Results:
     """Everything that result.json says of one run."""
     identity = ModelIdentity(model.spec.name, model.spec.version, model.spec.weights_sha256)
@@ -205,12 +266,26 @@ def _write_overlay(image: AnalysedImage, out: Path, model: Model) -> str | None:
     return name
 
 
-def _withdraw(overlays: Sequence[str | None], out: Path) -> Sequence[None]:
-    """Remove overlays: they show an answer that is no longer given."""
-    for overlay in overlays:
-        if overlay is not None:
-            (out / overlay).unlink(missing_ok=True)
-    return [None] * len(overlays)
+def _write_evidence_map(image: AnalysedImage, out: Path, wanted: bool) -> str | None:
+    """Write the map, or remove one that an earlier run left: it may be another model's."""
+    uid = image.analysis.finding.sop_instance_uid
+    if image.evidence is None or uid is None:
+        return None
+    if not wanted:
+        (out / evidence_map_name(uid)).unlink(missing_ok=True)
+        return None
+    content = BytesIO()
+    np.save(content, image.evidence, allow_pickle=False)
+    write_atomically(out / evidence_map_name(uid), content.getvalue())
+    return evidence_map_name(uid)
+
+
+def _withdraw(names: Sequence[str | None], out: Path) -> Sequence[None]:
+    """Remove overlays and maps: they show an answer that is no longer given."""
+    for name in names:
+        if name is not None:
+            (out / name).unlink(missing_ok=True)
+    return [None] * len(names)
 
 
 def _entries(analyses: Sequence[ImageAnalysis], overlays: Sequence[str | None]) -> list[PageEntry]:
@@ -240,7 +315,7 @@ def _failed(analysis: ImageAnalysis, error: ReportError) -> ImageAnalysis:
     return replace(analysis, finding=finding)
 
 
-def algorithm(model: Model) -> Algorithm:
+def algorithm(model: Model | ModelFolder) -> Algorithm:
     """The model and this software, as DICOM objects name them."""
     return Algorithm(
         model_name=model.spec.name,

@@ -42,7 +42,15 @@ from monai_bone_ssl.dicom_header import (
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.grayscale import grayscale_table
 
-__all__ = ["Radiograph", "SpacingSource", "anatomy", "check_eligible", "read_header", "read_radiograph"]
+__all__ = [
+    "Radiograph",
+    "SpacingSource",
+    "anatomy",
+    "check_eligible",
+    "laterality",
+    "read_header",
+    "read_radiograph",
+]
 
 _ELIGIBLE = frozenset(
     {
@@ -139,7 +147,7 @@ def read_radiograph(path: Path) -> Radiograph:
         raise UnsupportedImage(ReasonCode.MISSING_PIXEL_DATA, "The DICOM file has no pixel data")
     pixels = _render(header, decode_frame(pixel_data, pixel_format), pixel_format)
     spacing, spacing_source = _spacing(header)
-    return Radiograph(pixels, spacing, spacing_source, _laterality(header), anatomy(header), header)
+    return Radiograph(pixels, spacing, spacing_source, laterality(header), anatomy(header), header)
 
 
 def check_eligible(header: FileDataset) -> None:
@@ -285,7 +293,8 @@ def _sensible(header: Dataset, keyword: str, low: float, high: float) -> list[fl
     return values if values is not None and all(low <= value <= high for value in values) else None
 
 
-def _laterality(header: Dataset) -> str | None:
+def laterality(header: Dataset) -> str | None:
+    """``R``, ``L`` or ``B`` (DICOM Image Laterality); None where the header does not say."""
     for keyword in ("ImageLaterality", "Laterality", "FrameLaterality"):
         if (side := text(header, keyword)) in ("R", "L", "B"):
             return side

@@ -31,7 +31,16 @@ from monai_bone_ssl.findings import ImageAnalysis, Status, StudyFinding, Target
 from monai_bone_ssl.report_content import Algorithm, measurement_report, tracking_uid
 from monai_bone_ssl.uids import derived_uid
 
-__all__ = ["Algorithm", "patient_key", "study_report", "tracking_uid", "write_report"]
+__all__ = [
+    "UIDS",
+    "Algorithm",
+    "check_one_patient",
+    "is_referable",
+    "patient_key",
+    "study_report",
+    "tracking_uid",
+    "write_report",
+]
 
 _SERIES_NUMBER = 9001  # far from the numbers a modality gives its own series
 
@@ -71,12 +80,13 @@ def study_report(
         an analysed image, or every image, cannot be referenced; ``REPORT_FAILED`` where a header, a finding
         and the study do not belong together or a finding is incomplete.
     """
-    _check_one_patient([image.header for image in images if image.header is not None], study)
+    headers = [image.header for image in images if image.header is not None]
+    check_one_patient(headers, study.study_instance_uid)
     referenced = _referenced(images, study)
     first = referenced[0][1]
     sources = _identity(referenced, algorithm)
     report = Comprehensive3DSR(
-        evidence=[without_patient(header, _UIDS) for _, header in referenced],
+        evidence=[without_patient(header, UIDS) for _, header in referenced],
         content=measurement_report(images, referenced, study, target, algorithm),
         series_instance_uid=derived_uid("series", *sources),
         series_number=_SERIES_NUMBER,
@@ -132,8 +142,15 @@ def patient_key(header: Dataset) -> tuple[str, ...]:
     return tuple(str(header.get(keyword) or "").rstrip("^= ") for keyword in _PATIENT)
 
 
-def _check_one_patient(headers: Sequence[Dataset], study: StudyFinding) -> None:
-    uid = study.study_instance_uid
+def check_one_patient(headers: Sequence[Dataset], study_instance_uid: str) -> None:
+    """Refuse headers that do not all belong to one study of one patient.
+
+    Raises
+    ------
+    ReportError
+        ``CONFLICTING_PATIENT``, or ``REPORT_FAILED`` where one is of another study.
+    """
+    uid = study_instance_uid
     for keyword, values in zip(_PATIENT, zip(*map(patient_key, headers), strict=True), strict=False):
         if len(set(values)) > 1:
             raise ReportError(
@@ -145,7 +162,8 @@ def _check_one_patient(headers: Sequence[Dataset], study: StudyFinding) -> None:
         )
 
 
-_UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+#: What a report needs of an image to refer to it.
+UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
 def _referenced(images: Sequence[ImageAnalysis], study: StudyFinding) -> list[tuple[ImageAnalysis, Dataset]]:
@@ -153,7 +171,7 @@ def _referenced(images: Sequence[ImageAnalysis], study: StudyFinding) -> list[tu
     chosen: dict[str, tuple[ImageAnalysis, Dataset]] = {}
     for image in images:
         analysed = _is_analysed(image)
-        if image.header is None or not _is_referable(image.header):
+        if image.header is None or not is_referable(image.header):
             if analysed:
                 raise ReportError(
                     ReasonCode.MISSING_IDENTIFIER,
@@ -191,9 +209,9 @@ def _incomplete(image: ImageAnalysis, expected: str) -> ReportError:
     return ReportError(ReasonCode.REPORT_FAILED, f"{name}: {image.finding.status}, expected {expected}")
 
 
-def _is_referable(header: Dataset) -> bool:
-    """Whether it has valid UIDs, a SOP class of the standard, and the size that only an image has."""
-    uids = [UID(header.get(keyword) or "", config.IGNORE) for keyword in _UIDS]
+def is_referable(header: Dataset) -> bool:
+    """Whether an image has valid UIDs, a SOP class of the standard, and the size that only an image has."""
+    uids = [UID(header.get(keyword) or "", config.IGNORE) for keyword in UIDS]
     is_image = bool(header.get("Rows") and header.get("Columns"))
     return is_image and all(uid.is_valid for uid in uids) and _is_current(uids[0])
 

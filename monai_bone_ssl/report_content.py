@@ -37,6 +37,7 @@ from highdicom.sr import (
     MeasurementsAndQualitativeEvaluations,
     ObservationContext,
     ObserverContext,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
     RelationshipTypeValues,
     SourceImageForMeasurementGroup,
@@ -65,7 +66,18 @@ from monai_bone_ssl.findings import (
 from monai_bone_ssl.image_library import image_library
 from monai_bone_ssl.uids import derived_uid
 
-__all__ = ["Algorithm", "measurement_report", "tracking_uid"]
+__all__ = [
+    "Algorithm",
+    "about_study",
+    "code",
+    "device_observer",
+    "evaluation",
+    "finding_sites",
+    "measurement_report",
+    "report_tree",
+    "text_item",
+    "tracking_uid",
+]
 
 _LONG_STRING = 64  # characters in a value of VR LO
 
@@ -142,33 +154,62 @@ def measurement_report(
     algorithm
         Who made the findings.
     """
+    groups = [
+        _group(analysis, header, f"Image {number} of {len(referenced)}", target, algorithm)
+        for number, (analysis, header) in enumerate(referenced, start=1)
+    ]
+    words = describe_study(study, [analysis.finding for analysis in images], target)
+    evaluations = [evaluation(codes.DCM.SummaryOfAnalyses, _STATUS[study.status])]
+    if study.decision is not None:
+        evaluations.insert(0, evaluation(code(target.question), code(target.answer(study.decision))))
+    return report_tree(
+        ObservationContext(observer_device_context=device_observer(algorithm)),
+        groups,
+        [header for _, header in referenced],
+        about_study(evaluations, f"{words} {UNVERIFIED}."),
+    )
+
+
+def report_tree(
+    observers: ObservationContext,
+    groups: Sequence[MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations],
+    headers: Sequence[Dataset],
+    conclusion: ContainerContentItem,
+) -> MeasurementReport:
+    """The whole tree from its parts.
+
+    Parameters
+    ----------
+    observers
+        Who made the findings.
+    groups
+        What is said about images and places in them.
+    headers
+        Of all images that the report is about, in reading order.
+    conclusion
+        What :func:`about_study` returned.
+    """
     report = MeasurementReport(
-        observation_context=_observation_context(algorithm),
+        observation_context=observers,
         # The procedure reported is the imaging, not the analysis (IHE AI Results); coded from CID 100.
         procedure_reported=codes.SCT.ImagingProcedure,
-        imaging_measurements=[
-            _group(analysis, header, f"Image {number} of {len(referenced)}", target, algorithm)
-            for number, (analysis, header) in enumerate(referenced, start=1)
-        ],
+        imaging_measurements=groups,
     )
     children = report[0].ContentSequence
-    children.insert(-1, image_library([header for _, header in referenced]))
-    children.append(_study_evaluations(images, study, target))
+    children.insert(-1, image_library(headers))
+    children.append(conclusion)
     return report
 
 
-def _observation_context(algorithm: Algorithm) -> ObservationContext:
+def device_observer(algorithm: Algorithm) -> ObserverContext:
+    """The algorithm as an observer (TID 1004)."""
     device = DeviceObserverIdentifyingAttributes(
         uid=algorithm.device_uid,
         name=algorithm.software_name,
         manufacturer_name=algorithm.manufacturer,
         model_name=f"{algorithm.model_name} {algorithm.model_version}",
     )
-    return ObservationContext(
-        observer_device_context=ObserverContext(
-            observer_type=codes.DCM.Device, observer_identifying_attributes=device
-        )
-    )
+    return ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
 
 
 # --- one group an image -------------------------------------------------------------------------------
@@ -182,14 +223,14 @@ def _group(
     positive = analysis.finding.decision is Decision.POSITIVE
     group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(tracking_uid(header.SOPInstanceUID, algorithm), name),
-        finding_type=_code(target.finding) if positive else None,
-        finding_sites=_finding_sites(analysis),
+        finding_type=code(target.finding) if positive else None,
+        finding_sites=finding_sites(analysis.anatomy, analysis.laterality),
         algorithm_id=_algorithm_identification(algorithm, analysis),
         measurements=_measurements(analysis, target, header),
         qualitative_evaluations=_evaluations(analysis, target),
         source_images=[SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID)],
     )
-    group[0].ContentSequence.append(_text(codes.DCM.Comment, _comment(analysis, target, box)))
+    group[0].ContentSequence.append(text_item(codes.DCM.Comment, _comment(analysis, target, box)))
     return group
 
 
@@ -202,7 +243,7 @@ def _evaluations(analysis: ImageAnalysis, target: Target) -> list[QualitativeEva
     evaluations = [QualitativeEvaluation(codes.DCM.SummaryOfAnalyses, _STATUS[analysis.finding.status])]
     if analysis.finding.decision is not None:
         answer = target.answer(analysis.finding.decision)
-        evaluations.insert(0, QualitativeEvaluation(_code(target.question), _code(answer)))
+        evaluations.insert(0, QualitativeEvaluation(code(target.question), code(answer)))
     return evaluations
 
 
@@ -227,7 +268,7 @@ def _measurements(analysis: ImageAnalysis, target: Target, header: Dataset) -> l
         referenced_coordinates=[] if box is None else [_rectangle(box, header)],
     )
     number = measurement[0]
-    meaning = _text(
+    meaning = text_item(
         codes.DCM.EquivalentMeaningOfConceptName,
         f"Probability of {target.name}",
         RelationshipTypeValues.HAS_CONCEPT_MOD,
@@ -256,11 +297,20 @@ def _rectangle(box: PixelBox, header: Dataset) -> CoordinatesForMeasurement:
 _LATERALITY = {"R": codes.SCT.Right, "L": codes.SCT.Left, "B": codes.SCT.Bilateral}
 
 
-def _finding_sites(analysis: ImageAnalysis) -> list[FindingSite]:
-    if analysis.anatomy is None:
+def finding_sites(anatomy: CodedConcept | None, laterality: str | None) -> list[FindingSite]:
+    """The anatomic region of an image; none where it is not known.
+
+    Parameters
+    ----------
+    anatomy
+        Coded region.
+    laterality
+        ``R``, ``L`` or ``B``; None where it is not known.
+    """
+    if anatomy is None:
         return []
-    laterality = None if analysis.laterality is None else _LATERALITY.get(analysis.laterality)
-    return [FindingSite(_code(analysis.anatomy), laterality)]
+    side = None if laterality is None else _LATERALITY.get(laterality)
+    return [FindingSite(code(anatomy), side)]
 
 
 def _algorithm_identification(algorithm: Algorithm, analysis: ImageAnalysis) -> AlgorithmIdentification:
@@ -294,36 +344,31 @@ def _comment(analysis: ImageAnalysis, target: Target, box: PixelBox | None) -> s
 # --- about the whole study ----------------------------------------------------------------------------
 
 
-def _study_evaluations(
-    images: Sequence[ImageAnalysis], study: StudyFinding, target: Target
-) -> ContainerContentItem:
+def about_study(evaluations: Sequence[CodeContentItem], conclusion: str) -> ContainerContentItem:
     """Rows 12 to 14 of TID 1500: what is said about the study and not about one image of it."""
     container = ContainerContentItem(
         name=Code("C0034375", "UMLS", "Qualitative Evaluations"),
         relationship_type=RelationshipTypeValues.CONTAINS,
     )
-    content = ContentSequence()
-    if study.decision is not None:
-        content.append(_evaluation(_code(target.question), _code(target.answer(study.decision))))
-    content.append(_evaluation(codes.DCM.SummaryOfAnalyses, _STATUS[study.status]))
-    words = describe_study(study, [analysis.finding for analysis in images], target)
-    content.append(_text(codes.DCM.Conclusion, f"{words} {UNVERIFIED}."))
-    container.ContentSequence = content
+    container.ContentSequence = ContentSequence([*evaluations, text_item(codes.DCM.Conclusion, conclusion)])
     return container
 
 
 # --- content items ------------------------------------------------------------------------------------
 
 
-def _code(concept: CodedConcept) -> Code:
+def code(concept: CodedConcept) -> Code:
+    """A concept as highdicom takes it."""
     return Code(concept.value, concept.scheme, concept.meaning)
 
 
-def _evaluation(name: Code, value: Code) -> CodeContentItem:
+def evaluation(name: Code, value: Code) -> CodeContentItem:
+    """A coded answer to a coded question."""
     return CodeContentItem(name, value, RelationshipTypeValues.CONTAINS)
 
 
-def _text(
+def text_item(
     name: Code, value: str, relationship: RelationshipTypeValues = RelationshipTypeValues.CONTAINS
 ) -> TextContentItem:
+    """Words under a coded name."""
     return TextContentItem(name, value, relationship)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
 from monai_bone_ssl import __version__
+from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import ImageFinding, Status, StudyFinding
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Results",
     "SoftwareIdentity",
     "exit_code",
+    "read_results",
     "result_json",
 ]
 
@@ -62,6 +65,27 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 def result_json(results: Results) -> bytes:
     """Strict JSON, indented, UTF-8."""
     return msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n"
+
+
+def read_results(path: Path) -> Results:
+    """Read a result.json back.
+
+    Raises
+    ------
+    ConfigError
+        ``INVALID_DATA`` where it is missing, damaged or of another version.
+    """
+    try:
+        results = msgspec.json.decode(path.read_bytes(), type=Results)
+    except OSError as error:
+        text = f"{path}: cannot be read ({error.strerror}), expected what bone-ssl analyze wrote"
+        raise ConfigError(ReasonCode.INVALID_DATA, text) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(ReasonCode.INVALID_DATA, f"{path}: {error}") from error
+    if results.schema_version != SCHEMA_VERSION:
+        text = f"{path}: schema_version {results.schema_version}, expected {SCHEMA_VERSION}"
+        raise ConfigError(ReasonCode.INVALID_DATA, text)
+    return results
 
 
 def exit_code(results: Results) -> int:

@@ -48,5 +48,5 @@ def test_core_ships_its_model(tmp_path: Path) -> None:
     shipped = Path(run.stdout.strip())
     assert CORE.parent in shipped.parents
     bundle = ROOT / "bundle" / "models"
-    for name in ("model.json", "model.onnx"):
+    for name in ("cases.npz", "model.json", "model.onnx"):
         assert (shipped / name).read_bytes() == (bundle / name).read_bytes()

@@ -29,6 +29,7 @@ from monai_bone_ssl.findings import (
 from monai_bone_ssl.overlay import (
     DECISION_COLOURS,
     colour_evidence,
+    colour_table,
     draw_overlay,
     read_thumbnail,
     write_png,
@@ -403,3 +404,15 @@ def test_drawing_does_not_change_its_inputs():
     np.testing.assert_array_equal(pixels, before[0])
     np.testing.assert_array_equal(evidence, before[1])
     assert msgspec.json.encode(found) == before[2]
+
+
+def test_a_viewer_that_blends_the_colour_table_itself_draws_the_same() -> None:
+    table = colour_table()
+    rng = np.random.default_rng(0)
+    grey = rng.random((5, 7), dtype=np.float32)
+    evidence = rng.uniform(-1, 3, (5, 7)).astype(np.float32)
+    rows = table[np.rint(np.clip(evidence / 2, 0, 1) * 255).astype(int)]
+    blended = grey[..., None] * (1 - rows[..., 3:]) + rows[..., :3] * rows[..., 3:]
+    np.testing.assert_allclose(colour_evidence(grey, evidence, 2.0), blended, atol=1e-6)
+    assert table[0, 3] == 0
+    assert (np.diff(table[:, 3]) > 0).all()

@@ -1,7 +1,11 @@
 #!/bin/bash
-# Install Debian's packages that tests use as independent judges, when run as root. A tier whose tools
-# cannot be had is named in one line; pytest lists its tests as skipped.
+# debian_tools.sh [pacs]: install Debian's packages that tests use as independent judges, when run as root. A
+# tier whose tools cannot be had is named in one line; pytest lists its tests as skipped.
+#
+# Without an argument: what `make test` needs. With `pacs`: also what `make test-pacs` needs.
 set -euo pipefail
+
+with_pacs=${1:-}
 
 # file that shows it is there | package | what is tested with it
 tools() {
@@ -12,6 +16,18 @@ tools() {
 /usr/bin/javac|default-jdk-headless|reports checked by PixelMed
 /usr/bin/chromium|chromium|the page in a browser
 /usr/lib/*/libatomic.so.1|libatomic1|the page in a browser
+TOOLS
+    if [ "$with_pacs" = pacs ]; then pacs_tools; fi
+}
+
+pacs_tools() {
+    cat <<'TOOLS'
+/usr/sbin/Orthanc|orthanc|the DICOM node with an archive
+/usr/share/orthanc/plugins/libOrthancDicomWeb.so|orthanc-dicomweb|the DICOM node with an archive
+/usr/share/orthanc/plugins/libOrthancGdcm.so|orthanc-gdcm|the DICOM node with an archive
+/usr/sbin/ip|iproute2|the DICOM node with an archive
+/usr/bin/socat|socat|the DICOM node over https
+/usr/lib/postgresql/*/bin/initdb|postgresql|replicas of the DICOM node
 TOOLS
 }
 

@@ -15,7 +15,8 @@ _DESCRIPTION = """\
 Analyse bone radiographs: DICOM in, one DICOM SR a study out.
 
 OUT gets result.json (one entry for every input file), SR_*.dcm (a study), overlay_*.png (an analysed image)
-and index.html (all of it to look through). An image the model was not made for is answered "not analysed"
+and index.html (all of it to look through); with --evidence also evidence_*.npy, each patch's share of the
+logit as numbers (float32 [h, w], numpy.load). An image the model was not made for is answered "not analysed"
 with the reason, never guessed at.
 
 exit codes:
@@ -35,6 +36,11 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("-o", "--out", required=True, type=Path, help="folder for the results")
     parser.add_argument("--model", type=Path, metavar="DIR", help="model folder (default: the one shipped)")
+    parser.add_argument(
+        "--evidence",
+        action="store_true",
+        help="also write evidence_*.npy, for viewers that draw it themselves",
+    )
     parser.add_argument("--json", action="store_true", help="print result.json instead of a table")
 
 
@@ -44,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from monai_bone_ssl.pipeline import analyse
 
     model = Model(arguments.model or default_model_folder())
-    results = analyse(arguments.paths, arguments.out, model)
+    results = analyse(arguments.paths, arguments.out, model, evidence_maps=arguments.evidence)
     if arguments.json:
         sys.stdout.buffer.write(result_json(results))
     elif results.images:

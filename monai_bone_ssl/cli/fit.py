@@ -16,6 +16,9 @@ Fit linear probes on the frozen features of a Vision Transformer and write a mod
 Features are taken once and cached; a stopped run resumes, a second fit is quick. The regularisation, the
 calibration and the operating points are chosen by cross-validation inside DATA, patients never split.
 
+MODEL_DIR also gets cases.npz: what similar training images are found with, by their names where those are
+public. --cases-only writes it for a model that was fitted without it.
+
 {DATA_KINDS}
 example:
   bone-ssl fit fracatlas/ --backbone vit_small_patch14_dinov2.safetensors -o my_model
@@ -36,14 +39,21 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--long-side", type=int, default=448, metavar="PX", help="input size (default: %(default)s)"
     )
+    parser.add_argument(
+        "--cases-only", action="store_true", help="only add cases.npz to MODEL_DIR, fitted on DATA before"
+    )
     parser.add_argument("--cache", type=Path, help="folder for features (default: the user's cache folder)")
 
 
 def _run(arguments: argparse.Namespace) -> int:
     with extra("train"):
         from monai_bone_ssl.training.features import default_cache
-        from monai_bone_ssl.training.fit import fit
+        from monai_bone_ssl.training.fit import add_similar_cases, fit
 
+    cache = arguments.cache or default_cache()
+    if arguments.cases_only:
+        add_similar_cases(arguments.data, arguments.backbone, arguments.out, cache=cache)
+        return EXIT_OK
     fit(
         arguments.data,
         arguments.backbone,
@@ -51,6 +61,6 @@ def _run(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         version=arguments.model_version,
         long_side=arguments.long_side,
-        cache=arguments.cache or default_cache(),
+        cache=cache,
     )
     return EXIT_OK

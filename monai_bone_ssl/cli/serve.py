@@ -45,6 +45,8 @@ serve.toml, unknown keys are errors:
 {EXAMPLE}
 more of it, with the defaults where there are any:
   replica = "name"                  this process in the ledger; default: the host's name
+  evidence = ["sc", "seg"]          what is sent beside each report: the evidence map as a Secondary Capture
+                                    (about 6 MB an image), its patches as a Segmentation; none by default
   model = "folder"                  default: the model that comes with the package
   ledger_url_file = "file"          with an SQLAlchemy URL (postgresql+pg8000://user:password@host/db), for
                                     several replicas on one spool; else SQLite in the spool

@@ -2,7 +2,8 @@
 
 Images come by C-STORE or are fetched from a DICOMweb server; each is on disk and in the ledger before it is
 acknowledged. A study that has been quiet for a while is analysed by the same pipeline as
-``bone-ssl analyze`` and its report is sent by C-STORE or STOW-RS until it arrives.
+``bone-ssl analyze``; its report, and the evidence objects where they are asked for, are sent by C-STORE or
+STOW-RS until they arrive.
 
 ========================================  ==================================================================
 What happens                              What becomes of it
@@ -20,9 +21,14 @@ Two patients in one study                 ``failed``, ``conflicting_patient``; n
 Nothing in it the model was made for      ``nothing_eligible`` with the first reason; nothing is sent
 No image could be read                    ``failed`` with the first reason; nothing is sent
 The analysis cannot write, or the model   back to ``complete``, tried again later; ``failed``,
-cannot run                                ``analysis_abandoned``, after several attempts in a row
+cannot run                                ``analysis_abandoned``, after 20 attempts in a row
+A header does not allow an evidence       it is left out and logged; the report is sent
+object
+The PACS takes reports but no evidence    the report arrives; the study stays ``to_send`` and is tried again
 The PACS is down or refuses               stays ``to_send``, tried again for ever, ever more slowly
-The service is killed at any moment       goes on where it was; a report sent twice has the same UID
+The service is killed at any moment       goes on where it was; a report sent twice has the same UID.
+                                          A study whose analysis was cut short waits a little longer each
+                                          time, and is ``failed``, ``analysis_abandoned``, after 20 times
 SIGTERM                                   no new association, open ones may finish, the running study is
                                           finished or left to the next start; exit 0
 ========================================  ==================================================================

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-import traceback
 from datetime import UTC, datetime
 
 import msgspec
+
+from monai_bone_ssl.faults import fault_place
 
 __all__ = ["log_event", "start_logging"]
 
@@ -61,6 +62,5 @@ class _JsonFormatter(logging.Formatter):
 
 def _log_fault(arguments: threading.ExceptHookArgs) -> None:
     """Where a thread ended by a programming error, without the error's message: it may quote a value."""
-    frames = traceback.extract_tb(arguments.exc_traceback)[-3:]
-    places = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
-    log_event("fault", level=logging.CRITICAL, error=arguments.exc_type.__name__, where=places)
+    place = fault_place(arguments.exc_traceback)
+    log_event("fault", level=logging.CRITICAL, error=arguments.exc_type.__name__, where=place)

@@ -10,7 +10,7 @@ from threading import Lock
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from monai_bone_ssl.errors import ReasonCode
-from monai_bone_ssl.service.ledger import StudyState
+from monai_bone_ssl.service.tables import StudyState
 
 __all__ = ["LastError", "Metrics"]
 

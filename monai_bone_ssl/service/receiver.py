@@ -8,7 +8,6 @@ import time
 from pydicom import uid
 from pynetdicom import AE, evt
 from pynetdicom.presentation import AllStoragePresentationContexts
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.service.events import log_event
@@ -19,6 +18,7 @@ from monai_bone_ssl.service.tls import server_context
 
 __all__ = ["Receiver"]
 
+_VERIFICATION = "1.2.840.10008.1.1"  # C-ECHO (DICOM PS3.4, annex A)
 _SUCCESS = 0x0000
 # DICOM PS3.4 table B.2-1.
 _OUT_OF_RESOURCES = 0xA700
@@ -68,7 +68,7 @@ class Receiver:
         self._ae.require_calling_aet = list(settings.calling_ae_titles)
         self._ae.require_called_aet = True
         self._ae.maximum_associations = settings.max_associations
-        self._ae.add_supported_context(Verification)
+        self._ae.add_supported_context(_VERIFICATION)
         for context in AllStoragePresentationContexts:
             if context.abstract_syntax is not None and "Image Storage" in context.abstract_syntax.name:
                 self._ae.add_supported_context(context.abstract_syntax, _TRANSFER_SYNTAXES)

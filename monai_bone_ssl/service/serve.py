@@ -105,9 +105,19 @@ class _Service:
         log_event("stopped")
 
     def _steps(self) -> dict[str, Callable[[], bool]]:
-        analyst = Analyst(self._model, self._spool, self._ledger, self._metrics, self._backoff)
-        courier = Courier(self._sender(), self._spool, self._ledger, self._metrics, self._backoff)
-        steps = {"analyse": analyst.run_once, "send": courier.run_once, "keep": self._keep_house}
+        parts = self._spool, self._ledger, self._metrics, self._backoff
+        # Two analysts: one reads a study or writes a report while the network works for the other.
+        first, second = (
+            Analyst(self._model, self._settings.evidence, untried_only, *parts)
+            for untried_only in (False, True)
+        )
+        courier = Courier(self._sender(), *parts)
+        steps = {
+            "analyse": first.run_once,
+            "analyse_beside": second.run_once,
+            "send": courier.run_once,
+            "keep": self._keep_house,
+        }
         if self._web is not None and self._settings.poll is not None:
             poller = Poller(self._web, self._intake, self._ledger, self._settings.poll, self._metrics)
             steps["fetch"] = self._polling(poller, self._settings.poll.every_seconds)

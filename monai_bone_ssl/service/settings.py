@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, field
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.evidence import EvidenceKind
 
 __all__ = [
     "DicomWebSettings",
@@ -118,6 +119,8 @@ class Settings(_Strict, frozen=True, kw_only=True):
     status: StatusSettings = field(default_factory=StatusSettings)
     replica: str = field(default_factory=socket.gethostname)
     """Name of this process in the ledger, the same after a restart."""
+    evidence: tuple[EvidenceKind, ...] = ()
+    """What is sent beside each report; the PACS has to take objects of these kinds."""
     model: Path | None = None
     """Model folder; by default the model that comes with the package."""
     ledger_url_file: Path | None = None

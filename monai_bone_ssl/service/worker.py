@@ -5,23 +5,26 @@ from __future__ import annotations
 import logging
 import random
 import time
-from pathlib import Path
+from collections.abc import Collection
+from typing import ClassVar
 
 from monai_bone_ssl.collect import Source, Study, group_by_study
 from monai_bone_ssl.errors import BoneSSLError, ReasonCode, ReportError, ServiceError
+from monai_bone_ssl.evidence import EvidenceKind
 from monai_bone_ssl.findings import Status
 from monai_bone_ssl.model import Model
 from monai_bone_ssl.pipeline import StudyOutcome, analyse_study
 from monai_bone_ssl.service.events import log_event
-from monai_bone_ssl.service.ledger import Claim, Ledger, StudyState
+from monai_bone_ssl.service.ledger import Claim, Ledger
 from monai_bone_ssl.service.metrics import Metrics
 from monai_bone_ssl.service.sender import Sender
 from monai_bone_ssl.service.spool import Spool
+from monai_bone_ssl.service.tables import StudyState
 
 __all__ = ["Analyst", "Backoff", "Courier"]
 
-_MOST_ANALYSES = 5
-"""In a row without an outcome; a study that takes the process down with it would do so for ever."""
+_MOST_ANALYSES = 20
+"""In a row without an outcome, with ever longer pauses: by then it is the study that ends the process."""
 
 
 class Backoff:
@@ -44,25 +47,77 @@ class Backoff:
         return pause * random.uniform(0.5, 1)  # noqa: S311 - nothing secret
 
 
-class Analyst:
+class _Worker:
+    """What both steps work with, and what becomes of a study when one fails.
+
+    Parameters
+    ----------
+    spool, ledger, metrics, backoff
+        What it works with.
+    """
+
+    stage: ClassVar[str]
+    """Its name in metrics."""
+    setback: ClassVar[str]
+    """The event that tells of a failure."""
+
+    def __init__(self, spool: Spool, ledger: Ledger, metrics: Metrics, backoff: Backoff) -> None:
+        self._spool = spool
+        self._ledger = ledger
+        self._metrics = metrics
+        self._backoff = backoff
+
+    def _succeeded(self, started: float) -> None:
+        self._metrics.success(self.stage)
+        self._metrics.observe(self.stage, time.perf_counter() - started)
+
+    def _put_back(self, claim: Claim, error: BoneSSLError) -> None:
+        self._metrics.error(self.stage, error.code)
+        pause = self._backoff.seconds(claim.attempts)
+        self._ledger.retry(claim, time.time() + pause, error.code)
+        log_event(
+            self.setback,
+            level=logging.WARNING,
+            study=claim.study_instance_uid,
+            reason=error.code,
+            attempt=claim.attempts,
+            next_in_seconds=round(pause, 1),
+        )
+
+
+class Analyst(_Worker):
     """Runs the pipeline on complete studies.
 
     Parameters
     ----------
     model
         Loaded once.
+    evidence
+        What is made beside each report; may be empty.
+    untried_only
+        Leave studies whose analysis was begun before. Of analysts that work side by side, all but one do:
+        a study that takes the process down then takes no other with it more than once.
     spool, ledger, metrics, backoff
         What it works with.
     """
 
+    stage = "analyse"
+    setback = "analysis_failed"
+
     def __init__(
-        self, model: Model, spool: Spool, ledger: Ledger, metrics: Metrics, backoff: Backoff
+        self,
+        model: Model,
+        evidence: Collection[EvidenceKind],
+        untried_only: bool,
+        spool: Spool,
+        ledger: Ledger,
+        metrics: Metrics,
+        backoff: Backoff,
     ) -> None:
+        super().__init__(spool, ledger, metrics, backoff)
         self._model = model
-        self._spool = spool
-        self._ledger = ledger
-        self._metrics = metrics
-        self._backoff = backoff
+        self._evidence = evidence
+        self._untried_only = untried_only
 
     def run_once(self) -> bool:
         """Analyse one study, if one waits. Returns whether there was one.
@@ -72,7 +127,9 @@ class Analyst:
         ServiceError
             ``LEDGER_UNAVAILABLE``; the study is taken up again when its lease ends.
         """
-        claim = self._ledger.claim_analysis(time.time())
+        claim = self._ledger.claim_analysis(
+            time.time(), pause=self._backoff.seconds, untried_only=self._untried_only
+        )
         if claim is None:
             return False
         if claim.attempts > _MOST_ANALYSES:
@@ -80,37 +137,21 @@ class Analyst:
             return True
         started = time.perf_counter()
         try:
-            outcome, report = self._analyse(claim)
+            outcome = self._analyse(claim)
         except (ReportError, ServiceError) as error:
-            self._metrics.error("analyse", error.code)
-            self._ledger.retry(claim, time.time() + self._backoff.seconds(claim.attempts), error.code)
-            log_event(
-                "analysis_failed",
-                level=logging.WARNING,
-                study=claim.study_instance_uid,
-                reason=error.code,
-                attempt=claim.attempts,
-            )
+            self._put_back(claim, error)
             return True
-        self._metrics.success("analyse")
-        self._metrics.observe("analyse", time.perf_counter() - started)
-        if report is None:
-            state, reason = _without_report(outcome)
-            self._end(claim, state, reason)
-        elif self._ledger.finish(claim, StudyState.TO_SEND, time.time(), report=report.name):
-            log_event("analysed", study=claim.study_instance_uid, images=len(outcome.entries))
+        self._succeeded(started)
+        self._conclude(claim, outcome)
         return True
 
-    def _analyse(self, claim: Claim) -> tuple[StudyOutcome, Path | None]:
-        """The pipeline's outcome, and the report where there is something to report."""
-        study = self._study(claim)
+    def _analyse(self, claim: Claim) -> StudyOutcome:
         folder = self._spool.report_folder(claim.study_instance_uid, claim.revision)
-        outcome = analyse_study(study, folder, self._model, overlays=False)
-        conclusion = outcome.study
-        if conclusion is None or conclusion.sr_path is None or conclusion.decision is None:
-            return outcome, None
+        outcome = analyse_study(
+            self._study(claim), folder, self._model, overlays=False, evidence=self._evidence
+        )
         self._spool.flush_report(folder)
-        return outcome, folder / conclusion.sr_path
+        return outcome
 
     def _study(self, claim: Claim) -> Study:
         """All images of the study, each as it was received; one that cannot be read is part of it too."""
@@ -122,6 +163,18 @@ class Analyst:
                 raise ServiceError(ReasonCode.CONFLICTING_INSTANCE, text)
             study.sources += part.sources
         return study
+
+    def _conclude(self, claim: Claim, outcome: StudyOutcome) -> None:
+        """A study with an answer is to be sent; any other has come to its end."""
+        study = outcome.study
+        if study is None or study.sr_path is None or study.decision is None:
+            self._end(claim, *_without_report(outcome))
+            return
+        outbox = [study.sr_path, *outcome.evidence_files]
+        if self._ledger.finish(claim, StudyState.TO_SEND, time.time(), outbox=outbox):
+            log_event("analysed", study=claim.study_instance_uid, images=len(outcome.entries))
+            for error in outcome.left_out:
+                log_event("evidence_left_out", study=claim.study_instance_uid, reason=error.code)
 
     def _end(self, claim: Claim, state: StudyState, reason: ReasonCode) -> None:
         if self._ledger.finish(claim, state, time.time(), reason=reason):
@@ -137,8 +190,8 @@ def _without_report(outcome: StudyOutcome) -> tuple[StudyState, ReasonCode]:
     return StudyState.NOTHING_ELIGIBLE, reasons[0][1]
 
 
-class Courier:
-    """Sends reports until they arrive.
+class Courier(_Worker):
+    """Sends reports, and the evidence beside them, until they arrive.
 
     Parameters
     ----------
@@ -148,17 +201,17 @@ class Courier:
         What it works with.
     """
 
+    stage = "send"
+    setback = "not_sent"
+
     def __init__(
         self, sender: Sender, spool: Spool, ledger: Ledger, metrics: Metrics, backoff: Backoff
     ) -> None:
+        super().__init__(spool, ledger, metrics, backoff)
         self._sender = sender
-        self._spool = spool
-        self._ledger = ledger
-        self._metrics = metrics
-        self._backoff = backoff
 
     def run_once(self) -> bool:
-        """Send one report, if one waits. Returns whether there was one.
+        """Send one study's results, if some wait. Returns whether there were any.
 
         Raises
         ------
@@ -170,32 +223,13 @@ class Courier:
             return False
         started = time.perf_counter()
         try:
-            self._sender.send(self._report(claim))
+            folder = self._spool.report_folder(claim.study_instance_uid, claim.revision)
+            self._sender.send([folder / name for name in claim.outbox])
         except BoneSSLError as error:
             self._put_back(claim, error)
             return True
-        self._metrics.success("send")
-        self._metrics.observe("send", time.perf_counter() - started)
-        if self._ledger.finish(claim, StudyState.SENT, time.time(), report=claim.report):
+        self._succeeded(started)
+        if self._ledger.finish(claim, StudyState.SENT, time.time(), outbox=claim.outbox):
             self._metrics.observe("total", time.time() - claim.since)
-            log_event("sent", study=claim.study_instance_uid)
+            log_event("sent", study=claim.study_instance_uid, objects=len(claim.outbox))
         return True
-
-    def _report(self, claim: Claim) -> Path:
-        if claim.report is None:
-            text = f"study {claim.study_instance_uid}: the ledger names no report"
-            raise ServiceError(ReasonCode.REPORT_FAILED, text)
-        return self._spool.report_folder(claim.study_instance_uid, claim.revision) / claim.report
-
-    def _put_back(self, claim: Claim, error: BoneSSLError) -> None:
-        self._metrics.error("send", error.code)
-        pause = self._backoff.seconds(claim.attempts)
-        self._ledger.retry(claim, time.time() + pause, error.code)
-        log_event(
-            "not_sent",
-            level=logging.WARNING,
-            study=claim.study_instance_uid,
-            reason=error.code,
-            attempt=claim.attempts,
-            next_in_seconds=round(pause, 1),
-        )

@@ -67,7 +67,13 @@ class GreyViT(nn.Module):
     @property
     def position(self) -> nn.Parameter:
         """Position embedding [1, 1 + N, C] of a square grid, the class token's first."""
-        return self.vit.get_parameter("pos_embed")
+        # There is one, see __init__; torch.jit.script takes neither casts nor a reason behind "ignore".
+        return self.vit.pos_embed  # type: ignore[return-value]
+
+    @property
+    def class_token(self) -> nn.Parameter:
+        """Class token [1, 1, C], without its position."""
+        return self.vit.cls_token  # type: ignore[return-value]
 
     def forward(self, image: Tensor) -> Tensor:
         """Tokens [B, 1 + h * w, C] of images [B, 1, H, W], class token first, after the final norm."""
@@ -78,11 +84,12 @@ class GreyViT(nn.Module):
         patches = self.embed_patches(image)
         grid = patches.shape[-2:]
         x = self.add_position(patches.flatten(2).transpose(1, 2), grid[0], grid[1])
-        x = self.run_blocks(x, 0, self.depth - blocks)
+        first = self.depth - blocks
         outputs = []
-        for block in self.vit.blocks[self.depth - blocks :]:
+        for number, block in enumerate(self.vit.blocks):  # torch.jit.script knows no slices of modules
             x = block(x)
-            outputs.append(self.vit.norm(x))
+            if number >= first:
+                outputs.append(self.vit.norm(x))
         return outputs
 
     def embed_patches(self, image: Tensor) -> Tensor:
@@ -98,7 +105,7 @@ class GreyViT(nn.Module):
         # Resampled to any grid as DINOv2 does it: bicubic, without antialiasing.
         position = interpolate(square, size=(height, width), mode="bicubic", align_corners=False)
         x = patches + position.flatten(2).transpose(1, 2)
-        first = (self.vit.get_parameter("cls_token") + embedding[:, :1]).expand(x.shape[0], -1, -1)
+        first = (self.class_token + embedding[:, :1]).expand(x.shape[0], -1, -1)
         tokens: Tensor = self.vit.norm_pre(torch.cat((first, x), dim=1))
         return tokens
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from scipy.special import expit
 from tqdm import tqdm
 
+from monai_bone_ssl.calibration import fit_calibration
 from monai_bone_ssl.model_spec import Calibration
-from monai_bone_ssl.training.calibration import fit_calibration
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, splits
 from monai_bone_ssl.training.logistic import out_of_fold_logits
 from monai_bone_ssl.training.probe import STRENGTHS, best_strength

@@ -6,12 +6,10 @@ model.onnx keeps every tensor of the torch network under its torch name, so that
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -19,8 +17,7 @@ import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from monai_bone_ssl.errors import ModelError, ReasonCode
-from monai_bone_ssl.files import write_atomically
-from monai_bone_ssl.model import OUTPUT_NAMES
+from monai_bone_ssl.model import OUTPUT_NAMES, write_model_folder
 from monai_bone_ssl.model_spec import ModelSpec
 from monai_bone_ssl.training.network import ProbedViT
 
@@ -173,16 +170,23 @@ def _store_float16(
     restoring.append(helper.make_node("Cast", [f"{name}_float16"], [name], to=TensorProto.FLOAT))
 
 
-def write_model(network: ModelProto, spec: ModelSpec, folder: Path) -> ModelSpec:
-    """Write model.onnx and then model.json, with the weights' hash filled in.
+def write_model(network: ModelProto, spec: ModelSpec, folder: Path, cases: bytes | None = None) -> ModelSpec:
+    """Write a model folder, with the hashes of its files filled in.
+
+    Parameters
+    ----------
+    network
+        Becomes model.onnx.
+    spec
+        Becomes model.json.
+    folder
+        Made where missing.
+    cases
+        Becomes cases.npz, see :mod:`monai_bone_ssl.similar_cases`; None for no such file.
 
     Raises
     ------
     ReportError
         If the folder cannot be written.
     """
-    weights = network.SerializeToString(deterministic=True)
-    spec = msgspec.structs.replace(spec, weights_sha256=hashlib.sha256(weights).hexdigest())
-    write_atomically(folder / "model.onnx", weights)
-    write_atomically(folder / "model.json", msgspec.json.format(msgspec.json.encode(spec), indent=2) + b"\n")
-    return spec
+    return write_model_folder(folder, network.SerializeToString(deterministic=True), spec, cases)

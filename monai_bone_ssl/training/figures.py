@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from monai_bone_ssl.bootstrap import cluster_bootstrap, percentile_interval, weighted_auroc
+from monai_bone_ssl.calibration import MIN_CASES
 from monai_bone_ssl.model_spec import Figure
-from monai_bone_ssl.training.bootstrap import cluster_bootstrap, percentile_interval
-from monai_bone_ssl.training.calibration import MIN_CASES
 from monai_bone_ssl.training.data import LabelledDataset
-from monai_bone_ssl.training.metrics import weighted_auroc
 
 __all__ = ["auroc_figures", "share_figure"]
 

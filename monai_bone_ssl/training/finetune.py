@@ -21,10 +21,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
 
+from monai_bone_ssl.calibration import fit_calibration
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.preprocessing import PreprocessSpec
 from monai_bone_ssl.training.augmentation import augment
-from monai_bone_ssl.training.calibration import fit_calibration
 from monai_bone_ssl.training.cnn import load_cnn
 from monai_bone_ssl.training.data import LabelledDataset, splits
 from monai_bone_ssl.training.extractors import ClassTokens, CNNFeatures, is_vit, load_vit

@@ -11,7 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from monai_bone_ssl.calibration import MIN_CASES, fix_operating_points
+from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import CodedConcept
+from monai_bone_ssl.model import Model, read_model_folder, write_model_folder
 from monai_bone_ssl.model_spec import (
     SCHEMA_VERSION,
     BodyPartSpec,
@@ -20,9 +23,10 @@ from monai_bone_ssl.model_spec import (
     OutOfDistribution,
     TrainingData,
 )
+from monai_bone_ssl.overlay import evidence_limit
 from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
+from monai_bone_ssl.similar_cases import SimilarCases
 from monai_bone_ssl.training.backbone import load_backbone, round_to_storage
-from monai_bone_ssl.training.calibration import MIN_CASES, fix_operating_points
 from monai_bone_ssl.training.cross_validation import CrossValidation, cross_validate
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, load_dataset, read_grey, splits
 from monai_bone_ssl.training.export import store_compactly, to_onnx, write_model
@@ -38,7 +42,7 @@ from monai_bone_ssl.training.probe import (
     out_of_fold,
 )
 
-__all__ = ["fit"]
+__all__ = ["add_similar_cases", "fit", "similar_cases"]
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -53,6 +57,9 @@ _CONFLICT_CONFIDENCE = 0.98
 
 # Share of the training images that the distance limit lets pass.
 _ACCEPTED = 0.99
+
+# Between features of the network and of its export.
+_ROUNDING = 1e-2
 
 _LIBRARIES = ("torch", "timm", "scikit-learn", "onnx", "numpy", "pillow")
 
@@ -136,7 +143,54 @@ def fit(
         libraries={library: library_version(library) for library in _LIBRARIES},
     )
     height, width = preprocessing.size(5, 4)
-    return write_model(store_compactly(to_onnx(network, height, width)), spec, out)
+    exported = store_compactly(to_onnx(network, height, width))
+    return write_model(exported, spec, out, similar_cases(features, dataset).encode())
+
+
+def similar_cases(features: FloatArray, dataset: LabelledDataset) -> SimilarCases:
+    """The images to show beside similar ones; by number where their names are not public."""
+    public = dataset.source.public_names
+    names = [image.name if public else str(number) for number, image in enumerate(dataset.images, start=1)]
+    return SimilarCases.fit(features, dataset.labels, dataset.parts, np.array(names))
+
+
+def add_similar_cases(data: Path, backbone: Path, model_folder: Path, *, cache: Path) -> ModelSpec:
+    """Write cases.npz into a model folder that was fitted without one; the network stays as it is.
+
+    Parameters
+    ----------
+    data, backbone
+        What the model was fitted on, and its weights.
+    model_folder
+        Gets ``cases.npz``, and its hash into model.json.
+    cache
+        Folder for features.
+
+    Returns
+    -------
+    What model.json says now.
+
+    Raises
+    ------
+    ConfigError, CorruptImage, ReportError
+        See :func:`fit`; a ConfigError also where the weights are not those of the model.
+    ModelError
+        If the folder is no model.
+    """
+    content = read_model_folder(model_folder)
+    dataset = load_dataset(data).training()
+    vit = load_backbone(backbone).requires_grad_(False)
+    round_to_storage(vit)
+    pooling = TokenPooling(vit, PRODUCT_BLOCKS).eval()
+    paths = [image.path for image in dataset.images]
+    features = extract_features(TokenFeatures(pooling), content.spec.preprocessing, paths, cache)
+    first = preprocess(read_grey(paths[0]), content.spec.preprocessing)[None, None]
+    of_model = Model(model_folder).predict(first).features[0]
+    if of_model.shape != features[0].shape or np.abs(of_model - features[0]).max() > _ROUNDING:
+        text = f"{backbone.name}: gives other features than {model_folder}, expected the model's backbone"
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
+    cases = similar_cases(features, dataset).encode()
+    return write_model_folder(model_folder, content.weights, content.spec, cases)
 
 
 def _body_part(name: str, dataset: LabelledDataset, judged: CrossValidation) -> BodyPartSpec:
@@ -170,7 +224,7 @@ def _assemble(
 
 @torch.inference_mode()
 def _evidence_limit(network: ProbedViT, spec: PreprocessSpec, dataset: LabelledDataset) -> float:
-    """95th percentile of the largest patch evidence over some positive training images."""
+    """The overlays' limit from some positive training images."""
     positives = [image for image in dataset.images if image.label]
     some = positives[:: max(1, len(positives) // 32)]
     peaks = []
@@ -178,7 +232,7 @@ def _evidence_limit(network: ProbedViT, spec: PreprocessSpec, dataset: LabelledD
         pixels = torch.from_numpy(preprocess(read_grey(image.path), spec))[None, None]
         pooled = network.pooling(pixels)
         peaks.append(float(network.pooling.attribute(pooled.tokens, network.probe.weight[0]).max()))
-    return float(np.quantile(peaks, 0.95))
+    return evidence_limit(peaks)
 
 
 def _training_data(dataset: LabelledDataset) -> TrainingData:

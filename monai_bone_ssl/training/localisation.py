@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from monai_bone_ssl.bootstrap import cluster_bootstrap, percentile_interval, ratio
 from monai_bone_ssl.findings import Peak
-from monai_bone_ssl.training.bootstrap import cluster_bootstrap, percentile_interval, ratio
 from monai_bone_ssl.training.data import LabelledImage, read_grey
 
 __all__ = ["Localisation", "covered_share", "localise", "pointing_game"]

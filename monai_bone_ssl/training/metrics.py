@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from monai_bone_ssl.bootstrap import cluster_bootstrap, percentile_interval, ratio, weighted_auroc
 from monai_bone_ssl.findings import Decision
-from monai_bone_ssl.training.bootstrap import cluster_bootstrap, percentile_interval, ratio
 from monai_bone_ssl.training.localisation import Localisation
 from monai_bone_ssl.training.sample import Sample, merge_studies
 
@@ -34,7 +34,6 @@ __all__ = [
     "mean_over_parts",
     "parts_with_cases",
     "probability_bins",
-    "weighted_auroc",
     "weighted_figures",
     "weighted_part_means",
 ]
@@ -203,32 +202,6 @@ def weighted_part_means(runs: Sequence[Sample], parts: Sequence[str], weights: F
     rows = [runs[0].parts == part for part in parts]
     figures = [weighted_figures(_take(runs, row), weights[:, row]) for row in rows]
     return np.asarray(np.mean(figures, axis=0))
-
-
-def weighted_auroc(weights: Floats, labels: NDArray[np.int64], probabilities: Floats) -> Floats:
-    """Area under the ROC curve for each row of weights; ties count half (Mann-Whitney).
-
-    Parameters
-    ----------
-    weights
-        How often each image counts [b, n].
-    labels, probabilities
-        [n] each.
-
-    Returns
-    -------
-    numpy.ndarray
-        [b]; NaN where a row holds one class only.
-    """
-    order = np.argsort(probabilities, kind="stable")
-    # Images of one probability are one step of the curve.
-    steps = np.flatnonzero(np.diff(probabilities[order], prepend=-np.inf) > 0)
-    sorted_weights, is_positive = weights[:, order], labels[order] == 1
-    positives = np.add.reduceat(sorted_weights * is_positive, steps, axis=1)  # [b, steps]
-    negatives = np.add.reduceat(sorted_weights * ~is_positive, steps, axis=1)
-    negatives_below = np.cumsum(negatives, axis=1) - negatives
-    wins = (positives * (negatives_below + negatives / 2)).sum(axis=1)
-    return ratio(wins, positives.sum(axis=1) * negatives.sum(axis=1))
 
 
 def probability_bins(probabilities: Floats) -> NDArray[np.int64]:

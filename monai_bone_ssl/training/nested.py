@@ -10,9 +10,9 @@ import numpy.typing as npt
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
+from monai_bone_ssl.calibration import MIN_CASES, fit_calibration
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.model_spec import Calibration
-from monai_bone_ssl.training.calibration import MIN_CASES, fit_calibration
 from monai_bone_ssl.training.data import LabelledDataset, splits
 from monai_bone_ssl.training.logistic import Fold, LinearProbe, fit_logistic, out_of_fold_logits
 

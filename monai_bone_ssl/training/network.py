@@ -55,8 +55,7 @@ class TokenPooling(nn.Module):
         """Pool the tokens of images [B, 1, H, W] in [0, 1], sides multiples of the patch size."""
         tokens = self._tokens(torch.cat((image, image.flip(3))))
         each_view = torch.cat((tokens.mean(dim=(2, 3)), tokens.amax(dim=(2, 3))), dim=1)  # [2 * B, D]
-        one, mirrored = each_view.reshape(2, -1, self.width)
-        return PooledTokens((one + mirrored) / 2, tokens)
+        return PooledTokens(each_view.reshape(2, -1, self.width).mean(dim=0), tokens)
 
     def attribute(self, tokens: Tensor, weight: Tensor) -> Tensor:
         """Each patch's share [B, h, w] of the features' product with ``weight`` [D]; the shares sum to it.
@@ -66,20 +65,20 @@ class TokenPooling(nn.Module):
         A mean's weight is shared by all patches alike; a maximum's goes to the patch that attains it
         (in equal parts where several do).
         """
-        mean_weight, max_weight = (half.view(1, -1, 1, 1) for half in weight.chunk(2))
+        mean_weight, max_weight = weight.view(1, -1, 1, 1).chunk(2, dim=1)
         attained = (tokens == tokens.amax(dim=(2, 3), keepdim=True)).to(tokens.dtype)
         share = attained / attained.sum(dim=(2, 3), keepdim=True)
         patches = tokens.shape[2] * tokens.shape[3]
         each_view = (tokens * (mean_weight / patches + max_weight * share)).sum(dim=1)
-        one, mirrored = each_view.reshape(2, -1, *tokens.shape[2:])
-        evidence: Tensor = (one + mirrored.flip(2)) / 2
-        return evidence
+        views = each_view.reshape(2, -1, tokens.shape[2], tokens.shape[3])
+        return (views[0] + views[1].flip(2)) / 2
 
     def _tokens(self, image: Tensor) -> Tensor:
-        height, width = (side // self.backbone.patch_size for side in image.shape[2:])
+        side = self.backbone.patch_size
+        height, width = image.shape[2] // side, image.shape[3] // side
         outputs = [tokens[:, 1:] for tokens in self.backbone.last_blocks(image, self.blocks)]
         tokens = torch.cat(outputs, dim=2).transpose(1, 2)  # [B, L * C, h * w]
-        return tokens.reshape(*tokens.shape[:2], height, width)
+        return tokens.reshape(tokens.shape[0], tokens.shape[1], height, width)
 
 
 class Whitening(nn.Module):
@@ -124,7 +123,7 @@ class ProbedViT(nn.Module):
         self.body_part = nn.Linear(pooling.width, body_parts)
         self.distance = Whitening(pooling.backbone.width, components)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         """The six outputs: [B], [B, D], [B, h, w], [B], [B, P] and [B]."""
         pooled = self.pooling(image)
         features = pooled.features

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
+from monai_bone_ssl.bootstrap import cluster_bootstrap, percentile_interval, ratio
 from monai_bone_ssl.findings import OperatingPoints
-from monai_bone_ssl.training.bootstrap import cluster_bootstrap, percentile_interval, ratio
 from monai_bone_ssl.training.metrics import (
     MIN_CASES,
     N_BINS,

@@ -11,6 +11,9 @@ from analyses import ROOT
 
 BUNDLE = ROOT / "bundle"
 
+INFERENCE = ("--config_file", BUNDLE / "configs" / "inference.json", "--bundle_root", BUNDLE)
+NETWORK = ("--net_id", "network_def", "--meta_file", BUNDLE / "configs" / "metadata.json", *INFERENCE)
+
 _ALONE = (sys.executable, "-m")
 _TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
 

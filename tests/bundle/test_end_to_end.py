@@ -151,14 +151,57 @@ def test_an_empty_folder_is_named(workflow, fitted, pretrained, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workflow", ["train", "evaluate", "inference"])
+@pytest.mark.parametrize("workflow", ["pretrain", "train", "evaluate", "inference"])
 def test_missing_weights_are_named(workflow, data, tmp_path):
-    where = ["--dataset_dir", data, "--output_dir", tmp_path / "out", "--model_dir", tmp_path / "nowhere"]
-    if workflow == "train":
-        where += ["--backbone", tmp_path / f"{NAME}.safetensors"]
+    where = ["--dataset_dir", data, "--output_dir", tmp_path / "out"]
+    missing = tmp_path / f"{NAME}.safetensors"
+    if workflow in ("pretrain", "train"):
+        where += ["--backbone", missing, "--cache_dir", tmp_path / "cache"]
+    else:
+        missing = tmp_path / "nowhere"
+        where += ["--model_dir", missing]
     line = refusal(*config(workflow), *where)
-    assert (f"{NAME}.safetensors" if workflow == "train" else "nowhere") in line
+    assert missing.name in line
     assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "cache").exists(), "no image was decoded before"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workflow", ["train", "evaluate"])
+def test_a_missing_label_file_is_named(workflow, data, fitted, pretrained, tmp_path):
+    unlabelled = tmp_path / "unlabelled"
+    unlabelled.mkdir()
+    (unlabelled / "one.png").write_bytes((data / "elbow_0_0.png").read_bytes())
+    for place, words in (
+        (unlabelled, ("unlabelled", "expected")),
+        (unlabelled / "list.csv", ("list.csv", "no such")),
+    ):
+        where = ["--dataset_dir", place, "--output_dir", tmp_path / "out"]
+        where += ["--model_dir", fitted] if workflow == "evaluate" else []
+        where += ["--backbone", pretrained / f"{NAME}.last.safetensors"] if workflow == "train" else []
+        line = refusal(*config(workflow), *where)
+        assert all(word in line for word in words), line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_pretraining_leaves_out_a_wrong_image_and_says_so(data, tmp_path):
+    """As on the command line: of a million images one may be broken. Without any other it is refused."""
+    mixed, wrong = tmp_path / "mixed", tmp_path / "wrong"
+    mixed.mkdir()
+    wrong.mkdir()
+    for number in range(8):
+        name = f"elbow_0_{number}.png"
+        (mixed / name).write_bytes((data / name).read_bytes())
+    for folder in (mixed, wrong):
+        (folder / "bad.png").write_text("no picture")
+    where = ("--output_dir", tmp_path / "out", "--cache_dir", tmp_path / "cache")
+    line = refusal(*config("pretrain"), *SMALL, *where, "--dataset_dir", wrong)
+    assert "bad.png: expected a readable PNG, JPEG or DICOM image" in line
+    assert not (tmp_path / "out").exists()
+    batch = ("--batch_size", "8", "--epochs", "1")
+    said = run(*config("pretrain"), *SMALL, *where, *batch, "--dataset_dir", mixed)
+    assert "1 of 9 images left out: bad.png: expected a readable PNG" in said
 
 
 @pytest.mark.slow

@@ -7,7 +7,9 @@ import json
 import math
 import shutil
 import warnings
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -21,24 +23,15 @@ from dicom_factory import limb_pixels, make_radiograph  # noqa: E402 - after the
 from PIL import Image  # noqa: E402
 from pydicom_files import real_radiograph  # noqa: E402
 
+from monai_bone_ssl.findings import BodyPart  # noqa: E402
 from monai_bone_ssl.pipeline import analyse  # noqa: E402
 from monai_bone_ssl.preprocessing import preprocess  # noqa: E402
 from monai_bone_ssl.radiograph import read_radiograph  # noqa: E402
 from monai_bone_ssl.training.bundle.network import load_map_network, split_map  # noqa: E402
 
-from .bundle_commands import BUNDLE, run  # noqa: E402
+from .bundle_commands import BUNDLE, INFERENCE, NETWORK, run  # noqa: E402
 
 pytestmark = pytest.mark.train
-
-INFERENCE = ("--config_file", BUNDLE / "configs" / "inference.json", "--bundle_root", BUNDLE)
-NETWORK = ("--net_id", "network_def", "--meta_file", BUNDLE / "configs" / "metadata.json", *INFERENCE)
-
-
-@pytest.fixture(scope="module")
-def state_dict(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "model.pt"
-    run("--run_id", "save_weights", *INFERENCE, "--ckpt_path", path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +63,15 @@ def _rows(out: Path) -> dict[str, dict[str, str]]:
         return {Path(row["path"]).name: row for row in csv.DictReader(file)}
 
 
+def _assert_same_part(found: dict[str, Any] | None, expected: BodyPart | None) -> None:
+    if expected is None:
+        assert found is None
+        return
+    assert found is not None
+    assert (found["value"], found["source"]) == (expected.value, expected.source)
+    assert found["confidence"] == pytest.approx(expected.confidence, abs=1e-3)
+
+
 def test_monai_verifies_input_and_output():
     said = run(*NETWORK, "--n", "3", verb="verify_net_in_out")
     assert "data shape of network is verified with no error" in said
@@ -82,16 +84,21 @@ def test_the_state_dict_loads_without_pickle(state_dict):
     assert all(value.dtype == torch.float32 for value in state.values())
 
 
-def test_torchscript_gives_the_same_map_at_any_size(state_dict, tmp_path, tibia):
-    path = tmp_path / "model.ts"
-    run(*NETWORK, "--ckpt_file", state_dict, "--filepath", path, "--use_trace", "True", verb="ckpt_export")
+def test_torchscript_gives_the_same_map_at_any_size(torchscript, tibia):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's, about TorchScript itself
-        scripted = torch.jit.load(path)
+        scripted = torch.jit.load(torchscript)
     network = load_map_network(str(BUNDLE / "models"))
     for image in (torch.from_numpy(tibia), torch.rand(2, 1, 70, 140)):
         with torch.inference_mode():
             torch.testing.assert_close(scripted(image), network(image), atol=1e-4, rtol=0)
+
+
+def test_torchscript_carries_the_configurations(torchscript):
+    """MONAI Deploy reads them from there."""
+    with zipfile.ZipFile(torchscript) as archive:
+        names = {Path(name).name for name in archive.namelist() if "/extra/" in name}
+    assert {"metadata.json", "inference.json"} <= names
 
 
 def test_onnx_export_gives_the_shipped_models_logit(state_dict, tmp_path, tibia, shipped):
@@ -118,6 +125,7 @@ def test_inference_and_analyze_agree(study, predicted, shipped, tmp_path):
         one = results[name]
         assert one["status"] == rows[name]["status"] == image.status
         assert one["decision"] == image.decision
+        _assert_same_part(one["body_part"], image.body_part)
         if image.reason is not None:
             assert one["reason"]["code"] == rows[name]["reason"] == image.reason.code
             assert one["probability"] is one["logit"] is None

@@ -15,7 +15,7 @@ from dicom_factory import limb_pixels
 from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 from pydicom_files import real_radiograph
-from validators import dciodvfy
+from validators import dciodvfy, pixelmed
 
 RunApp = Callable[..., Run]
 
@@ -68,6 +68,9 @@ def test_gives_the_answers_and_reports_of_the_command_line(
     assert reports(app) == reports(line)
     assert len(reports(app)) == 2
     assert {path.suffix for path in app.iterdir()} == {".dcm", ".json"}
+    assert [path for path in app.glob("SR_*.dcm") if dciodvfy(path).errors] == []
+    problems = pixelmed(sorted(app.glob("SR_*.dcm")), tmp_path)
+    assert [path for path, found in problems.items() if found.errors] == []
 
 
 def test_environment_says_where_things_are(run_app: RunApp, tiny_folder: Path, tmp_path: Path) -> None:
@@ -89,6 +92,41 @@ def test_log_holds_neither_patient_nor_file_name(run_app: RunApp, tiny_folder: P
     assert b"1 of 1 images analysed, 1 studies, 1 reports" in ran.stdout
     log = ran.stdout.decode() + ran.stderr
     assert not [word for word in ("Testperson", "TEST-0001", "19700101") if word in log]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "make_output_folder",  # before the graph
+        "group_by_study",  # in its start
+        "prepare_file",  # in each operator
+        "analyse_prepared",
+        "make_evidence",
+        "conclude_study",
+        "write_study",
+        "result_json",
+    ],
+)
+def test_an_unforeseen_exception_is_told_without_its_message(
+    run_app: RunApp, tiny_folder: Path, tmp_path: Path, place: str
+) -> None:
+    make_radiograph(tmp_path / "in" / "a.dcm", limb_pixels())
+    arguments = ("-i", tmp_path / "in", "-o", tmp_path / "out", "-m", tiny_folder, "-e", "sc", "-l", "DEBUG")
+    ran = run_app(place, *arguments, program=Path(__file__).with_name("run_fault.py"))
+    assert ran.code == 1
+    assert "\nbone-ssl-map: unforeseen KeyError in fail:" in "\n" + ran.stderr
+    assert "Planted" not in ran.stderr + ran.stdout.decode()
+    assert not (tmp_path / "out" / "result.json").exists()
+
+
+def test_what_a_library_quotes_is_not_shown(run_app: RunApp, tiny_folder: Path, tmp_path: Path) -> None:
+    make_radiograph(tmp_path / "in" / "a.dcm", limb_pixels())
+    arguments = ("-i", tmp_path / "in", "-o", tmp_path / "out", "-m", tiny_folder)
+    ran = run_app("a_library", *arguments, program=Path(__file__).with_name("run_fault.py"))
+    assert ran.code == 0
+    assert "Planted" not in ran.stderr + ran.stdout.decode()
+    for library in ("py.warnings", "pydicom"):
+        assert f"warning: {library}: a message that is not shown" in ran.stderr
 
 
 # --- wrong input --------------------------------------------------------------------------------------
@@ -170,7 +208,9 @@ def test_each_of_two_patients_gets_a_report_of_his_own(
         sources = {uid for uid in images if uid in str(made)}
         assert {images[uid] for uid in sources} == {made.PatientID}
         seen.add((path.name.split("_")[0], made.PatientID))
-    assert seen >= {("SR", "ONE"), ("SR", "TWO"), ("SC", "ONE"), ("SC", "TWO")}
+    assert seen == {(kind, patient) for kind in ("SR", "SC", "SEG") for patient in ("ONE", "TWO")}
+    for path in (tmp_path / "out").glob("*.dcm"):
+        assert dciodvfy(path).errors == [], path.name
 
 
 def test_study_that_names_two_patients_gets_no_report(
@@ -275,6 +315,6 @@ def test_evidence_that_the_header_does_not_allow_is_left_out_and_said_so(
     make_radiograph(tmp_path / "in" / "a.dcm", limb_pixels(), edit=silence)
     ran = run_app("-i", tmp_path / "in", "-o", tmp_path / "out", "-m", tiny_folder, "-e", "sc,seg")
     assert ran.code == 0
-    assert "SC left out" in ran.stderr
-    assert "SEG left out" in ran.stderr
+    for what in ("Secondary Capture", "Segmentation"):
+        assert f"has no Patient Orientation, which a {what} of it needs" in ran.stderr
     assert {path.name[:3] for path in (tmp_path / "out").iterdir()} == {"SR_", "res"}

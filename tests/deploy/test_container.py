@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -9,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from analyses import bone_ssl, outcomes, result
+from analyses import ROOT, bone_ssl, outcomes, result
 from pydicom_files import real_radiograph
+from validators import dciodvfy, pixelmed
 
 from monai_bone_ssl import __version__
+from monai_bone_ssl.model import default_model_folder
 
 IMAGE = f"bone-ssl-map:{__version__}"
 HARDENED = (
@@ -23,6 +26,15 @@ HARDENED = (
     "--user=1000:1000",
     "--security-opt=no-new-privileges",
 )
+# Prints the sha256 of every source file of the package, as JSON.
+_LIST_SOURCES = """
+import hashlib, json, pathlib, monai_bone_ssl
+root = pathlib.Path(monai_bone_ssl.__file__).parent
+print(json.dumps({
+    path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+    for path in root.rglob("*.py")
+}))
+"""
 LIMIT_BYTES = 1_200_000_000
 # Inside a container podman needs another runtime, which drops limits that nobody may raise there.
 ENGINES = (
@@ -89,6 +101,29 @@ def test_exit_code_and_answers_are_those_of_the_command_line(
     assert {path.name for path in out.glob("SR_*")} == {path.name for path in tmp_path.glob("line/SR_*")}
 
 
+def test_reports_and_evidence_are_valid(engine: Sequence[str], tmp_path: Path) -> None:
+    given, out = folders(tmp_path, "RG3_UNCR.dcm", "RG3_J2KR.dcm", "RG1_UNCR.dcm")
+    mounts = ("-v", f"{given}:/var/holoscan/input:ro", "-v", f"{out}:/var/holoscan/output")
+    ran = run(engine, *mounts, "-e", "BONE_SSL_EVIDENCE=sc,seg", IMAGE)
+    assert ran.returncode == 4, ran.stderr
+    made = sorted(out.glob("*.dcm"))
+    assert {"SR", "SC"} <= {path.name.split("_")[0] for path in made}
+    assert [path for path in made if dciodvfy(path).errors] == []
+    problems = pixelmed(sorted(out.glob("SR_*.dcm")), tmp_path)
+    assert [path for path, found in problems.items() if found.errors] == []
+
+
+def test_changed_weights(engine: Sequence[str], tmp_path: Path) -> None:
+    given, out = folders(tmp_path, "RG3_UNCR.dcm")
+    model = shutil.copytree(default_model_folder(), tmp_path / "model")
+    (model / "model.onnx").write_bytes((model / "model.onnx").read_bytes() + b"x")
+    mounts = ("-v", f"{given}:/var/holoscan/input:ro", "-v", f"{out}:/var/holoscan/output")
+    ran = run(engine, *mounts, "-v", f"{model}:/opt/holoscan/models:ro", IMAGE)
+    assert ran.returncode == 1
+    assert "sha256" in ran.stderr
+    assert list(out.iterdir()) == []
+
+
 def test_disk_that_fills(engine: Sequence[str], tmp_path: Path) -> None:
     given, _ = folders(tmp_path, "RG3_UNCR.dcm")
     disk = "type=tmpfs,destination=/var/holoscan/small,tmpfs-size=1m,tmpfs-mode=1777"
@@ -117,5 +152,28 @@ def test_image_holds_what_it_says_and_no_more(engine: Sequence[str]) -> None:
     assert "torch" not in components
 
 
-def test_shows_its_manifest(engine: Sequence[str]) -> None:
+def test_image_is_of_this_checkout(engine: Sequence[str]) -> None:
+    """A build cache must not bring back an older package."""
+    package = ROOT / "monai_bone_ssl"
+    here = {
+        path.relative_to(package).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in package.rglob("*.py")
+    }
+    listed = run(engine, "--entrypoint=python3", IMAGE, "-c", _LIST_SOURCES)
+    assert json.loads(listed.stdout) == here
+
+
+def test_shows_env_extracts_and_helps(engine: Sequence[str], tmp_path: Path) -> None:
     assert json.loads(run(engine, IMAGE, "show", "app").stdout)["version"] == __version__
+    assert "models" in json.loads(run(engine, IMAGE, "show", "pkg").stdout)
+    assert "HOLOSCAN_APPLICATION=/opt/holoscan/app" in run(engine, IMAGE, "env").stdout.split("\n")
+    assert "extract" in run(engine, IMAGE, "help").stdout
+    export = tmp_path / "export"
+    export.mkdir()
+    export.chmod(0o777)
+    ran = run(engine, "-v", f"{export}:/var/run/holoscan/export", IMAGE, "extract")
+    assert ran.returncode == 0, ran.stderr
+    for name in ("app/app.py", "config/app.json", "config/pkg.json", "config/app.yaml", "docs/sbom.cdx.json"):
+        assert (export / name).is_file()
+    (extracted,) = (export / "models").rglob("model.onnx")
+    assert extracted.read_bytes() == (default_model_folder() / "model.onnx").read_bytes()

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from pydicom_files import real_radiograph
 
 from deploy.conftest import APP, ROOT
 from monai_bone_ssl import __version__
@@ -103,6 +104,9 @@ def context(
     app.mkdir()
     for name in ("app.py", "messages.py", "operators.py", "requirements.txt"):
         shutil.copy(APP / name, app)
+    # Beside app.py, where Python finds it. The packager's --add would put each of its folders on PYTHONPATH.
+    without_bytecode = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "monai_bone_ssl", app / "monai_bone_ssl", ignore=without_bytecode)
     shutil.copytree(ROOT / "bundle" / "models", folder / "models" / "bone_xray_ssl")
     arguments = ["--config", APP / "app.yaml", "--models", folder / "models", "--platform", "x86_64"]
     subprocess.run(
@@ -124,6 +128,18 @@ def test_packager_accepts_the_application(context: Path) -> None:
     assert "COPY ./app /opt/holoscan/app" in dockerfile
     assert "COPY ./models  /opt/holoscan/models" in dockerfile
     assert (context / "pip" / "requirements.txt").read_text().strip()
+
+
+def test_packaged_application_runs_on_its_own(
+    context: Path, sdk_python: Path, sdk_environment: dict[str, str], tmp_path: Path
+) -> None:
+    """As the packager's image would: nothing of this checkout on the path, the model in its place."""
+    environment = sdk_environment | {"PYTHONPATH": "", "HOLOSCAN_MODEL_PATH": str(context / "models")}
+    arguments = ("-i", real_radiograph("RG3_UNCR.dcm"), "-o", tmp_path / "out")
+    command = [sdk_python, "-B", context / "app" / "app.py", *arguments]
+    ran = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert len(list((tmp_path / "out").glob("SR_*.dcm"))) == 1
 
 
 def test_manifests_say_what_the_entry_point_does(context: Path) -> None:

@@ -167,17 +167,16 @@ def make_study(
     """A study of one patient: its UID and files."""
     folder.mkdir(parents=True, exist_ok=True)
     uid = options.pop("study_uid", None) or str(generate_uid())
-    transfer_syntax = options.pop("transfer_syntax", ExplicitVRLittleEndian)
+    peak = options.pop("peak", None)
+    values = {"patient_name": f"Patient^{patient}", "transfer_syntax": ExplicitVRLittleEndian} | options
     paths = [
         make_radiograph(
             folder / f"{number}.dcm",
-            draw(bright, "hand", seed=number),
+            draw(bright, "hand", peak=peak, seed=number),
             study_uid=uid,
             patient_id=patient,
-            patient_name=f"Patient^{patient}",
             body_part=part,
-            transfer_syntax=transfer_syntax,
-            **options,
+            **values,
         )
         for number in range(images)
     ]

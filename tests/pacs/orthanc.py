@@ -125,6 +125,17 @@ class Orthanc:
             found.append(pydicom.dcmread(BytesIO(self._get(f"/instances/{found_as['ID']}/file").content)))
         return found
 
+    def save_all(self, folder: Path) -> list[Path]:
+        """Everything it holds that no modality sent: reports and evidence, each as a file."""
+        folder.mkdir()
+        saved = []
+        for identifier in self._get("/instances").json():
+            content = self._get(f"/instances/{identifier}/file").content
+            if pydicom.dcmread(BytesIO(content), specific_tags=["Modality"]).Modality not in ("CR", "DX"):
+                saved.append(folder / f"{identifier}.dcm")
+                saved[-1].write_bytes(content)
+        return saved
+
     def wait_for_report(self, study_uid: str, count: int = 1) -> list[Dataset]:
         wait_for(lambda: len(self.report_uids(study_uid)) >= count, f"{count} reports on {study_uid}")
         return self.reports(study_uid)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pydicom
 import pytest
-from validators import dciodvfy
+from validators import dciodvfy, pixelmed
 
 from pacs.node import Node, c_store, make_study
 from pacs.orthanc import Orthanc, wait_for
@@ -26,38 +27,47 @@ def test_one_report_a_study_whenever_the_service_is_killed(
 ) -> None:
     chance = random.Random(kills)  # noqa: S311 - the same moments each time
     orthanc = Orthanc(tmp_path / "orthanc")
-    node = run_node(c_store(orthanc), top='send = "c-store"\nquiet_seconds = 3')
+    node = run_node(c_store(orthanc))
     expected = {}
     for number in range(studies):
         study, paths = make_study(tmp_path / f"{number}", f"P{number:04d}", chance.randint(1, 3))
         expected[study] = paths
     stream = _Stream(node, list(expected.values()))
     stream.start()
+    hit: Counter[str] = Counter()
     try:
         for number in range(kills):
-            # From while it starts to while it is busy.
-            time.sleep(chance.uniform(0.0, 6.0))
+            stream.let_go(studies // kills)
+            if number % 5 != 4:  # or it is killed while it starts
+                wait_for(node._is_ready, "the service to be ready")
+            time.sleep(chance.uniform(0.0, 4.0))
             node.kill()
+            hit.update({state for (state,) in node.ledger("select state from studies")})
             if number % 5 == 2:  # the archive goes away as well
                 orthanc.stop()
-                node.start(ready=False)
-                time.sleep(chance.uniform(0.0, 6.0))
-                orthanc.start()
+                node.start()
+                time.sleep(chance.uniform(0.0, 4.0))
                 node.kill()
+                hit.update({state for (state,) in node.ledger("select state from studies")})
+                orthanc.start()
             node.start(ready=False)
         stream.join(900)
         assert not stream.is_alive()
         wait_for(node._is_ready, "the service to be ready")
         wait_for(lambda: node.count("sent") == studies, "all reports", 600)
+        print("kills that found studies in a state:", dict(hit))
+        assert {"received", "to_send"} <= set(hit), "or no kill has interrupted anything"
         reports = orthanc.reports()
         assert sorted(report.StudyInstanceUID for report in reports) == sorted(expected)
         for report in reports:
             paths = expected[report.StudyInstanceUID]
             assert references(report) == sop_uids(paths)
             assert report.PatientID == pydicom.dcmread(paths[0]).PatientID
-            path = tmp_path / "report.dcm"
-            report.save_as(path)
-            assert dciodvfy(path).errors == []
+        files = orthanc.save_all(tmp_path / "held")
+        assert len(files) == studies
+        assert [path for path in files if dciodvfy(path).errors] == []
+        problems = pixelmed(files[::10], tmp_path)  # it takes seconds a report
+        assert [path for path, found in problems.items() if found.errors] == []
         assert [line for line in node.events() if line["event"] == "fault"] == []
     finally:
         stream.cancelled.set()
@@ -70,10 +80,17 @@ class _Stream(threading.Thread):
     def __init__(self, node: Node, studies: list[list[Path]]) -> None:
         super().__init__(name="modality", daemon=True)
         self.cancelled = threading.Event()
+        self._taken = threading.Semaphore(0)
         self._node = node
         self._studies = studies
 
+    def let_go(self, studies: int) -> None:
+        """So many more may be sent."""
+        for _ in range(studies):
+            self._taken.release()
+
     def run(self) -> None:
         for paths in self._studies:
+            self._taken.acquire()
             while not self.cancelled.is_set() and self._node.storescu(*paths).returncode != 0:
                 time.sleep(0.2)

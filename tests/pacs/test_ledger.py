@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from monai_bone_ssl.errors import ServiceError
-from monai_bone_ssl.service.ledger import Claim, Instance, Ledger, StudyState
+from monai_bone_ssl.service.ledger import Claim, Instance, Ledger
+from monai_bone_ssl.service.tables import StudyState
 
 LEASE = 60.0
 
@@ -75,9 +76,9 @@ def test_a_study_of_a_silent_replica_is_taken_over_and_its_late_word_is_void(
     assert second.claim_analysis(10.0 + 1.5 * LEASE) is None, "it gave a sign of life"
     taken = claimed(second.claim_analysis(10.0 + 2 * LEASE))
     assert taken.attempts == 2
-    assert not first.finish(lost, StudyState.TO_SEND, 200.0, report="SR_1.dcm")
-    assert second.finish(taken, StudyState.TO_SEND, 200.0, report="SR_1.dcm")
-    assert claimed(first.claim_delivery(201.0)).report == "SR_1.dcm"
+    assert not first.finish(lost, StudyState.TO_SEND, 200.0, outbox=["SR_1.dcm"])
+    assert second.finish(taken, StudyState.TO_SEND, 200.0, outbox=["SR_1.dcm"])
+    assert claimed(first.claim_delivery(201.0)).outbox == ["SR_1.dcm"]
     assert second.claim_delivery(201.0) is None
 
 
@@ -88,7 +89,7 @@ def test_what_was_done_on_a_study_that_has_grown_is_void(ledgers: tuple[Ledger, 
     claim = claimed(ledger.claim_analysis(2.0))
     assert not add(ledger, "1.1", 1, now=3.0), "known: nothing changes"
     assert add(ledger, "1.1", 2, now=4.0)
-    assert not ledger.finish(claim, StudyState.TO_SEND, 5.0, report="SR_1.dcm")
+    assert not ledger.finish(claim, StudyState.TO_SEND, 5.0, outbox=["SR_1.dcm"])
     assert ledger.count_by_state()[StudyState.RECEIVED] == 1
     assert ledger.complete_quiet_studies(before=3.5, now=6.0) == 0, "quiet only since 4.0"
     assert ledger.complete_quiet_studies(before=4.0, now=6.0) == 1
@@ -103,8 +104,35 @@ def test_a_retry_waits_for_its_time(ledgers: tuple[Ledger, Ledger]) -> None:
     assert ledger.claim_analysis(49.0) is None
     claim = claimed(ledger.claim_analysis(50.0))
     assert claim.attempts == 2
-    ledger.finish(claim, StudyState.TO_SEND, 51.0, report="SR_1.dcm")
+    ledger.finish(claim, StudyState.TO_SEND, 51.0, outbox=["SR_1.dcm"])
     assert claimed(ledger.claim_delivery(52.0)).attempts == 1, "each step counts its own"
+
+
+def test_an_analysis_that_was_cut_short_waits_before_it_is_begun_again(
+    ledgers: tuple[Ledger, Ledger],
+) -> None:
+    ledger = ledgers[0]
+    for study, now in (("1.1", 0.0), ("1.2", 0.5)):
+        add(ledger, study, now=now)
+    ledger.complete_quiet_studies(1.0, 1.0)
+
+    def pause(attempts: int) -> float:
+        return 10.0**attempts
+
+    for begun, attempts in ((2.0, 1), (12.0, 2), (112.0, 3)):
+        claim = claimed(ledger.claim_analysis(begun, pause=pause))
+        assert (claim.study_instance_uid, claim.attempts) == ("1.1", attempts)
+        ledger.desert()  # killed, and started again
+        assert claimed(ledger.claim_analysis(begun + 1, untried_only=True)).study_instance_uid == "1.2"
+        ledger.desert()
+        assert claimed(ledger.claim_analysis(begun + 2)).study_instance_uid == "1.2", "the other goes first"
+        reset(ledger, "1.2", begun + 3)
+
+
+def reset(ledger: Ledger, study: str, now: float) -> None:
+    """Another image comes: the study's attempts are counted anew."""
+    add(ledger, study, 100 + int(now), now=now)
+    ledger.complete_quiet_studies(now, now)
 
 
 def test_a_held_study_is_not_complete(ledgers: tuple[Ledger, Ledger]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pydicom
 from pydicom.uid import ComputedRadiographyImageStorage
 from pynetdicom import AE
-from validators import dciodvfy
+from validators import dciodvfy, pixelmed
 
 from pacs.node import NODE, SENDER, Node, make_study
 from pacs.orthanc import Orthanc, wait_for
@@ -46,8 +46,10 @@ def test_every_report_is_about_its_own_patient(node: Node, orthanc: Orthanc, tmp
         assert references(report) == images
         assert answers(report) == {answer}
         assert len(orthanc.report_uids(study)) == 1
-    for path in node.spool.rglob("SR_*.dcm"):
-        assert dciodvfy(path).errors == []
+    files = orthanc.save_all(tmp_path / "held")
+    assert [path for path in files if dciodvfy(path).errors] == []
+    problems = pixelmed(files[::10], tmp_path)  # it takes seconds a report
+    assert [path for path, found in problems.items() if found.errors] == []
 
 
 def answers(item: pydicom.Dataset) -> set[str]:

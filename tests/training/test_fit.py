@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 
 import msgspec
 import numpy as np
@@ -17,12 +18,13 @@ timm = pytest.importorskip("timm", reason="needs the train extra")
 from monai_bone_ssl.errors import ConfigError  # noqa: E402 - after the extra was found
 from monai_bone_ssl.model import Model  # noqa: E402
 from monai_bone_ssl.preprocessing import preprocess  # noqa: E402
+from monai_bone_ssl.similar_cases import SimilarCases  # noqa: E402
 from monai_bone_ssl.training import features  # noqa: E402
 from monai_bone_ssl.training.backbone import load_backbone, round_to_storage  # noqa: E402
 from monai_bone_ssl.training.data import load_dataset, read_grey  # noqa: E402
 from monai_bone_ssl.training.evaluate_model import evaluate_model  # noqa: E402
 from monai_bone_ssl.training.export import to_onnx  # noqa: E402
-from monai_bone_ssl.training.fit import fit  # noqa: E402
+from monai_bone_ssl.training.fit import add_similar_cases, fit  # noqa: E402
 from monai_bone_ssl.training.network import ProbedViT, TokenPooling  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -72,10 +74,15 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def fitted(data, backbone, cache, tmp_path_factory):
+def folder(data, backbone, cache, tmp_path_factory):
     out = tmp_path_factory.mktemp("model")
     fit(data, backbone, out, name="tiny", version="1", long_side=64, cache=cache)
-    return Model(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def fitted(folder):
+    return Model(folder)
 
 
 def _predict(model, image):
@@ -162,3 +169,29 @@ def test_evaluation_says_that_it_saw_the_images(fitted, data, tmp_path):
     assert metrics["auroc"]["value"] > 0.99
     assert set(metrics["per_part"]) == {"elbow", "wrist"}
     assert "not held out" in summary
+
+
+def test_similar_cases_are_the_training_images_by_number(fitted, folder, data, backbone, cache, tmp_path):
+    """A list of one's own may name patients in its paths: only public names are shown."""
+    dataset = load_dataset(data)
+    cases = SimilarCases.load(folder)
+    for number in (0, 100):
+        nearest = cases.nearest(_predict(fitted, dataset.images[number]).features[0], n=1)[0]
+        assert nearest.distance < 0.01
+        assert (nearest.part, nearest.label) == (dataset.images[number].part, dataset.images[number].label)
+        assert nearest.identifier == str(number + 1)
+    out = tmp_path / "model"
+    shutil.copytree(folder, out)
+    (out / "cases.npz").unlink()
+    spec = add_similar_cases(data, backbone, out, cache=cache)
+    assert spec == fitted.spec
+    for name in ("cases.npz", "model.onnx", "model.json"):
+        assert (out / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_similar_cases_of_another_backbone_are_refused(folder, data, cache, tmp_path):
+    torch.manual_seed(1)
+    other = tmp_path / f"{NAME}.safetensors"
+    save_file(timm.create_model(NAME, num_classes=0).state_dict(), other)
+    with pytest.raises(ConfigError, match="expected the model's backbone"):
+        add_similar_cases(data, other, folder, cache=cache)

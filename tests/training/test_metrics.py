@@ -17,16 +17,15 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from monai_bone_ssl import bootstrap
+from monai_bone_ssl.bootstrap import cluster_bootstrap, percentile_interval, weighted_auroc
 from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.findings import OperatingPoints, decide
-from monai_bone_ssl.training import bootstrap
-from monai_bone_ssl.training.bootstrap import cluster_bootstrap, percentile_interval
 from monai_bone_ssl.training.localisation import pointing_game
 from monai_bone_ssl.training.metrics import (
     BinaryMetrics,
     compute_metrics,
     probability_bins,
-    weighted_auroc,
 )
 from monai_bone_ssl.training.sample import Sample
 

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from monai_bone_ssl.training.calibration import (
+from monai_bone_ssl.calibration import (
     SENSITIVITY,
     SPECIFICITY,
     fit_calibration,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -20,6 +21,9 @@ from monai_bone_ssl.training.bundle.result import ImageResult
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset, read_grey
 
 __all__ = ["FoundImages", "as_items", "check_labelled", "find_radiographs", "held_out"]
+
+_File = TypeVar("_File", Source, Path)
+_Outcome = TypeVar("_Outcome")
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,7 @@ def find_radiographs(folder: str, output_dir: str, spec: ModelSpec) -> FoundImag
     pictures = [source for source in found if is_picture(source.path)]
     others = [source for source in found if not is_picture(source.path)]
     sources = [*pictures, *(s for study in group_by_study(others) for s in study.sources)]
-    with ThreadPoolExecutor() as pool:
-        looks = pool.map(partial(_look, spec=spec), sources)
-        refused = list(tqdm(looks, "checking images", len(sources), unit="image", leave=False))
+    refused = _for_each(sources, partial(_look, spec=spec))
     images = [source.path for source, error in zip(sources, refused, strict=True) if error is None]
     if not images:
         text = f"{folder}: no radiograph among {len(sources)} files, expected DICOM, PNG or JPEG images"
@@ -94,7 +96,7 @@ def held_out(folder: str) -> LabelledDataset:
         For an image that cannot be read, or has colours, naming it.
     """
     dataset = load_dataset(Path(folder)).held_out()
-    _check([image.path for image in dataset.images])
+    _require_readable(dataset)
     return dataset
 
 
@@ -103,12 +105,10 @@ def check_labelled(folder: str) -> None:
 
     Raises
     ------
-    ConfigError
-        If the data are not what was expected.
-    BoneSSLError
-        For an image that cannot be read, or has colours, naming it.
+    ConfigError, BoneSSLError
+        As :func:`held_out`.
     """
-    _check([image.path for image in load_dataset(Path(folder)).training().images])
+    _require_readable(load_dataset(Path(folder)).training())
 
 
 def as_items(paths: Iterable[Path]) -> list[dict[str, str]]:
@@ -116,10 +116,8 @@ def as_items(paths: Iterable[Path]) -> list[dict[str, str]]:
     return [{"image": str(path)} for path in paths]
 
 
-def _check(paths: Sequence[Path]) -> None:
-    with ThreadPoolExecutor() as pool:
-        for _ in tqdm(pool.map(_read, paths), "checking images", len(paths), unit="image", leave=False):
-            pass
+def _require_readable(dataset: LabelledDataset) -> None:
+    _for_each([image.path for image in dataset.images], _read)
 
 
 def _read(path: Path) -> None:
@@ -127,6 +125,13 @@ def _read(path: Path) -> None:
         read_grey(path)
     except BoneSSLError as error:
         raise _naming(path, error) from error
+
+
+def _for_each(files: Sequence[_File], check: Callable[[_File], _Outcome]) -> list[_Outcome]:
+    """What ``check`` says of each file, in their order; its error ends it."""
+    with ThreadPoolExecutor() as pool:
+        outcomes = pool.map(check, files)
+        return list(tqdm(outcomes, "checking images", len(files), unit="image", leave=False))
 
 
 def _naming(path: Path, error: BoneSSLError) -> BoneSSLError:

@@ -95,7 +95,8 @@ def _map(spec: ModelSpec) -> dict[str, Any]:
     parts = [f"logit of body part {part.name}" for part in spec.body_parts]
     channels = [f"evidence for {spec.target.name}, each patch's share of the logit", *scores, *parts]
     return {
-        "type": "image",
+        # Not "image": MONAI Deploy's operator takes that for one channel of labels, in uint8.
+        "type": "array",
         "format": "features",
         "num_channels": len(channels),
         "spatial_shape": ["n", "n"],

@@ -14,21 +14,9 @@ from monai.transforms.transform import MapTransform
 from monai.utils.misc import ImageMetaKey
 
 from monai_bone_ssl.analysis import peak_box
-from monai_bone_ssl.eligibility import (
-    check_distance,
-    recognise_body_part,
-    require_covered,
-    tagged_body_part,
-)
-from monai_bone_ssl.errors import UnsupportedImage
-from monai_bone_ssl.findings import (
-    BodyPart,
-    ImageFinding,
-    OperatingPoints,
-    Status,
-    decide,
-    unanalysed,
-)
+from monai_bone_ssl.eligibility import Eligible, Ineligible, check_eligibility, tagged_body_part
+from monai_bone_ssl.errors import ReasonCode, UnsupportedImage
+from monai_bone_ssl.findings import ImageFinding, OperatingPoints, Status, decide, unanalysed
 from monai_bone_ssl.model_spec import ModelSpec
 from monai_bone_ssl.overlay import draw_overlay
 from monai_bone_ssl.preprocessing import preprocess
@@ -58,10 +46,19 @@ class PreprocessRadiographd(MapTransform):
         self.spec = spec
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
-        """Images [1, H', W'], see :func:`~monai_bone_ssl.preprocessing.preprocess`."""
+        """Images [1, H', W'], see :func:`~monai_bone_ssl.preprocessing.preprocess`.
+
+        Raises
+        ------
+        UnsupportedImage
+            If an image has no or another channel dimension, as volumes have, or is none for the model.
+        """
         item = dict(data)
         for key in self.key_iterator(item):
             image = item[key]
+            if image.ndim != 3 or image.shape[0] != 1:
+                text = f"{key} of shape {list(image.shape)}: expected one grey image [1, rows, columns]"
+                raise UnsupportedImage(ReasonCode.MULTI_FRAME, text)
             pixels = np.asarray(image[0], dtype=np.float32)
             meta = dict(image.meta) if isinstance(image, MetaTensor) else {}
             meta.setdefault(SOURCE_SHAPE, np.array(pixels.shape))
@@ -100,17 +97,19 @@ class Findingd(MapTransform):
         for key in self.key_iterator(item):
             scores = split_map(item[key].detach().cpu())
             evidence = np.asarray(scores.evidence, dtype=np.float32)
-            try:
-                part, points = self._place(scores, meta.get(BODY_PART) or None)
-            except UnsupportedImage as error:
-                status, reason = unanalysed(error)
-                item["finding"] = ImageResult(path=path, status=status, reason=reason)
+            eligibility = self._judge(scores, meta.get(BODY_PART) or None)
+            if isinstance(eligibility, Ineligible):
+                status, reason = unanalysed(eligibility.error)
+                item["finding"] = ImageResult(
+                    path=path, status=status, reason=reason, body_part=eligibility.body_part
+                )
                 continue
+            points = eligibility.covered.operating_points
             probability = self.spec.calibration.probability(scores.logit)
             item["finding"] = ImageResult(
                 path=path,
                 status=Status.ANALYSED,
-                body_part=part,
+                body_part=eligibility.body_part,
                 logit=scores.logit,
                 probability=probability,
                 decision=decide(probability, points),
@@ -122,23 +121,9 @@ class Findingd(MapTransform):
             item["overlay"] = MetaTensor(torch.from_numpy(picture), meta=named)
         return item
 
-    def _place(self, scores: Scores, term: str | None) -> tuple[BodyPart, OperatingPoints]:
-        """Body part and operating points, in the order in which an analysis of the core looks.
-
-        Raises
-        ------
-        UnsupportedImage
-            If the model was not made for the image.
-        """
+    def _judge(self, scores: Scores, term: str | None) -> Eligible | Ineligible:
         tagged = tagged_body_part(term, self.spec)
-        if tagged is not None:
-            require_covered(tagged, self.spec)
-        check_distance(scores.distance, self.spec)
-        part = recognise_body_part(tagged, np.asarray(scores.body_part_logits), self.spec)
-        points = require_covered(part.value, self.spec).operating_points
-        if points is None:
-            raise AssertionError("require_covered lets only parts with operating points pass")
-        return part, points
+        return check_eligibility(tagged, scores.distance, np.asarray(scores.body_part_logits), self.spec)
 
     def _draw(
         self, pixels: FloatArray, evidence: FloatArray, result: ImageResult, points: OperatingPoints

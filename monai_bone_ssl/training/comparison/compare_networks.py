@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from monai_bone_ssl.calibration import MIN_CASES
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.training.calibration import MIN_CASES
 from monai_bone_ssl.training.comparison.audit import audit_labels
 from monai_bone_ssl.training.comparison.compare import check_names, compare
 from monai_bone_ssl.training.comparison.feature_rows import (

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, norm, rankdata
 
-from monai_bone_ssl.training.bootstrap import cluster_bootstrap, percentile_interval
+from monai_bone_ssl.bootstrap import cluster_bootstrap, percentile_interval
 from monai_bone_ssl.training.metrics import (
     FIGURES,
     Estimate,

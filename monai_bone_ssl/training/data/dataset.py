@@ -76,6 +76,9 @@ class DataSource:
     name: str
     licence: str
     reference: str
+    public_names: bool = False
+    """Whether the images' names are public, and so may be shown beside similar cases; a hospital's own list
+    may name patients in them."""
 
 
 @dataclass(frozen=True, eq=False)

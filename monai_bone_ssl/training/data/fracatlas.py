@@ -40,6 +40,7 @@ _SOURCE = DataSource(
     name="FracAtlas",
     licence="CC BY 4.0",
     reference="Abedeen et al., Scientific Data 2023, doi:10.1038/s41597-023-02432-4",
+    public_names=True,
 )
 
 

@@ -27,6 +27,7 @@ _SOURCE = DataSource(
     name="MURA v1.1",
     licence="MURA Research Use Agreement of Stanford University (non-commercial, no redistribution)",
     reference="Rajpurkar et al. 2018, arXiv:1712.06957",
+    public_names=True,
 )
 
 

@@ -37,7 +37,7 @@ from monai_bone_ssl.training.ssl.sources import ImageSources, read_sources
 from monai_bone_ssl.training.ssl.training_step import TrainingStep, compile_blocks, make_optimizer, seeded
 from monai_bone_ssl.training.weights_source import parse_source
 
-__all__ = ["pretrain"]
+__all__ = ["Pretrainer", "make_trainer", "pretrain"]
 
 # As the product sees images; fit.py chose it by cross-validation.
 _PERCENTILES = (1.0, 99.0)
@@ -86,82 +86,129 @@ def pretrain(
         If a folder cannot be written.
     """
     with join_processes() as process:
-        if recipe.batch_size % process.count:
-            text = f"batch of {recipe.batch_size}: expected a multiple of the {process.count} processes"
-            raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-        with seeded(recipe.seed, process.device):  # random first weights come from torch's global stream
-            vit = _first_backbone(backbone, recipe.drop_path)
-            sources = read_sources(data)
-            images = _decoded(sources, _spec(recipe.long_side, vit), cache, process)
-            partners = sources.study_partners(images.usable) if recipe.study_partners else {}
-            plan = BatchPlan(sources.by_source(images.usable), partners, recipe.batch_size, recipe.seed)
-            framework = make_framework(vit, recipe, plan.steps)
-        folder = RunFolder(out, _name(backbone))
-        record = _record(backbone, recipe, sources, images, plan, process)
-        before = folder.read()
-        if before is not None:
-            check_same_run(before.arguments, record.arguments, out)
-            if before.finished:
-                _say(process, f"{out}: nothing to do, this run is finished ({before.finished})")
-                return
-        _train(framework, sources, images, plan, recipe, folder, record, minutes, process)
+        make_trainer(data, out, backbone, recipe, process, cache=cache, minutes=minutes).run()
 
 
-def _train(
-    framework: Framework,
-    sources: ImageSources,
-    images: ImageCache,
-    plan: BatchPlan,
+def make_trainer(
+    data: Sequence[Path],
+    out: Path,
+    backbone: Path | str,
     recipe: Recipe,
-    folder: RunFolder,
-    record: RunRecord,
-    minutes: float | None,
     process: Process,
-) -> None:
-    """Put MONAI's engine together, take it to where the run was interrupted, and run it."""
-    framework.module.to(process.device)
-    if process.device.type == "cuda":
-        compile_blocks(framework.module)
-    optimizer = make_optimizer(framework.module, process.device)
-    # Networks with random weights begin near collapse, so the warm-up is let pass.
-    guard = CollapseGuard(patience=max(2, recipe.warmup_epochs))
-    batches = Batches(images, plan, side=recipe.long_side, rank=process.rank, processes=process.count)
-    trainer = Trainer(
-        process.device,
-        max_epochs=recipe.epochs,
-        data_loader=batches,
-        epoch_length=plan.steps,
-        iteration_update=TrainingStep(framework, optimizer, guard, recipe, plan.steps, process),
-        decollate=False,
-    )
-    trainer.logger = _quiet_logger()
+    *,
+    cache: Path,
+    minutes: float | None = None,
+) -> Pretrainer:
+    """The engine that :func:`pretrain` runs; errors, and parameters not listed here, are the same.
+
+    Parameters
+    ----------
+    process
+        As :func:`~monai_bone_ssl.training.ssl.distributed.join_processes` gives it; its block has to last
+        until the engine has run.
+    """
+    if recipe.batch_size % process.count:
+        text = f"batch of {recipe.batch_size}: expected a multiple of the {process.count} processes"
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
+    with seeded(recipe.seed, process.device):  # random first weights come from torch's global stream
+        vit = _first_backbone(backbone, recipe.drop_path)
+        sources = read_sources(data)
+        images = _decoded(sources, _spec(recipe.long_side, vit), cache, process)
+        partners = sources.study_partners(images.usable) if recipe.study_partners else {}
+        plan = BatchPlan(sources.by_source(images.usable), partners, recipe.batch_size, recipe.seed)
+        framework = make_framework(vit, recipe, plan.steps)
+    folder = RunFolder(out, _name(backbone))
+    record = _record(backbone, recipe, sources, images, plan, process)
+    before = folder.read()
+    if before is not None:
+        check_same_run(before.arguments, record.arguments, out)
     spec = _spec(recipe.size, framework.exported)
     knn = BodyPartKNN(sources.images, sources.source_of, images, spec, recipe.seed)
-    EpochMonitor(framework, guard, knn, process, plan.steps * recipe.batch_size).attach(trainer)
-    state = {"module": framework.module, "optimizer": optimizer, "trainer": trainer, "guard": guard}
-    if recipe.early_stop is not None and knn.possible:
-        # MONAI's EarlyStopHandler would begin to count anew in a resumed run; this one is checkpointed.
-        stopping = EarlyStopping(recipe.early_stop, lambda engine: engine.state.metrics[KEY_METRIC], trainer)
-        trainer.add_event_handler(Events.EPOCH_COMPLETED, stopping)
-        state["early_stopping"] = stopping
+    batches = Batches(images, plan, side=recipe.long_side, rank=process.rank, processes=process.count)
+    return Pretrainer(framework, batches, knn, recipe, folder, record, process, minutes)
 
-    newest = newest_checkpoint(folder.checkpoints)
-    if newest is not None:
-        # The first process saved it; by way of the CPU no other process lands on the first one's GPU.
-        CheckpointLoader(str(newest), state, map_location={"cuda:0": "cpu"})(trainer)
-        batches.first_epoch = trainer.state.epoch
-        _say(process, f"going on after epoch {trainer.state.epoch} of {recipe.epochs}")
-    wait_for_all()  # nobody looks for checkpoints any more: the first process may write some
-    if process.rank == 0:
-        _attach_writers(trainer, framework, folder, record)
-        for outdated in checkpoints(folder.checkpoints)[:-1]:
-            outdated.unlink()
-    # Two, so that one is whole while the other is being written. All processes meet in it, the first writes.
-    CheckpointSaver(str(folder.checkpoints), state, save_interval=1, n_saved=2).attach(trainer)
-    if minutes is not None:
-        TimeBudget(minutes, process).attach(trainer)
-    trainer.add_event_handler(Events.EXCEPTION_RAISED, _raise)
-    trainer.run()
+
+class Pretrainer(Trainer):
+    """MONAI's engine of a pre-training run; made by :func:`make_trainer`.
+
+    Nothing is written to the run's folder before :meth:`run`, which is called once.
+    """
+
+    def __init__(
+        self,
+        framework: Framework,
+        batches: Batches,
+        knn: BodyPartKNN,
+        recipe: Recipe,
+        folder: RunFolder,
+        record: RunRecord,
+        process: Process,
+        minutes: float | None,
+    ) -> None:
+        framework.module.to(process.device)
+        if process.device.type == "cuda":
+            compile_blocks(framework.module)
+        optimizer = make_optimizer(framework.module, process.device)
+        # Networks with random weights begin near collapse, so the warm-up is let pass.
+        guard = CollapseGuard(patience=max(2, recipe.warmup_epochs))
+        steps = batches.plan.steps
+        super().__init__(
+            process.device,
+            max_epochs=recipe.epochs,
+            data_loader=batches,
+            epoch_length=steps,
+            iteration_update=TrainingStep(framework, optimizer, guard, recipe, steps, process),
+            decollate=False,
+        )
+        self.logger = _quiet_logger()
+        self.framework = framework
+        self.batches = batches
+        self.folder = folder
+        self.record = record
+        self.process = process
+        self.minutes = minutes
+        EpochMonitor(framework, guard, knn, process, steps * recipe.batch_size).attach(self)
+        self.checkpointed = {
+            "module": framework.module,
+            "optimizer": optimizer,
+            "trainer": self,
+            "guard": guard,
+        }
+        if recipe.early_stop is not None and knn.possible:
+            # MONAI's EarlyStopHandler would begin to count anew in a resumed run; this one is checkpointed.
+            stopping = EarlyStopping(recipe.early_stop, lambda engine: engine.state.metrics[KEY_METRIC], self)
+            self.add_event_handler(Events.EPOCH_COMPLETED, stopping)
+            self.checkpointed["early_stopping"] = stopping
+
+    def run(self) -> None:  # type: ignore[override]  # MONAI's Trainer takes no arguments either
+        """Train to the end from where an earlier run was interrupted; a finished run is left alone."""
+        before = self.folder.read()
+        if before is not None and before.finished:
+            text = f"{self.folder.path}: nothing to do, this run is finished ({before.finished})"
+            _say(self.process, text)
+            return
+        self._resume()
+        if self.process.rank == 0:
+            _attach_writers(self, self.framework, self.folder, self.record)
+            for outdated in checkpoints(self.folder.checkpoints)[:-1]:
+                outdated.unlink()
+        # Two, so that one is whole while the other is being written. All processes meet in it, the first
+        # writes.
+        saver = CheckpointSaver(str(self.folder.checkpoints), self.checkpointed, save_interval=1, n_saved=2)
+        saver.attach(self)
+        if self.minutes is not None:
+            TimeBudget(self.minutes, self.process).attach(self)
+        self.add_event_handler(Events.EXCEPTION_RAISED, _raise)
+        super().run()
+
+    def _resume(self) -> None:
+        newest = newest_checkpoint(self.folder.checkpoints)
+        if newest is not None:
+            # The first process saved it; by way of the CPU no other process lands on the first one's GPU.
+            CheckpointLoader(str(newest), self.checkpointed, map_location={"cuda:0": "cpu"})(self)
+            self.batches.first_epoch = self.state.epoch
+            _say(self.process, f"going on after epoch {self.state.epoch} of {self.state.max_epochs}")
+        wait_for_all()  # nobody looks for checkpoints any more: the first process may write some
 
 
 def _attach_writers(trainer: Trainer, framework: Framework, folder: RunFolder, record: RunRecord) -> None:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, cohen_kappa_score, roc_auc_score
 
-from monai_bone_ssl.training.bootstrap import cluster_bootstrap
+from monai_bone_ssl.bootstrap import cluster_bootstrap
 from monai_bone_ssl.training.metrics import (
     average_metrics,
     compute_metrics,

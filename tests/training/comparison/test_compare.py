@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
+from monai_bone_ssl.bootstrap import cluster_bootstrap
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.training.bootstrap import cluster_bootstrap
 from monai_bone_ssl.training.comparison.compare import compare
 from monai_bone_ssl.training.comparison.metadata import MetadataBaseline
 from monai_bone_ssl.training.comparison.outcome import Comparison, SuspectLabel

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from monai_bone_ssl.training.bootstrap import cluster_bootstrap
+from monai_bone_ssl.bootstrap import cluster_bootstrap
 from monai_bone_ssl.training.comparison.paired_tests import compare_pair, delong, mcnemar
 from monai_bone_ssl.training.sample import Sample
 

@@ -11,7 +11,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["N_RESAMPLES", "SEED", "cluster_bootstrap", "percentile_interval", "ratio"]
+__all__ = [
+    "N_RESAMPLES",
+    "SEED",
+    "cluster_bootstrap",
+    "percentile_interval",
+    "ratio",
+    "weighted_auroc",
+]
 
 N_RESAMPLES = 2000
 SEED = 20_180_101
@@ -87,3 +94,31 @@ def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> N
     quotient = np.full(denominator.shape, np.nan)
     np.divide(numerator, denominator, out=quotient, where=denominator > 0)
     return quotient
+
+
+def weighted_auroc(
+    weights: NDArray[np.float64], labels: NDArray[np.int64], probabilities: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Area under the ROC curve for each row of weights; ties count half (Mann-Whitney).
+
+    Parameters
+    ----------
+    weights
+        How often each image counts [b, n].
+    labels, probabilities
+        [n] each.
+
+    Returns
+    -------
+    numpy.ndarray
+        [b]; NaN where a row holds one class only.
+    """
+    order = np.argsort(probabilities, kind="stable")
+    # Images of one probability are one step of the curve.
+    steps = np.flatnonzero(np.diff(probabilities[order], prepend=-np.inf) > 0)
+    sorted_weights, is_positive = weights[:, order], labels[order] == 1
+    positives = np.add.reduceat(sorted_weights * is_positive, steps, axis=1)  # [b, steps]
+    negatives = np.add.reduceat(sorted_weights * ~is_positive, steps, axis=1)
+    negatives_below = np.cumsum(negatives, axis=1) - negatives
+    wins = (positives * (negatives_below + negatives / 2)).sum(axis=1)
+    return ratio(wins, positives.sum(axis=1) * negatives.sum(axis=1))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 
 from monai_bone_ssl.findings import OperatingPoints
+from monai_bone_ssl.logistic_regression import fit_logistic_regression
 from monai_bone_ssl.model_spec import Calibration
 
 __all__ = ["MIN_CASES", "SENSITIVITY", "SPECIFICITY", "fit_calibration", "fix_operating_points"]
@@ -21,11 +21,15 @@ SPECIFICITY = 0.95
 #: Fewer positive or negative images than this cannot fix an operating point: its interval would be too wide.
 MIN_CASES = 50
 
+# A penalty that changes nothing, but keeps the slope finite where the logits separate the labels.
+_FREE = 1e-6
+
 
 def fit_calibration(logits: FloatArray, labels: IntArray) -> Calibration:
     """Platt scaling (Platt 1999) of out-of-fold logits [n] to labels [n]."""
-    model = LogisticRegression(C=np.inf).fit(logits[:, None], labels)
-    return Calibration(slope=float(model.coef_[0, 0]), intercept=float(model.intercept_[0]))
+    design = np.stack([logits, np.ones_like(logits)], axis=1).astype(np.float64)
+    slope, intercept = fit_logistic_regression(design, labels, np.full(2, _FREE))
+    return Calibration(slope=float(slope), intercept=float(intercept))
 
 
 def fix_operating_points(probabilities: npt.NDArray[np.float64], labels: IntArray) -> OperatingPoints:

@@ -1,0 +1,85 @@
+"""What several readers say together: agreement, open disagreements, and what settles them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from monai_bone_ssl.review.session import ReviewSession, read_verdicts
+from monai_bone_ssl.review.verdict import Reading, Verdict
+from monai_bone_ssl.review.worklist import Case
+
+__all__ = ["Disagreement", "adjudicate", "consensus", "disagreements"]
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """An image that readers read differently, and nobody has adjudicated."""
+
+    key: str
+    readings: Mapping[str, Reading]
+    """By name of the reader."""
+
+
+def disagreements(folder: Path) -> list[Disagreement]:
+    """Open disagreements between the readers of a review.
+
+    Raises
+    ------
+    ConfigError
+        ``INVALID_DATA`` as :func:`~monai_bone_ssl.review.session.read_verdicts`.
+    """
+    return [
+        Disagreement(key, {reader: verdict.reading for reader, verdict in verdicts.items()})
+        for key, verdicts in _by_case(folder).items()
+        if _settled(verdicts) is None
+    ]
+
+
+def adjudicate(
+    session: ReviewSession, case: Case, reading: Reading, comment: str, seconds: float = 0
+) -> None:
+    """Settle a disagreement with a verdict of the session's reader.
+
+    Raises
+    ------
+    ConfigError, ReportError
+        As :meth:`ReviewSession.save <monai_bone_ssl.review.session.ReviewSession.save>`.
+    """
+    verdict = session.verdict(case, reading, comment=comment, seconds=seconds)
+    session.save(msgspec.structs.replace(verdict, adjudicated=True))
+
+
+def consensus(folder: Path) -> dict[str, Reading]:
+    """The reading of each image: the adjudicated one, else the unanimous one.
+
+    Images with an open disagreement are left out.
+
+    Raises
+    ------
+    ConfigError
+        ``INVALID_DATA`` as :func:`~monai_bone_ssl.review.session.read_verdicts`.
+    """
+    settled = {key: _settled(verdicts) for key, verdicts in _by_case(folder).items()}
+    return {key: reading for key, reading in settled.items() if reading is not None}
+
+
+def _by_case(folder: Path) -> dict[str, dict[str, Verdict]]:
+    cases: dict[str, dict[str, Verdict]] = defaultdict(dict)
+    for reader, verdicts in read_verdicts(folder).items():
+        for key, verdict in verdicts.items():
+            cases[key][reader] = verdict
+    return cases
+
+
+def _settled(verdicts: Mapping[str, Verdict]) -> Reading | None:
+    adjudicated = [verdict for verdict in verdicts.values() if verdict.adjudicated]
+    if adjudicated:
+        return max(adjudicated, key=lambda verdict: datetime.fromisoformat(verdict.read_at)).reading
+    readings = {verdict.reading for verdict in verdicts.values()}
+    return readings.pop() if len(readings) == 1 else None

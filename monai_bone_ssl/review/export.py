@@ -1,0 +1,126 @@
+"""A review as CSV and JSON, for statistics and for the record."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from monai_bone_ssl.files import write_atomically
+from monai_bone_ssl.results import ModelIdentity
+from monai_bone_ssl.review.consensus import consensus
+from monai_bone_ssl.review.session import AUDIT_COLUMNS, read_audits, read_verdicts
+from monai_bone_ssl.review.verdict import Reading, Verdict
+from monai_bone_ssl.review.worklist import Case, Worklist
+
+__all__ = ["export_session"]
+
+_COLUMNS = (
+    "key", "study_instance_uid", "body_part", "ai_status", "ai_probability", "ai_decision",
+    "reader", "reading", "agreement", "confidence", "first_reading", "blinded", "adjudicated", "flagged",
+    "locations", "comment", "read_at", "seconds", "model_version", "consensus",
+)  # fmt: skip
+
+
+class _Case(msgspec.Struct, kw_only=True):
+    """One image in review_export.json."""
+
+    key: str
+    study_instance_uid: str | None
+    body_part: str | None
+    ai_status: str | None
+    ai_probability: float | None
+    ai_decision: str | None
+    consensus: Reading | None
+    verdicts: dict[str, Verdict]
+    """By name of the reader."""
+
+
+class _Export(msgspec.Struct, kw_only=True):
+    """Content of review_export.json."""
+
+    schema_version: int = 1
+    model: ModelIdentity | None
+    cases: list[_Case]
+    audit: list[dict[str, str]]
+
+
+def export_session(folder: Path, worklist: Worklist, out: Path) -> Path:
+    """Write all readers' verdicts with the algorithm's results, and what happened when.
+
+    Images are named by their UIDs, never by a path or a patient; comments are the readers' own words.
+
+    Parameters
+    ----------
+    folder
+        Of the review.
+    worklist
+        Its images.
+    out
+        Folder that gets ``review_export.csv`` (a line for each reader's verdict on each image),
+        ``review_export.json`` (the same with locations) and ``review_audit.csv``; made where missing.
+
+    Returns
+    -------
+    The CSV file with the verdicts.
+
+    Raises
+    ------
+    ConfigError
+        ``INVALID_DATA`` where a file of the review is damaged.
+    ReportError
+        ``WRITE_FAILED``.
+    """
+    readers = read_verdicts(folder)
+    agreed = consensus(folder)
+    cases = [
+        _export(
+            case,
+            agreed.get(case.key),
+            {reader: verdicts[case.key] for reader, verdicts in readers.items() if case.key in verdicts},
+        )
+        for case in worklist.cases
+    ]
+    audit = read_audits(folder)
+    content = msgspec.json.encode(_Export(model=worklist.model, cases=cases, audit=audit))
+    write_atomically(out / "review_export.json", msgspec.json.format(content, indent=1) + b"\n")
+    _write_csv(out / "review_audit.csv", ("reader", *AUDIT_COLUMNS), audit)
+    rows = [row for case in cases for row in _rows(case)]
+    return _write_csv(out / "review_export.csv", _COLUMNS, rows)
+
+
+def _export(case: Case, agreed: Reading | None, verdicts: dict[str, Verdict]) -> _Case:
+    finding = case.finding
+    part = None if finding is None else finding.body_part
+    return _Case(
+        key=case.key,
+        study_instance_uid=case.study_instance_uid,
+        body_part=None if part is None else part.value,
+        ai_status=None if finding is None else finding.status,
+        ai_probability=None if finding is None else finding.probability,
+        ai_decision=case.decision,
+        consensus=agreed,
+        verdicts=verdicts,
+    )
+
+
+def _rows(case: _Case) -> list[dict[str, object]]:
+    """One line for each verdict, with the case's own values on each."""
+    of_case = msgspec.to_builtins(case)
+    verdicts = of_case.pop("verdicts")
+    return [
+        verdict | of_case | {"reader": reader, "locations": len(verdict["locations"])}
+        for reader, verdict in verdicts.items()
+    ]
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> Path:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
+    return path

@@ -1,0 +1,201 @@
+"""Model folders in versions: adopt a new one, go back to the one before, know who did what and when.
+
+A store is a folder::
+
+    versions/<version>/     model folders, never changed once they are there
+    current.json            which of them is in use, and the history of that
+
+Whatever takes a model folder takes a store, and uses its current version (:mod:`monai_bone_ssl.model_store`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from monai_bone_ssl.errors import ConfigError, ModelError, ReasonCode, ReportError
+from monai_bone_ssl.files import write_atomically
+from monai_bone_ssl.model import MODEL_FILES, read_model_folder, read_spec
+from monai_bone_ssl.model_store import (
+    CURRENT,
+    VERSIONS,
+    Change,
+    Current,
+    VersionName,
+    current_folder,
+    read_current,
+)
+
+__all__ = ["adopt", "current", "import_model", "is_store", "rollback", "versions"]
+
+
+def import_model(store: Path, model_folder: Path, by: str) -> str:
+    """Begin a store with the model that is in use today; a store that exists stays as it is.
+
+    Parameters
+    ----------
+    store
+        Made where missing.
+    model_folder
+        Copied.
+    by
+        Name of who does it.
+
+    Returns
+    -------
+    The version in use.
+
+    Raises
+    ------
+    ModelError
+        Where the folder is no model.
+    ReportError
+        ``WRITE_FAILED``.
+    """
+    if is_store(store):
+        return current(store)
+    return _put(store, model_folder, by, "imported", ())
+
+
+def adopt(store: Path, candidate: Path, by: str) -> str:
+    """Use a new model from now on.
+
+    Parameters
+    ----------
+    store
+        An existing store, see :func:`import_model`.
+    candidate
+        Model folder; copied.
+    by
+        Name of who decided it.
+
+    Returns
+    -------
+    Its version.
+
+    Raises
+    ------
+    ConfigError
+        ``INVALID_CONFIG`` where the store has another model under that version, or the candidate was adapted
+        from another model than the one in use.
+    ModelError
+        Where the folder is no model, or the store none.
+    ReportError
+        ``WRITE_FAILED``; the version in use is what it was.
+    """
+    parent = read_spec(candidate).parent_weights_sha256
+    if parent is not None and parent != read_spec(store).weights_sha256:
+        text = f"{candidate}: was adapted from another model than version {current(store)}, which is in use"
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
+    return _put(store, candidate, by, "adopted", read_current(store).history)
+
+
+def rollback(store: Path, by: str) -> str:
+    """Use the version again that was in use before the current one.
+
+    Rolling back twice goes back two versions.
+
+    Returns
+    -------
+    The version in use now.
+
+    Raises
+    ------
+    ConfigError
+        ``INVALID_CONFIG`` where there is none before.
+    ModelError
+        Where the store, or that version, cannot be read.
+    ReportError
+        ``WRITE_FAILED``.
+    """
+    history = read_current(store).history
+    line = _line_of_descent(history)
+    if len(line) < 2:
+        text = f"{store}: version {current(store)} is the first one, expected one before it to go back to"
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
+    version = line[-2]
+    read_model_folder(store / VERSIONS / version)  # nobody may be sent back to a damaged model
+    _use(store, version, by, "rolled back", history)
+    return version
+
+
+def current(store: Path) -> str:
+    """The version in use.
+
+    Raises
+    ------
+    ModelError
+        Where the folder is no store.
+    """
+    return read_current(store).version
+
+
+def is_store(folder: Path) -> bool:
+    """Whether a folder is a store."""
+    return (folder / CURRENT).is_file()
+
+
+def versions(folder: Path) -> list[str]:
+    """Versions in a store; of a plain model folder, its own."""
+    if not is_store(folder):
+        return [read_spec(folder).version]
+    return sorted(place.name for place in (folder / VERSIONS).iterdir() if (place / "model.json").is_file())
+
+
+def _line_of_descent(history: tuple[Change, ...]) -> list[str]:
+    """Versions in use one after the other, without those that were rolled back."""
+    line: list[str] = []
+    for change in history:
+        if change.action == "rolled back":
+            line.pop()
+        else:
+            line.append(change.version)
+    return line
+
+
+def _put(store: Path, folder: Path, by: str, action: str, history: tuple[Change, ...]) -> str:
+    model = read_model_folder(folder)
+    version = model.spec.version
+    place = store / VERSIONS / _checked_name(version)
+    if place.exists():
+        if read_model_folder(place).fingerprint != model.fingerprint:
+            text = f"{place}: another model has this version, expected a version of its own"
+            raise ConfigError(ReasonCode.INVALID_CONFIG, text)
+    else:
+        _copy(folder, place)
+    _use(store, version, by, action, history)
+    return version
+
+
+def _checked_name(version: str) -> str:
+    try:
+        return msgspec.convert(version, VersionName)
+    except msgspec.ValidationError as error:
+        text = f"version {version!r}: expected letters, digits and . + _ -"
+        raise ModelError(ReasonCode.INVALID_MODEL, text) from error
+
+
+def _copy(folder: Path, place: Path) -> None:
+    """Copy a model folder so that it is there whole or not at all."""
+    source = current_folder(folder)
+    partial = place.with_name(f".{place.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name in MODEL_FILES:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, partial / name)
+        partial.replace(place)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        text = f"{place}: cannot be written ({error.strerror or error})"
+        raise ReportError(ReasonCode.WRITE_FAILED, text) from error
+
+
+def _use(store: Path, version: str, by: str, action: str, history: tuple[Change, ...]) -> None:
+    at = datetime.now().astimezone().isoformat(timespec="seconds")
+    content = Current(version, (*history, Change(version, at, by, action)))
+    write_atomically(store / CURRENT, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")

@@ -1,0 +1,198 @@
+"""A site's own linear probe, that starts from the old one.
+
+The new logit is ``slope * old logit + intercept + features @ change``. Slope and intercept are free, so that
+what the old probe knows costs nothing; the change is held back by an L2 penalty whose strength is chosen by
+cross-validation over patients. A strength of 0 means no change: the old answers, calibrated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from monai_bone_ssl.calibration import fit_calibration, fix_operating_points
+from monai_bone_ssl.findings import OperatingPoints
+from monai_bone_ssl.logistic_regression import fit_logistic_regression
+from monai_bone_ssl.model_spec import Calibration
+
+__all__ = [
+    "FOLDS",
+    "MIN_PER_CLASS",
+    "SEEDS",
+    "STRENGTHS",
+    "LinearProbe",
+    "SiteCases",
+    "SiteProbe",
+    "grouped_folds",
+]
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Strings = npt.NDArray[np.str_]
+
+#: Fewer verdicts of either answer cannot say whether a change helps.
+MIN_PER_CLASS = 20
+
+#: How much change is expected: the variance, in logit, that the L2 penalty's prior gives it over images whose
+#: standardised features are independent. scikit-learn's C is this divided by the number of features.
+STRENGTHS = (0.0, 0.03, 0.3, 3.0)
+
+#: Folds of patients, inside and outside.
+FOLDS = 5
+
+#: Of the outer folds; figures are averaged over them.
+SEEDS = (0, 1, 2)
+
+# Of slope and intercept: none to speak of.
+_FREE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class LinearProbe:
+    """A logit is ``features @ weight + bias``."""
+
+    weight: Floats
+    """[D]."""
+    bias: float
+
+    def logits(self, features: npt.NDArray[np.float32]) -> Floats:
+        """Logits [n] of features [n, D]."""
+        return np.asarray(features @ self.weight + self.bias)
+
+
+@dataclass(frozen=True, eq=False)
+class SiteCases:
+    """n images of a site."""
+
+    features: npt.NDArray[np.float32]
+    """[n, D]."""
+    labels: Integers
+    """[n], 0 or 1."""
+    patients: Strings
+    """[n], what stands for each patient."""
+    parts: Strings
+    """[n], the model's body parts."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: Integers | npt.NDArray[np.bool_]) -> Self:
+        """Some of them."""
+        return type(self)(self.features[rows], self.labels[rows], self.patients[rows], self.parts[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class SiteProbe:
+    """A probe with everything that was fitted with it."""
+
+    probe: LinearProbe
+    strength: float
+    """The one of :data:`STRENGTHS` with the least held-out log loss."""
+    calibration: Calibration
+    """Of held-out logits."""
+    points: Mapping[str, OperatingPoints]
+    """Of body parts with :data:`MIN_PER_CLASS` of either answer, on held-out probabilities."""
+    other_points: OperatingPoints
+    """Of the other body parts: on those of all images."""
+
+    def points_of(self, part: str) -> OperatingPoints:
+        """Operating points of a body part."""
+        return self.points.get(part, self.other_points)
+
+    @classmethod
+    def fit(cls, cases: SiteCases, old: LinearProbe) -> Self:
+        """Choose the strength, calibrate and fix the operating points by grouped cross-validation, and fit.
+
+        Raises
+        ------
+        ConfigError
+            ``INVALID_DATA`` where the training cases of a fold are of one class.
+        """
+        held_out = np.empty((len(STRENGTHS), len(cases)))
+        folds = grouped_folds(cases.labels, cases.patients, seed=0)
+        for fold in range(FOLDS):
+            tested = folds == fold
+            probes = _fit_probes(cases.take(~tested), old, STRENGTHS)
+            held_out[:, tested] = [probe.logits(cases.features[tested]) for probe in probes]
+        chosen = int(np.argmin([log_losses(logits, cases.labels).mean() for logits in held_out]))
+        calibration = fit_calibration(held_out[chosen], cases.labels)
+        probabilities = np.array([calibration.probability(float(logit)) for logit in held_out[chosen]])
+        return cls(
+            probe=_fit_probes(cases, old, (STRENGTHS[chosen],))[0],
+            strength=STRENGTHS[chosen],
+            calibration=calibration,
+            points=_points_by_part(probabilities, cases),
+            other_points=fix_operating_points(probabilities, cases.labels),
+        )
+
+
+def log_losses(logits: Floats, labels: Integers) -> Floats:
+    """Negative log-likelihood [n] of each label, in nat."""
+    return np.asarray(np.logaddexp(0, logits) - labels * logits)
+
+
+def grouped_folds(labels: Integers, groups: Strings, seed: int) -> Integers:
+    """Fold [n] of each image: groups stay whole, and each fold gets its share of either class.
+
+    Each group, in random order but large ones first, goes where its classes are rarest so far.
+    """
+    names, codes = np.unique(groups, return_inverse=True)
+    counts = np.zeros((len(names), 2))
+    np.add.at(counts, (codes, labels), 1)
+    order = np.random.default_rng(seed).permutation(len(names))
+    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
+    shares = np.maximum(counts.sum(axis=0), 1)
+    filled = np.zeros((FOLDS, 2))
+    fold_of = np.empty(len(names), dtype=np.int64)
+    for group in order:
+        fullness = (((filled + counts[group]) / shares) ** 2 - (filled / shares) ** 2).sum(axis=1)
+        fold_of[group] = int(np.argmin(fullness))
+        filled[fold_of[group]] += counts[group]
+    return np.asarray(fold_of[codes])
+
+
+def _fit_probes(cases: SiteCases, old: LinearProbe, strengths: Sequence[float]) -> list[LinearProbe]:
+    """One probe for each strength.
+
+    With fewer images than features, the change lies in the space that the images span (the representer
+    theorem): it is found in their n principal coordinates instead of D features.
+    """
+    mean, scale = cases.features.mean(axis=0, dtype=np.float64), _scale(cases.features)
+    standardised = (cases.features - mean) / scale
+    variances, axes = np.linalg.eigh(standardised @ standardised.T)
+    kept = variances > variances[-1] * 1e-9
+    lengths = np.sqrt(variances[kept])
+    coordinates = axes[:, kept] * lengths  # [n, r]
+    directions = standardised.T @ (axes[:, kept] / lengths)  # [D, r]
+
+    logits = old.logits(cases.features)
+    centre, unit = float(logits.mean()), max(float(logits.std()), 1e-12)
+    free = np.stack([(logits - centre) / unit, np.ones(len(cases))], axis=1)
+    probes = []
+    for strength in strengths:
+        held_back = coordinates if strength > 0 else coordinates[:, :0]
+        penalty = len(mean) / strength if strength > 0 else 0.0
+        ridge = np.concatenate([np.full(2, _FREE), np.full(held_back.shape[1], penalty)])
+        solution = fit_logistic_regression(np.hstack([free, held_back]), cases.labels, ridge)
+        slope, change = solution[0] / unit, directions[:, : held_back.shape[1]] @ solution[2:] / scale
+        bias = slope * (old.bias - centre) + solution[1] - change @ mean
+        probes.append(LinearProbe(slope * old.weight + change, float(bias)))
+    return probes
+
+
+def _scale(features: npt.NDArray[np.float32]) -> Floats:
+    scale = features.std(axis=0, dtype=np.float64)
+    return np.where(scale > 0, scale, 1.0)
+
+
+def _points_by_part(probabilities: Floats, cases: SiteCases) -> dict[str, OperatingPoints]:
+    points = {}
+    for part in np.unique(cases.parts):
+        here = cases.parts == part
+        if np.bincount(cases.labels[here], minlength=2).min() >= MIN_PER_CLASS:
+            points[str(part)] = fix_operating_points(probabilities[here], cases.labels[here])
+    return points

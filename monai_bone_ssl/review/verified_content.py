@@ -1,0 +1,250 @@
+"""Content of a reader's report: the tree of :mod:`monai_bone_ssl.report_content`, with a person's answers.
+
+As in the algorithm's report the coded pair names the condition, and (121071, DCM, "Finding") stands only
+where the condition is. What differs:
+
+- The observer is a person (TID 1003); the algorithm stands beside as a device where there was one.
+- A place that the reader marked is a group about a region (TID 1410): the reader says that it is there.
+- A ruler is a length, measured along its path.
+- An image that nobody could read is coded as unusable; one that was not read has no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from highdicom.sr import (
+    ContainerContentItem,
+    CoordinatesForMeasurement,
+    GraphicTypeValues,
+    ImageRegion,
+    Measurement,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
+    ObservationContext,
+    ObserverContext,
+    PersonObserverIdentifyingAttributes,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
+    QualitativeEvaluation,
+    SourceImageForMeasurementGroup,
+    SourceImageForRegion,
+    TrackingIdentifier,
+)
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from monai_bone_ssl.errors import ReasonCode, ReportError
+from monai_bone_ssl.findings import CodedConcept, Decision, Target
+from monai_bone_ssl.report_content import (
+    Algorithm,
+    about_study,
+    code,
+    device_observer,
+    evaluation,
+    finding_sites,
+    report_tree,
+    text_item,
+)
+from monai_bone_ssl.review.session import Reader
+from monai_bone_ssl.review.verdict import Location, Reading, Verdict, describe_reading
+from monai_bone_ssl.uids import derived_uid
+
+__all__ = ["ReviewedImage", "verified_content"]
+
+_PIXELS = Code("{pixels}", "UCUM", "Pixels")
+
+
+@dataclass(frozen=True)
+class ReviewedImage:
+    """One image of a study and what the reader says about it."""
+
+    header: Dataset
+    verdict: Verdict | None
+    """None: not read."""
+    anatomy: CodedConcept | None = None
+    laterality: str | None = None
+
+
+def verified_content(
+    images: Sequence[ReviewedImage], reader: Reader, target: Target, algorithm: Algorithm | None
+) -> MeasurementReport:
+    """Content tree of a reader's report.
+
+    Parameters
+    ----------
+    images
+        All images of the study that can be referenced, in reading order.
+    reader
+        Whose verdicts they are.
+    target
+        The question.
+    algorithm
+        Whose result the reader reviewed; None where there was none.
+
+    Raises
+    ------
+    ReportError
+        ``REPORT_FAILED`` where a marked place is outside its image.
+    """
+    groups = [
+        group
+        for number, image in enumerate(images, start=1)
+        for group in _groups(image, f"Image {number} of {len(images)}", reader, target)
+    ]
+    person = PersonObserverIdentifyingAttributes(reader.person_name, organization_name=reader.organization)
+    observers = ObservationContext(
+        observer_person_context=ObserverContext(codes.DCM.Person, person),
+        observer_device_context=None if algorithm is None else device_observer(algorithm),
+    )
+    conclusion = _conclusion([image.verdict for image in images], target)
+    return report_tree(observers, groups, [image.header for image in images], conclusion)
+
+
+_ANSWERS = {
+    Reading.NORMAL: Decision.NEGATIVE,
+    Reading.UNCERTAIN: Decision.INDETERMINATE,
+    Reading.ABNORMAL: Decision.POSITIVE,
+}
+
+
+def _conclusion(verdicts: Sequence[Verdict | None], target: Target) -> ContainerContentItem:
+    readings = [verdict.reading for verdict in verdicts if verdict is not None]
+    reading = _study_reading(readings, complete=len(readings) == len(verdicts))
+    n_images = f"{len(verdicts)} image{'s' if len(verdicts) != 1 else ''}"
+    words = f"{describe_reading(reading, target)} ({len(readings)} of {n_images} read)."
+    answers = [] if reading not in _ANSWERS else [_answer(reading, target)]
+    return about_study([evaluation(*answer) for answer in answers], words)
+
+
+def _study_reading(readings: Sequence[Reading], complete: bool) -> Reading:
+    """Of a whole study: normal only where every image of it was read as normal."""
+    if Reading.ABNORMAL in readings:
+        return Reading.ABNORMAL
+    if set(readings) == {Reading.BAD_IMAGE}:
+        return Reading.BAD_IMAGE
+    return Reading.NORMAL if complete and set(readings) == {Reading.NORMAL} else Reading.UNCERTAIN
+
+
+def _answer(reading: Reading, target: Target) -> tuple[Code, Code]:
+    return code(target.question), code(target.answer(_ANSWERS[reading]))
+
+
+# --- one image ----------------------------------------------------------------------------------------
+
+Group = MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
+
+
+def _groups(image: ReviewedImage, name: str, reader: Reader, target: Target) -> list[Group]:
+    locations = () if image.verdict is None else image.verdict.locations
+    regions = [
+        _region_group(image, location, f"{name}, place {number}", reader, target)
+        for number, location in enumerate(locations, start=1)
+        if location.kind != "ruler"
+    ]
+    return [_image_group(image, name, reader, target), *regions]
+
+
+def _image_group(
+    image: ReviewedImage, name: str, reader: Reader, target: Target
+) -> MeasurementsAndQualitativeEvaluations:
+    header, verdict = image.header, image.verdict
+    locations = () if verdict is None else verdict.locations
+    group = MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(image, name, reader),
+        finding_type=_finding_type(verdict, target),
+        finding_sites=finding_sites(image.anatomy, image.laterality),
+        measurements=[_length(ruler, header) for ruler in locations if ruler.kind == "ruler"],
+        qualitative_evaluations=[QualitativeEvaluation(*_image_answer(verdict, target))],
+        source_images=[SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID)],
+    )
+    group[0].ContentSequence.append(text_item(codes.DCM.Comment, _comment(verdict, target)))
+    return group
+
+
+def _region_group(
+    image: ReviewedImage, location: Location, name: str, reader: Reader, target: Target
+) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+    header = image.header
+    region = ImageRegion(
+        graphic_type=GraphicTypeValues.POINT if location.kind == "point" else GraphicTypeValues.POLYLINE,
+        graphic_data=_outline(location, header),
+        source_image=SourceImageForRegion(header.SOPClassUID, header.SOPInstanceUID),
+    )
+    return PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(image, name, reader),
+        referenced_region=region,
+        finding_type=_finding_type(image.verdict, target),
+        finding_sites=finding_sites(image.anatomy, image.laterality),
+    )
+
+
+def _tracking(image: ReviewedImage, name: str, reader: Reader) -> TrackingIdentifier:
+    read_at = "" if image.verdict is None else image.verdict.read_at
+    uid = derived_uid("verified tracking", image.header.SOPInstanceUID, reader.name, read_at, name)
+    return TrackingIdentifier(uid, name)
+
+
+def _finding_type(verdict: Verdict | None, target: Target) -> Code | None:
+    found = verdict is not None and verdict.reading is Reading.ABNORMAL
+    return code(target.finding) if found else None
+
+
+def _image_answer(verdict: Verdict | None, target: Target) -> tuple[Code, Code]:
+    if verdict is None:
+        return codes.DCM.SummaryOfAnalyses, codes.DCM.NotAttempted
+    if verdict.reading is Reading.BAD_IMAGE:
+        return codes.DCM.QualityAssessment, codes.DCM.UnusableQualityRendersImageUnusable
+    return _answer(verdict.reading, target)
+
+
+def _comment(verdict: Verdict | None, target: Target) -> str:
+    if verdict is None:
+        return "Not read."
+    sure = "" if verdict.confidence is None else f", confidence {verdict.confidence} of 5"
+    return f"{describe_reading(verdict.reading, target)}{sure}. {verdict.comment}".rstrip()
+
+
+def _length(ruler: Location, header: Dataset) -> Measurement:
+    """In millimetres; in pixels where the image does not say how large they are."""
+    ends = np.asarray(ruler.points)
+    in_pixels = float(np.linalg.norm(ends[0] - ends[1]))
+    return Measurement(
+        name=codes.SCT.Length,
+        value=in_pixels if ruler.length_mm is None else ruler.length_mm,
+        unit=_PIXELS if ruler.length_mm is None else codes.UCUM.Millimeter,
+        referenced_coordinates=[
+            CoordinatesForMeasurement(
+                graphic_type=GraphicTypeValues.POLYLINE,
+                graphic_data=_outline(ruler, header),
+                source_image=SourceImageForRegion(header.SOPClassUID, header.SOPInstanceUID),
+                purpose=codes.DCM.Path,
+            )
+        ],
+    )
+
+
+def _outline(location: Location, header: Dataset) -> npt.NDArray[np.float64]:
+    """[n, 2] of SCOORD: (column, row) from the image's top left corner, half a pixel from a centre.
+
+    What was drawn a little over the edge ends there.
+
+    Raises
+    ------
+    ReportError
+        ``REPORT_FAILED`` where all of it is outside the image.
+    """
+    places = np.asarray(location.points)[:, ::-1] + 0.5
+    size = np.array([header.Columns, header.Rows], dtype=np.float64)
+    if (places.max(axis=0) < 0).any() or (places.min(axis=0) > size).any():
+        text = f"image {header.SOPInstanceUID}: a marked {location.kind} is outside of it, expected it inside"
+        raise ReportError(ReasonCode.REPORT_FAILED, text)
+    inside = np.clip(places, 0, size)
+    if location.kind != "box":
+        return inside
+    (left, top), (right, bottom) = inside.min(axis=0), inside.max(axis=0)
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+    return np.array(corners)

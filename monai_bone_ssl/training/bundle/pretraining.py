@@ -1,0 +1,68 @@
+"""Pre-training in the terms of a MONAI workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import torch
+from monai.utils.misc import ensure_tuple
+
+from monai_bone_ssl.training.ssl import pretrain
+from monai_bone_ssl.training.ssl.distributed import Process
+from monai_bone_ssl.training.ssl.recipe import Recipe
+
+__all__ = ["make_trainer"]
+
+
+def make_trainer(
+    dataset_dir: str | Sequence[str],
+    output_dir: str,
+    cache_dir: str,
+    backbone: str | None,
+    architecture: str,
+    recipe: Recipe,
+    max_epochs: int,
+    process: Process,
+    device: torch.device,
+    minutes: float | None = None,
+) -> pretrain.Pretrainer:
+    """The engine of a run, see :func:`monai_bone_ssl.training.ssl.pretrain.make_trainer`.
+
+    Parameters
+    ----------
+    dataset_dir
+        One source of images, or several.
+    output_dir
+        Folder of the run.
+    cache_dir
+        Folder for decoded images.
+    backbone
+        File of weights to begin from; None for random ones.
+    architecture
+        timm name, for random weights.
+    recipe
+        All but the epochs.
+    max_epochs
+        They stand with the engine, where MONAI's tools look for them.
+    process, device
+        This one of those that work together, and where it computes.
+    minutes
+        End after the last epoch that can be expected to fit in.
+
+    Raises
+    ------
+    ConfigError, ReportError
+        See :func:`monai_bone_ssl.training.ssl.pretrain.pretrain`.
+    """
+    return pretrain.make_trainer(
+        [Path(source) for source in ensure_tuple(dataset_dir)],
+        Path(output_dir),
+        architecture if backbone is None else Path(backbone),
+        msgspec.structs.replace(recipe, epochs=max_epochs),
+        replace(process, device=device),
+        cache=Path(cache_dir),
+        minutes=minutes,
+    )

@@ -1,0 +1,59 @@
+"""The bundle in the MONAI Deploy App SDK's own MonaiBundleInferenceOperator."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("monai", reason="needs the train extra")
+pytest.importorskip("fire", reason="needs fire, which monai.bundle's command line is made with")
+
+from analyses import ROOT
+from pydicom_files import real_radiograph
+
+from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.radiograph import read_radiograph
+
+from .bundle_commands import BUNDLE
+
+pytestmark = pytest.mark.train
+
+PROGRAM = Path(__file__).with_name("deploy_operator.py")
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    found = os.environ.get("BONE_SSL_DEPLOY_TRAIN_PYTHON")
+    if found is None:
+        pytest.skip(
+            "set BONE_SSL_DEPLOY_TRAIN_PYTHON to an interpreter with the MONAI Deploy App SDK and torch"
+        )
+    return found
+
+
+def test_the_operator_gives_the_shipped_models_answer(python, torchscript, shipped, tmp_path):
+    radiograph = real_radiograph("RG3_UNCR.dcm")
+    where = "import importlib.util as u; print(*u.find_spec('nvidia').submodule_search_locations, sep=':')"
+    nvidia = subprocess.run([python, "-c", where], capture_output=True, text=True, check=True).stdout.strip()
+    libraries = ":".join(f"{folder}/cu13/lib" for folder in nvidia.split(":"))
+    environment = os.environ | {
+        "LD_LIBRARY_PATH": libraries,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [python, "-B", PROGRAM, torchscript, radiograph, tmp_path / "pred.npy"]
+    done = subprocess.run(
+        command, cwd=BUNDLE, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    pred = np.load(tmp_path / "pred.npy")
+    image = preprocess(read_radiograph(radiograph).pixels, shipped.spec.preprocessing)[None, None]
+    expected = shipped.predict(image)
+    assert pred.dtype == np.float32
+    np.testing.assert_allclose(pred[0], expected.evidence[0], atol=1e-3)
+    scores = [expected.logits[0], expected.distance[0], *expected.body_part_logits[0]]
+    np.testing.assert_allclose(pred[1:, 0, 0], scores, atol=1e-3)

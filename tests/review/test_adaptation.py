@@ -1,0 +1,347 @@
+"""From verdicts to another model folder, with a real network file, and back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from analyses import bone_ssl
+from onnx import numpy_helper
+
+from monai_bone_ssl.errors import ConfigError, ModelError, ReportError
+from monai_bone_ssl.model import (
+    Model,
+    default_model_folder,
+    read_model_folder,
+    read_spec,
+    write_model_folder,
+)
+from monai_bone_ssl.model_store import read_current
+from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.radiograph import read_radiograph
+from monai_bone_ssl.review.adaptation import (
+    AdaptationReport,
+    adapt,
+    labelled_cases,
+    next_version,
+    report_json,
+    report_table,
+)
+from monai_bone_ssl.review.model_versions import adopt, current, import_model, rollback, versions
+from monai_bone_ssl.review.probe_exchange import exchange_probe, read_probe
+from monai_bone_ssl.review.site_features import LabelledCase
+from monai_bone_ssl.review.site_probe import LinearProbe
+from monai_bone_ssl.review.worklist import Worklist
+
+from .probe_site import GRID, PLACE, review, site_images, write_probe_model
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Worklist]:
+    """in/, out/, review/ and model/ of a site with 40 patients. Not to be changed."""
+    root = tmp_path_factory.mktemp("site")
+    model = Model(write_probe_model(root / "model"))
+    return root, review(root, site_images(root / "in", 40), model)
+
+
+@pytest.fixture(scope="module")
+def adapted(
+    site: tuple[Path, Worklist], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[AdaptationReport, Path]:
+    root, worklist = site
+    out = tmp_path_factory.mktemp("adapted")
+    report = adapt(root / "model", labelled_cases(root / "review", worklist), out)
+    assert report.candidate is not None, report_table(report)
+    return report, report.candidate
+
+
+def inputs(site: tuple[Path, Worklist]) -> Iterator[np.ndarray]:
+    spec = read_spec(site[0] / "model")
+    for case in site[1].cases:
+        yield preprocess(read_radiograph(case.path).pixels, spec.preprocessing)[None, None]
+
+
+# --- the new model ----------------------------------------------------------------------------------------
+
+
+def test_the_report_says_what_was_read_and_what_it_gains(adapted: tuple[AdaptationReport, Path]) -> None:
+    report, _ = adapted
+    assert (report.n, report.n_positive, report.n_patients, report.n_left_out) == (80, 40, 40, 0)
+    assert (report.parent_version, report.version) == ("0.1.0", "0.1.0+site.1")
+    figures = {comparison.name: comparison for comparison in report.figures}
+    assert figures["auroc"].new.ci_low > 0.75 > figures["auroc"].old.value
+    assert figures["log_loss"].difference.ci_high < 0
+    table = report_table(report)
+    assert "may be adopted" in table
+    assert max(map(len, table.splitlines())) <= 120
+
+
+def test_the_new_network_computes_the_new_probe_and_explains_it(
+    adapted: tuple[AdaptationReport, Path], site: tuple[Path, Worklist]
+) -> None:
+    new = Model(adapted[1])
+    seen = [new.predict(batch) for batch in inputs(site)]
+    for one in seen:
+        assert one.evidence.sum() + one.offset[0] == pytest.approx(one.logits[0], abs=1e-3)
+    evidence = np.stack([one.evidence[0] for one in seen])
+    abnormal = np.array([c.label for c in labelled_cases(site[0] / "review", site[1])], dtype=bool)
+    difference = evidence[abnormal].mean(axis=0) - evidence[~abnormal].mean(axis=0)
+    assert int(difference.argmax()) == PLACE[0] * GRID + PLACE[1], "what makes an image abnormal here"
+
+
+def test_everything_but_the_probe_is_the_same_bit_for_bit(
+    adapted: tuple[AdaptationReport, Path], site: tuple[Path, Worklist]
+) -> None:
+    tensors = [
+        {t.name: numpy_helper.to_array(t) for t in onnx.load(folder / "model.onnx").graph.initializer}
+        for folder in (site[0] / "model", adapted[1])
+    ]
+    assert tensors[0].keys() == tensors[1].keys()
+    changed = {name for name in tensors[0] if tensors[0][name].tobytes() != tensors[1][name].tobytes()}
+    assert changed == {"probe.weight", "probe.bias", "select_1"}
+    old, new = Model(site[0] / "model"), Model(adapted[1])
+    for batch in inputs(site):
+        before, after = old.predict(batch), new.predict(batch)
+        for name in ("features", "body_part_logits", "distance"):
+            assert getattr(before, name).tobytes() == getattr(after, name).tobytes()
+
+
+def test_the_new_model_json_says_where_it_comes_from(
+    adapted: tuple[AdaptationReport, Path], site: tuple[Path, Worklist]
+) -> None:
+    old, new = read_spec(site[0] / "model"), read_spec(adapted[1])
+    assert (new.version, new.parent_weights_sha256) == ("0.1.0+site.1", old.weights_sha256)
+    assert new.weights_sha256 != old.weights_sha256
+    assert set(new.figures) == {f"site_{comparison.name}" for comparison in adapted[0].figures}
+    assert (new.training_data[-1].n, new.training_data[-1].n_groups) == (80, 40)
+    assert new.out_of_distribution == old.out_of_distribution
+    parts = {part.name: part for part in new.body_parts}
+    assert parts["hand"].operating_points not in (None, old.body_parts[0].operating_points)
+    assert parts["leg"].operating_points is None, "no verdict says how the new probe does on legs"
+    assert parts["leg"].not_covered == "adapted at a site that has no verdicts on it"
+    assert parts["hip"] == next(part for part in old.body_parts if part.name == "hip")
+    # Half of the site's positives show their strongest patch in full colour or nearly so, and few more.
+    peaks = [float(Model(adapted[1]).predict(batch).evidence.max()) for batch in inputs(site)]
+    assert np.quantile(peaks, 0.85) <= new.evidence_limit <= max(peaks)
+
+
+def test_no_patient_in_what_is_written(adapted: tuple[AdaptationReport, Path]) -> None:
+    report, candidate = adapted
+    for path in (candidate / "model.json", candidate.parent / f"adaptation_{report.version}.json"):
+        text = path.read_text()
+        assert "PAT-" not in text
+        assert "1.2.3" not in text
+        assert str(candidate) not in text
+    content = json.loads(report_json(report))
+    assert content["gate"] == {"passed": True, "reasons": []}
+
+
+# --- refusals ---------------------------------------------------------------------------------------------
+
+
+def flipped(cases: list[LabelledCase]) -> list[LabelledCase]:
+    labels = np.random.default_rng(1).permutation([labelled.label for labelled in cases])
+    return [LabelledCase(c.case, int(label)) for c, label in zip(cases, labels, strict=True)]
+
+
+def test_verdicts_that_mean_nothing_give_no_candidate(site: tuple[Path, Worklist], tmp_path: Path) -> None:
+    root, worklist = site
+    report = adapt(root / "model", flipped(labelled_cases(root / "review", worklist)), tmp_path)
+    assert report.candidate is None
+    assert [path.name for path in tmp_path.iterdir()] == ["adaptation_0.1.0+site.1.json"]
+    assert "version 0.1.0 stays in use" in report_table(report)
+
+
+def test_too_few_verdicts_are_counted(site: tuple[Path, Worklist], tmp_path: Path) -> None:
+    root, worklist = site
+    cases = labelled_cases(root / "review", worklist)
+    few = [c for c in cases if c.label == 0] + [c for c in cases if c.label == 1][:19]
+    with pytest.raises(ConfigError, match="19 abnormal and 40 normal verdicts, expected at least 20 of each"):
+        adapt(root / "model", few, tmp_path)
+    of_few_patients = [LabelledCase(cases[i % 16].case, i % 2) for i in range(60)]
+    with pytest.raises(ConfigError, match="on 8 patients with and 8 without the condition"):
+        adapt(root / "model", of_few_patients, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_that_vanished_are_left_out_and_counted(site: tuple[Path, Worklist], tmp_path: Path) -> None:
+    root, worklist = site
+    cases = labelled_cases(root / "review", worklist)
+    moved = [LabelledCase(replace(c.case, path=tmp_path / "gone.dcm"), c.label) for c in cases[:4]]
+    report = adapt(root / "model", [*moved, *cases[4:]], tmp_path / "out")
+    assert (report.n, report.n_left_out) == (76, 4)
+
+
+def test_stopping_leaves_nothing_behind(site: tuple[Path, Worklist], tmp_path: Path) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(what: str, done: int, total: int) -> None:
+        if (what, done) == ("folds", 7):
+            assert total == 15
+            raise Stopped
+
+    root, worklist = site
+    with pytest.raises(Stopped):
+        adapt(root / "model", labelled_cases(root / "review", worklist), tmp_path, stop)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_without_a_probe_is_refused(
+    site: tuple[Path, Worklist], tiny_folder: Path, tmp_path: Path
+) -> None:
+    root, worklist = site
+    with pytest.raises(ModelError, match=r"no probe\.weight"):
+        adapt(tiny_folder, labelled_cases(root / "review", worklist), tmp_path)
+
+
+def test_versions_are_counted_on() -> None:
+    assert next_version("1.0.0", []) == "1.0.0+site.1"
+    assert next_version("1.0.0+site.1", []) == "1.0.0+site.2"
+    assert next_version("1.0.0", ["1.0.0", "1.0.0+site.3", "1.0.0+other", "2.0.0+site.9"]) == "1.0.0+site.4"
+
+
+# --- versions ---------------------------------------------------------------------------------------------
+
+
+def test_a_store_is_a_model_folder_that_can_go_back(
+    site: tuple[Path, Worklist], adapted: tuple[AdaptationReport, Path], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    assert import_model(store, site[0] / "model", "Chief") == "0.1.0"
+    assert Model(store).spec.version == "0.1.0"
+    assert adopt(store, adapted[1], "Doe^Anna") == "0.1.0+site.1"
+    assert Model(store).fingerprint == Model(adapted[1]).fingerprint
+    assert versions(store) == ["0.1.0", "0.1.0+site.1"]
+    assert rollback(store, "Roe^Ben") == current(store) == "0.1.0"
+    assert Model(store).fingerprint == Model(site[0] / "model").fingerprint
+    with pytest.raises(ConfigError, match="is the first one"):
+        rollback(store, "Roe^Ben")
+    adopt(store, adapted[1], "Doe^Anna")
+    assert [(c.version, c.by, c.action) for c in read_current(store).history] == [
+        ("0.1.0", "Chief", "imported"),
+        ("0.1.0+site.1", "Doe^Anna", "adopted"),
+        ("0.1.0", "Roe^Ben", "rolled back"),
+        ("0.1.0+site.1", "Doe^Anna", "adopted"),
+    ]
+    assert import_model(store, site[0] / "model", "Chief") == "0.1.0+site.1", "a store stays as it is"
+
+
+def test_a_version_is_never_overwritten_nor_a_stranger_adopted(
+    site: tuple[Path, Worklist], adapted: tuple[AdaptationReport, Path], tmp_path: Path, tiny_folder: Path
+) -> None:
+    store = tmp_path / "store"
+    import_model(store, site[0] / "model", "Chief")
+    with pytest.raises(ConfigError, match="another model has this version"):
+        adopt(store, tiny_folder, "Doe^Anna")
+    other = tmp_path / "other"
+    import_model(other, tiny_folder, "Chief")
+    with pytest.raises(ConfigError, match="adapted from another model"):
+        adopt(other, adapted[1], "Doe^Anna")
+    assert (current(store), current(other)) == ("0.1.0", "0.1.0")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b'{"version": "../../model", "history": []}', b'{"version": "9", "history": []}', b"\xff"],
+)
+def test_a_damaged_store_is_no_model(site: tuple[Path, Worklist], tmp_path: Path, content: bytes) -> None:
+    import_model(tmp_path, site[0] / "model", "Chief")
+    (tmp_path / "current.json").write_bytes(content)
+    with pytest.raises(ModelError):
+        Model(tmp_path)
+
+
+def test_a_damaged_version_cannot_be_gone_back_to(
+    site: tuple[Path, Worklist], adapted: tuple[AdaptationReport, Path], tmp_path: Path
+) -> None:
+    import_model(tmp_path, site[0] / "model", "Chief")
+    adopt(tmp_path, adapted[1], "Doe^Anna")
+    (tmp_path / "versions" / "0.1.0" / "model.onnx").write_bytes(b"other")
+    with pytest.raises(ModelError, match="sha256"):
+        rollback(tmp_path, "Doe^Anna")
+    assert current(tmp_path) == "0.1.0+site.1"
+
+
+def test_a_store_that_cannot_be_written(site: tuple[Path, Worklist], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ReportError, match="cannot be written"):
+        import_model(tmp_path / "file", site[0] / "model", "Chief")
+
+
+# --- command line -----------------------------------------------------------------------------------------
+
+
+def test_the_command_line_adapts_adopts_and_rolls_back(site: tuple[Path, Worklist], tmp_path: Path) -> None:
+    root, store = site[0], tmp_path / "store"
+    common = ("adapt", root / "review", "--results", root / "out", "-o", store, "--model", root / "model")
+    looked = bone_ssl(*common)
+    assert looked.code == 0, looked.stderr
+    assert b"may be adopted" in looked.stdout
+    assert not (store / "current.json").exists()
+    adopted = bone_ssl(*common, "--adopt", "--by", "Doe^Anna")
+    assert (adopted.code, adopted.stdout.splitlines()[-1]) == (0, b"version 0.1.0+site.1 is in use")
+    analysed = bone_ssl("analyze", root / "in" / "p000_1.dcm", "-o", tmp_path / "out", "--model", store)
+    assert analysed.code == 0, analysed.stderr
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["model"]["version"] == "0.1.0+site.1"
+    back = bone_ssl("adapt", "--rollback", store, "--by", "Doe^Anna")
+    assert (back.code, back.stdout) == (0, b"version 0.1.0 is in use\n")
+    again = bone_ssl("adapt", "--rollback", store, "--by", "Doe^Anna")
+    assert again.code == 2
+    assert "is the first one" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["adapt"], "expected REVIEW, --results and -o, or --rollback"),
+        (["adapt", "{root}/review", "--results", "{root}/out", "-o", "x", "--adopt"], "expected --by"),
+        (["adapt", "--rollback", "{root}", "--by", "me"], "current.json"),
+    ],
+)
+def test_wrong_use_is_one_line(site: tuple[Path, Worklist], arguments: list[str], words: str) -> None:
+    run = bone_ssl(*[argument.format(root=site[0]) for argument in arguments])
+    assert run.code in (1, 2)
+    (line,) = run.stderr.splitlines()
+    assert words in line
+
+
+def test_without_onnx_it_says_what_to_install(site: tuple[Path, Worklist], tmp_path: Path) -> None:
+    blocked = "import sys\nsys.modules['onnx'] = None\n"
+    root = site[0]
+    run = bone_ssl("adapt", root / "review", "--results", root / "out", "-o", tmp_path, prelude=blocked)
+    assert run.code == 2
+    assert "pip install 'monai-bone-ssl[adapt]'" in run.stderr
+
+
+def test_a_copied_site_has_the_same_model(site: tuple[Path, Worklist], tmp_path: Path) -> None:
+    """The same verdicts give the same candidate, byte for byte."""
+    root, worklist = site
+    found = []
+    for name in ("a", "b"):
+        report = adapt(root / "model", labelled_cases(root / "review", worklist), tmp_path / name)
+        assert report.candidate is not None
+        found.append({path.name: path.read_bytes() for path in report.candidate.iterdir()})
+        shutil.rmtree(tmp_path / name)
+    assert found[0] == found[1]
+
+
+def test_the_shipped_models_probe_can_be_exchanged(shipped: Model, tmp_path: Path) -> None:
+    """The real exporter's graph, with whatever copies of the weight it folded."""
+    content = read_model_folder(default_model_folder())
+    old, rng = read_probe(content.weights), np.random.default_rng(0)
+    new = LinearProbe(1.3 * old.weight + rng.normal(0, 0.01, old.weight.shape), old.bias - 0.5)
+    write_model_folder(tmp_path, exchange_probe(content.weights, new), content.spec)
+    image = rng.random((1, 1, 224, 182), dtype=np.float32)
+    before, after = shipped.predict(image), Model(tmp_path).predict(image)
+    assert before.logits[0] == pytest.approx(float(old.logits(before.features)[0]), abs=1e-3)
+    assert after.logits[0] == pytest.approx(float(new.logits(after.features)[0]), abs=1e-3)
+    assert after.evidence.sum() + after.offset[0] == pytest.approx(after.logits[0], abs=1e-3)
+    for name in ("features", "body_part_logits", "distance"):
+        assert getattr(before, name).tobytes() == getattr(after, name).tobytes()

@@ -1,0 +1,86 @@
+"""Evidence objects of an analysed image, and whose they may be."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from dicom_factory import make_radiograph
+from highdicom.sc import SCImage
+from highdicom.seg import Segmentation
+from pydicom import Dataset
+from tiny_model import draw
+
+from monai_bone_ssl.analysis import AnalysedImage, analyse_file
+from monai_bone_ssl.collect import Source, group_by_study
+from monai_bone_ssl.errors import ReasonCode, ReportError
+from monai_bone_ssl.evidence import EvidenceKind, ImageEvidence, check_same_patient, make_evidence
+from monai_bone_ssl.model import Model
+from monai_bone_ssl.pipeline import algorithm, analyse_study
+
+CREATED = datetime(2026, 2, 3)
+BOTH = tuple(EvidenceKind)
+
+
+def analysed(path: Path, model: Model) -> AnalysedImage:
+    ((source,),) = (study.sources for study in group_by_study([Source(path)]))
+    return analyse_file(source, path.name, model)
+
+
+def evidence(image: AnalysedImage, kinds: tuple[EvidenceKind, ...], model: Model) -> ImageEvidence:
+    return make_evidence(image, kinds, model.spec, algorithm(model), 1, CREATED)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "classes"),
+    [
+        ((), []),
+        ((EvidenceKind.SC,), [SCImage]),
+        ((EvidenceKind.SEG,), [Segmentation]),
+        (BOTH, [SCImage, Segmentation]),
+    ],
+)
+def test_only_what_was_asked_for_is_made(
+    kinds: tuple[EvidenceKind, ...], classes: list[type], tiny: Model, tmp_path: Path
+) -> None:
+    image = analysed(make_radiograph(tmp_path / "a.dcm", draw(0.8, peak=(6, 4))), tiny)
+    made = evidence(image, kinds, tiny)
+    assert [type(item) for item in made.objects] == classes
+    assert made.left_out == []
+
+
+def test_an_image_that_was_not_analysed_has_none(tiny: Model, tmp_path: Path) -> None:
+    image = analysed(make_radiograph(tmp_path / "a.dcm", draw(0.8), body_part="CHEST"), tiny)
+    assert evidence(image, BOTH, tiny) == ImageEvidence()
+
+
+def test_what_the_header_does_not_allow_is_left_out_with_its_reason(tiny: Model, tmp_path: Path) -> None:
+    def silence(dataset: Dataset) -> None:
+        dataset.Laterality = None
+
+    image = analysed(make_radiograph(tmp_path / "a.dcm", draw(0.8, peak=(6, 4)), edit=silence), tiny)
+    made = evidence(image, BOTH, tiny)
+    assert [type(item) for item in made.objects] == [Segmentation]
+    assert [error.code for error in made.left_out] == [ReasonCode.MISSING_IDENTIFIER]
+
+
+@pytest.mark.parametrize("keyword", ["PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID"])
+def test_evidence_of_another_is_refused(keyword: str, tiny: Model, tmp_path: Path) -> None:
+    image = analysed(make_radiograph(tmp_path / "a.dcm", draw(0.8)), tiny)
+    first, second = (evidence(image, (EvidenceKind.SC,), tiny).objects[0] for _ in range(2))
+    check_same_patient(first, [second])
+    setattr(second, keyword, "19000101" if keyword == "PatientBirthDate" else "1.2")
+    with pytest.raises(ReportError, match="of another study or patient"):
+        check_same_patient(first, [second])
+
+
+def test_a_study_without_a_report_leaves_no_evidence(tiny: Model, tmp_path: Path) -> None:
+    paths = [make_radiograph(tmp_path / "1.dcm", draw(0.8), study_uid="1.2.3", patient_id="ONE")]
+    paths += [make_radiograph(tmp_path / "2.dcm", draw(0.8), study_uid="1.2.3", patient_id="TWO")]
+    (study,) = group_by_study(map(Source, paths))
+    out = tmp_path / "out"
+    out.mkdir()
+    outcome = analyse_study(study, out, tiny, overlays=False, evidence=BOTH)
+    assert outcome.evidence_files == ()
+    assert list(out.iterdir()) == []
