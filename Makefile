@@ -20,12 +20,14 @@ CORE_LIMIT := 400
 RADIOGRAPHS := .demo-data/data_store/data
 # What training, evaluation and the tests need on top.
 TEST := .venv-test
+# What is inside 3D Slicer 5.12, for the tests of slicer_extension/.
+SLICER := .venv-slicer
 # The MONAI Deploy App SDK, which pins other versions, for the tests of deploy_app/.
 DEPLOY := .venv-deploy
 
 SOURCES := $(shell find monai_bone_ssl bundle/models -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: help demo test test-slow test-pacs bench lint core deploy map debian-tools wheel clean
+.PHONY: help demo test test-slow test-pacs bench lint core deploy slicer map debian-tools wheel clean
 
 help:  ## print this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -34,7 +36,7 @@ help:  ## print this list
 demo: $(CORE)/.installed $(RADIOGRAPHS)  ## analyse real radiographs with the model shipped
 	@tools/demo.sh $(CORE)/bin $(RADIOGRAPHS) demo_out
 
-test: lint core demo deploy debian-tools  ## everything but the slow tests: lint, types, demo, all tiers
+test: lint core demo deploy slicer debian-tools  ## everything but the slow tests: lint, types, demo, all tiers
 	$(TEST)/bin/python -m pytest -m 'not slow' --ignore tests/pacs
 
 test-slow: $(TEST)/.installed deploy debian-tools  ## the tests that take minutes each
@@ -59,6 +61,8 @@ core: $(CORE)/.installed  ## the environment of an analysis, and its size
 
 deploy: $(DEPLOY)/.installed  ## the environment of the MONAI Deploy application, for its tests
 
+slicer: $(SLICER)/.installed  ## the environment of 3D Slicer's libraries, for the tests of the extension
+
 map: $(CORE)/.installed  ## build the MONAI application package (docker, podman or buildah)
 	@tools/map.sh $(CORE)/bin/python
 
@@ -70,10 +74,10 @@ wheel: $(CORE)/.installed  ## build dist/*.whl, model included
 	@ls -lh dist/*.whl
 
 clean:  ## remove environments, builds, results and caches
-	rm -rf $(CORE) $(TEST) $(DEPLOY) .demo-data build dist demo_out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(CORE) $(TEST) $(DEPLOY) $(SLICER) .demo-data build dist demo_out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(CORE)/bin/pip $(TEST)/bin/pip $(DEPLOY)/bin/pip:
+$(CORE)/bin/pip $(TEST)/bin/pip $(DEPLOY)/bin/pip $(SLICER)/bin/pip:
 	@tools/new_venv.sh "$(PYTHON)" $(@D)/..
 
 # The wheel is built and installed, not the checkout: that proves that it has all an analysis needs.
@@ -97,4 +101,10 @@ $(DEPLOY)/.installed: deploy_app/requirements.txt | $(DEPLOY)/bin/pip
 	@echo 'Installing the MONAI Deploy App SDK in $(DEPLOY)'
 	@env -u PIP_CONSTRAINT $(DEPLOY)/bin/pip install -qq --no-deps --requirement $<
 	@$(DEPLOY)/bin/pip check
+	@touch $@
+
+# Slicer's own versions, whole; the package comes from the checkout.
+$(SLICER)/.installed: tests/slicer/requirements.txt | $(SLICER)/bin/pip
+	@echo 'Installing what is inside 3D Slicer in $(SLICER)'
+	@env -u PIP_CONSTRAINT $(SLICER)/bin/pip install -qq --no-deps --requirement $<
 	@touch $@

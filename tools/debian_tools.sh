@@ -16,6 +16,21 @@ tools() {
 /usr/bin/javac|default-jdk-headless|reports checked by PixelMed
 /usr/bin/chromium|chromium|the page in a browser
 /usr/lib/*/libatomic.so.1|libatomic1|the page in a browser
+/usr/bin/Xvfb|xvfb|the Slicer extension
+/usr/bin/xauth|xauth|the Slicer extension
+/usr/lib/*/libGL.so.1|libgl1|the Slicer extension
+/usr/lib/*/libEGL.so.1|libegl1|the Slicer extension
+/usr/lib/*/libxkbcommon.so.0|libxkbcommon0|the Slicer extension
+/usr/lib/*/libxkbcommon-x11.so.0|libxkbcommon-x11-0|the Slicer extension
+/usr/lib/*/libdbus-1.so.3|libdbus-1-3|the Slicer extension
+/usr/lib/*/libfontconfig.so.1|libfontconfig1|the Slicer extension
+/usr/lib/*/libxcb-cursor.so.0|libxcb-cursor0|the Slicer extension
+/usr/lib/*/libxcb-icccm.so.4|libxcb-icccm4|the Slicer extension
+/usr/lib/*/libxcb-keysyms.so.1|libxcb-keysyms1|the Slicer extension
+/usr/lib/*/libxcb-shape.so.0|libxcb-shape0|the Slicer extension
+/usr/lib/*/libxcb-xinerama.so.0|libxcb-xinerama0|the Slicer extension
+/usr/lib/*/libxcb-render-util.so.0|libxcb-render-util0|the Slicer extension
+/usr/lib/*/libxcb-image.so.0|libxcb-image0|the Slicer extension
 TOOLS
     if [ "$with_pacs" = pacs ]; then pacs_tools; fi
 }

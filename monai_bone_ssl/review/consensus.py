@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
-
-from monai_bone_ssl.review.session import ReviewSession, read_verdicts
+from monai_bone_ssl.review.session import read_verdicts
 from monai_bone_ssl.review.verdict import Reading, Verdict
-from monai_bone_ssl.review.worklist import Case
 
-__all__ = ["Disagreement", "adjudicate", "consensus", "disagreements"]
+__all__ = ["Disagreement", "consensus", "disagreements"]
 
 
 @dataclass(frozen=True)
@@ -39,20 +36,6 @@ def disagreements(folder: Path) -> list[Disagreement]:
         for key, verdicts in _by_case(folder).items()
         if _settled(verdicts) is None
     ]
-
-
-def adjudicate(
-    session: ReviewSession, case: Case, reading: Reading, comment: str, seconds: float = 0
-) -> None:
-    """Settle a disagreement with a verdict of the session's reader.
-
-    Raises
-    ------
-    ConfigError, ReportError
-        As :meth:`ReviewSession.save <monai_bone_ssl.review.session.ReviewSession.save>`.
-    """
-    verdict = session.verdict(case, reading, comment=comment, seconds=seconds)
-    session.save(msgspec.structs.replace(verdict, adjudicated=True))
 
 
 def consensus(folder: Path) -> dict[str, Reading]:

@@ -226,8 +226,9 @@ class ReviewSession:
         comment: str = "",
         locations: Sequence[Location] = (),
         flagged: bool = False,
+        adjudicated: bool = False,
     ) -> Verdict:
-        """A verdict on a case, given now; not saved yet."""
+        """A verdict on a case, given now; not saved yet. An adjudicated one settles a disagreement."""
         return Verdict(
             key=case.key,
             sop_instance_uid=case.sop_instance_uid,
@@ -239,6 +240,7 @@ class ReviewSession:
             comment=comment,
             locations=tuple(locations),
             flagged=flagged,
+            adjudicated=adjudicated,
             model_version=None if self._model is None else self._model.version,
             read_at=_now(),
             seconds=seconds,

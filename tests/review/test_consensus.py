@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from monai_bone_ssl.model import Model
-from monai_bone_ssl.review.consensus import adjudicate, consensus, disagreements
+from monai_bone_ssl.review.consensus import consensus, disagreements
 from monai_bone_ssl.review.export import export_session
 from monai_bone_ssl.review.session import Reader, ReviewSession
 from monai_bone_ssl.review.site_features import labelled_cases
@@ -53,13 +53,13 @@ def test_open_disagreements_are_no_consensus(folder: Path, worklist: Worklist) -
 def test_adjudication_settles_it(folder: Path, worklist: Worklist, who: Reader) -> None:
     case = by_name(worklist)["1"]
     with ReviewSession.open(folder, who, worklist) as session:
-        adjudicate(session, case, Reading.NORMAL, "seen together")
+        session.save(session.verdict(case, Reading.NORMAL, seconds=1, adjudicated=True))
     assert consensus(folder)[case.key] is Reading.NORMAL
     assert [d.key for d in disagreements(folder)] == [by_name(worklist)["2"].key]
     review(folder, BEN, worklist, {"1": Reading.UNCERTAIN})  # what a reader says later does not open it again
     assert consensus(folder)[case.key] is Reading.NORMAL
     with ReviewSession.open(folder, BEN, worklist) as session:
-        adjudicate(session, case, Reading.ABNORMAL, "")
+        session.save(session.verdict(case, Reading.ABNORMAL, seconds=1, adjudicated=True))
     assert consensus(folder)[case.key] is Reading.ABNORMAL, "the last adjudication counts"
 
 

@@ -1,0 +1,483 @@
+"""3D Slicer module: read bone radiographs beside the algorithm, and write verified reports."""
+
+import shutil
+import sys
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import slicer
+import slicer.util
+import vtk
+from BoneXRayReviewLib import dependencies, sample_data
+from BoneXRayReviewLib.adaptation_panel import AdaptationPanel
+from BoneXRayReviewLib.background import BackgroundTask
+from BoneXRayReviewLib.case_panel import CasePanel
+from BoneXRayReviewLib.finish_panel import AdjudicationPanel, FinishPanel
+from BoneXRayReviewLib.markups import differ
+from BoneXRayReviewLib.messages import reporting, say
+from BoneXRayReviewLib.parameters import BoneXRayReviewParameterNode
+from BoneXRayReviewLib.path_bindings import PathBindings
+from BoneXRayReviewLib.shortcuts import Shortcuts, help_rows
+from BoneXRayReviewLib.similar_lookup import SimilarLookup
+from BoneXRayReviewLib.sources import Source, radiograph_files
+from BoneXRayReviewLib.tasks import TaskRunner
+from BoneXRayReviewLib.verdict_panel import VerdictPanel
+from BoneXRayReviewLib.viewer import Viewer
+from BoneXRayReviewLib.worklist_panel import WorklistPanel
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+_HELP = """
+<p>Review bone radiographs beside the answer of a self-supervised model, one key a decision, and write the
+verdict as a verified DICOM SR. What the algorithm says is not verified by a reader, and no diagnosis.</p>
+<p>Images come from an output folder of <tt>bone-ssl analyze</tt>, a folder of radiographs or the DICOM
+database. Verdicts are kept in the review folder, one file a reader; several readers can share it.</p>
+<table>{shortcuts}</table>
+"""
+
+
+class BoneXRayReview(ScriptedLoadableModule):
+    """The module as the application lists it."""
+
+    def __init__(self, parent: Any) -> None:
+        super().__init__(parent)
+        self.parent.title = "Bone X-ray Review"
+        self.parent.categories = ["Radiology"]
+        self.parent.dependencies = []
+        self.parent.contributors = ["monai_bone_ssl contributors"]
+        self.parent.helpText = _HELP.format(shortcuts=help_rows())
+        self.parent.acknowledgementText = "Part of monai_bone_ssl, Apache License 2.0."
+        slicer.app.connect("startupCompleted()", sample_data.register)
+
+
+class BoneXRayReviewLogic(ScriptedLoadableModuleLogic):
+    """The module without a window."""
+
+    def getParameterNode(self) -> BoneXRayReviewParameterNode:  # noqa: N802 - Slicer's name
+        """The scene's parameters, typed."""
+        return BoneXRayReviewParameterNode(super().getParameterNode())
+
+    def start(self, parameters: BoneXRayReviewParameterNode) -> Any:
+        """Open the review that the parameters describe.
+
+        Returns
+        -------
+        A :class:`BoneXRayReviewLib.review_start.Review`.
+
+        Raises
+        ------
+        ConfigError, ModelError, ReportError
+            With one line that says what is wrong.
+        """
+        from BoneXRayReviewLib.review_start import Settings, start_review
+
+        in_database = parameters.source is Source.DATABASE
+        settings = Settings(
+            source=parameters.source,
+            input_folder=parameters.inputFolder,
+            database_files=radiograph_files(slicer.dicomDatabase) if in_database else (),
+            use_model=parameters.useModel,
+            model_folder=parameters.modelFolder,
+            session_folder=parameters.sessionFolder,
+            reader=parameters.readerName,
+            organization=parameters.readerOrganization,
+            blinded=parameters.blinded,
+        )
+        return start_review(settings)
+
+
+class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The module's panel."""
+
+    def __init__(self, parent: Any = None) -> None:
+        VTKObservationMixin.__init__(self)
+        self.review: Any = None
+        self._parameters: Any = None
+        self._gui_tag: Any = None
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+
+    # --- life of the panel ----------------------------------------------------------------------------
+
+    def setup(self) -> None:
+        """Make the panel; called once."""
+        super().setup()
+        panel = slicer.util.loadUI(self.resourcePath("UI/BoneXRayReview.ui"))
+        self.layout.addWidget(panel)
+        self.ui = slicer.util.childWidgetVariables(panel)
+        self.logic = BoneXRayReviewLogic()
+        self._folder = Path(mkdtemp(prefix="BoneXRayReview", dir=slicer.app.temporaryPath))
+        self.viewer = Viewer(slicer.app.applicationLogic(), slicer.modules.volumes.logic(), self._on_marked)
+        actions = self._actions()
+        self.tasks = TaskRunner(self.ui.taskProgressBar, self.ui.cancelButton)
+        self.similar = SimilarLookup(self._on_similar, self._on_lookup_end)
+        self.paths = PathBindings(self.ui)
+        self.worklist_panel = WorklistPanel(self.ui, self.open_case)
+        self.case_panel = CasePanel(self.ui, self._folder)
+        self.verdict_panel = VerdictPanel(self.ui, actions, self._on_edited)
+        self.finish_panel = FinishPanel(self.ui, lambda: self.controller.leave())
+        self.adjudication_panel = AdjudicationPanel(self.ui, lambda key: self.open_case(key, True))
+        self.adaptation_panel = AdaptationPanel(self.ui, self.tasks)
+        self.shortcuts = Shortcuts(slicer.util.mainWindow() or self.parent, actions)
+        self._connect()
+        self._use_parameter_node()
+        self._show_review()
+
+    def enter(self) -> None:
+        """Called each time the module is opened."""
+        slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+        self._use_parameter_node()
+        self.shortcuts.enable(True)
+
+    def exit(self) -> None:
+        """Called each time another module is opened: single keys are its own then."""
+        self.shortcuts.enable(False)
+        self._save_draft()
+
+    def cleanup(self) -> None:
+        """Called when the application ends or the module is reloaded."""
+        self.shortcuts.delete()
+        self._save_draft()
+        self._end_review()
+        self._forget_parameter_node()
+        self.removeObservers()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _connect(self) -> None:
+        ui = self.ui
+        for label in (ui.sessionMessage, ui.messageLabel):
+            say(label, "")
+        ui.installButton.connect("clicked()", self.install)
+        ui.startButton.connect("clicked()", self.start)
+        ui.closeButton.connect("clicked()", self.close_review)
+        ui.analyseButton.connect("clicked()", self.analyse)
+        ui.filterComboBox.connect("currentIndexChanged(int)", self._on_filter)
+        for event, call in (
+            (slicer.mrmlScene.StartCloseEvent, self._on_scene_start_close),
+            (slicer.mrmlScene.EndCloseEvent, self._on_scene_end_close),
+            (slicer.mrmlScene.EndImportEvent, self._on_scene_end_import),
+        ):
+            self.addObserver(slicer.mrmlScene, event, call)
+
+    def _actions(self) -> dict[str, Callable[[], None]]:
+        actions: dict[str, Callable[[], None]] = {name: self._stance(name) for name in ("agree", "disagree")}
+        actions |= {name: self._reading(name) for name in ("normal", "abnormal", "uncertain", "bad_image")}
+        actions |= {f"confidence_{value}": self._confidence(value) for value in range(1, 6)}
+        actions |= {kind: self._marking(kind) for kind in ("point", "box", "ruler")}
+        return actions | {
+            "flag": self.toggle_flag,
+            "remove_markup": lambda: self.viewer.markups.remove_last(),
+            "toggle_overlay": self.toggle_overlay,
+            "reveal": self.reveal,
+            "save_and_next": self.save_and_next,
+            "next": lambda: self.step(1),
+            "previous": lambda: self.step(-1),
+        }
+
+    # --- parameters and scene -------------------------------------------------------------------------
+
+    @property
+    def controller(self) -> Any:
+        """Of the open review; None where none is open."""
+        return None if self.review is None else self.review.controller
+
+    def _use_parameter_node(self) -> None:
+        """Bind the panel to the scene's parameters."""
+        node = self.logic.getParameterNode()
+        if self._parameters is not None and self._parameters.parameterNode is node.parameterNode:
+            return
+        self._forget_parameter_node()
+        self._parameters = node
+        self._gui_tag = node.connectGui(self.ui)
+        self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
+        self.paths.bind(node)
+        self.worklist_panel.set_filter(node.filterName)
+
+    def _forget_parameter_node(self) -> None:
+        self.paths.bind(None)
+        if self._parameters is not None:
+            self._parameters.disconnectGui(self._gui_tag)
+            self.removeObserver(self._parameters, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
+            self._parameters = None
+
+    def _on_parameters(self, _caller: Any = None, _event: Any = None) -> None:
+        parameters = self._parameters
+        self.viewer.show_evidence(
+            parameters.overlayVisible, parameters.overlayOpacity, parameters.overlayThreshold
+        )
+
+    def _on_filter(self, _index: int) -> None:
+        self._parameters.filterName = self.worklist_panel.filter_name
+
+    def _on_scene_start_close(self, _caller: Any, _event: Any) -> None:
+        self._save_draft()
+        self._end_review()
+        self.viewer.forget()
+        self._forget_parameter_node()
+
+    def _on_scene_end_close(self, _caller: Any, _event: Any) -> None:
+        self._use_parameter_node()
+        self._show_review()
+
+    def _on_scene_end_import(self, _caller: Any, _event: Any) -> None:
+        """Go on where a scene was saved: same review, same case, same marks."""
+        self._use_parameter_node()
+        parameters = self._parameters
+        self.paths.bind(parameters)
+        key = parameters.caseKey
+        if self.review is not None or not key or not dependencies.is_installed():
+            return
+        self.viewer.adopt(parameters.radiograph, parameters.evidence)
+        marks = self.viewer.locations()
+        self.worklist_panel.set_filter(parameters.filterName)
+        self._start(key)
+        if self.controller is None or not self.controller.image_shown:
+            return
+        if differ(marks, self.controller.draft.locations):
+            self.viewer.show_locations(marks)
+            self._on_marked()
+
+    # --- a review -------------------------------------------------------------------------------------
+
+    def install(self) -> None:
+        """Install the package, after asking."""
+        with slicer.util.tryWithErrorDisplay("The package could not be installed.", waitCursor=True):
+            dependencies.install_after_asking()
+        self._show_review()
+
+    def start(self) -> None:
+        """Open the review that is filled in, at the image shown last."""
+        if self.close_review():
+            self._start(None)
+
+    def _start(self, key: str | None) -> None:
+        with reporting(self.ui.sessionMessage):
+            self.review = self.logic.start(self._parameters)
+            self.ui.sessionSection.collapsed = True
+        self._show_review()
+        if self.review is not None:
+            known = key is not None and self.controller.case(key) is not None
+            self._move(lambda: self.controller.open(key) if known else self.controller.resume())
+
+    def close_review(self) -> bool:
+        """Save and close; returns False where the verdict could not be saved, and leaves it open."""
+        if not self._save_draft():
+            return False
+        self._end_review()
+        self.viewer.clear()
+        self._show_review()
+        return True
+
+    def _end_review(self) -> None:
+        self.tasks.abandon()
+        self.similar.clear()
+        if self.review is not None:
+            with reporting(self.ui.sessionMessage):
+                self.review.controller.session.close()
+        self.review = None
+
+    def _save_draft(self) -> bool:
+        if self.review is None:
+            return True
+        with reporting(self.ui.messageLabel):
+            self.controller.leave()
+            return True
+        return False
+
+    def _show_review(self) -> None:
+        installed = dependencies.is_installed()
+        open_ = self.review is not None
+        self.ui.packageLabel.text = "" if installed else "The Python package monai-bone-ssl is not installed."
+        self.ui.packageLabel.visible = self.ui.installButton.visible = not installed
+        self.ui.startButton.enabled = installed
+        self.ui.closeButton.enabled = open_
+        self.ui.analyseButton.enabled = open_ and self.review.model is not None
+        self.worklist_panel.set_controller(self.controller)
+        for panel in (self.finish_panel, self.adjudication_panel, self.adaptation_panel):
+            panel.set_review(self.review)
+        if not open_:
+            self.case_panel.clear()
+            self.ui.sessionSection.collapsed = False
+        self.verdict_panel.refresh(self.controller)
+
+    def analyse(self) -> None:
+        """Run the model on the images without a result, in the background, the open one first."""
+        from BoneXRayReviewLib.inference import analyse_cases
+
+        if self.review is None or self.review.model is None or self.tasks.busy:
+            return
+        current, model = self.controller.current, self.review.model
+        waiting = [case for case in self.controller.worklist.cases if case.finding is None]
+        waiting.sort(key=lambda case: current is None or case.key != current.key)
+        task = BackgroundTask(lambda own: analyse_cases(own, waiting, model))
+        self.tasks.run(task, self._on_analysed, self._on_analysis_end, total=len(waiting))
+
+    def _on_analysed(self, item: Any) -> None:
+        with reporting(self.ui.messageLabel):
+            self.controller.set_finding(item.key, item.finding, item.points, item.evidence)
+            current = self.controller.current
+            if current is not None and current.key == item.key:
+                self._show_answer()
+                self.verdict_panel.refresh(self.controller)
+        self.worklist_panel.refresh()
+
+    def _on_analysis_end(self, task: Any) -> None:
+        with reporting(self.ui.messageLabel):
+            task.check()
+            say(self.ui.messageLabel, "The analysis was stopped." if task.cancelled else "")
+
+    # --- a case ---------------------------------------------------------------------------------------
+
+    def open_case(self, key: str, adjudicating: bool = False) -> None:
+        """Open one case of the worklist; adjudicating: its verdict settles a disagreement."""
+        self._move(lambda: self.controller.open(key, adjudicating))
+        if adjudicating and self.controller.adjudicating:
+            say(self.ui.messageLabel, "Adjudication: the verdict that you save settles the disagreement.")
+
+    def step(self, by: int) -> None:
+        """Open the next (1) or previous (-1) case."""
+        if self.review is not None:
+            self._move(lambda: self.controller.step(by))
+
+    def save_and_next(self) -> None:
+        """Save the verdict and open the next case."""
+        if self.review is None:
+            return
+        self._move(self.controller.save_and_next)
+        n_read, n_cases = self.controller.session.progress(self.controller.worklist)
+        if n_read == n_cases and not self.ui.messageLabel.text:
+            say(self.ui.messageLabel, f"All {n_cases} images are read.")
+
+    def reveal(self) -> None:
+        """In a blinded review: save the first reading, then show what the algorithm says."""
+        if self.review is None or self.controller.may_see_ai:
+            return
+        with reporting(self.ui.messageLabel):
+            self.controller.save()
+            self._show_answer()
+        self._refresh()
+
+    def _move(self, open_case: Callable[[], Any]) -> None:
+        """Call what opens a case, and show it."""
+        with reporting(self.ui.messageLabel):
+            open_case()
+            if self.controller.current is not None and not self.controller.image_shown:
+                self._show_case()
+        self._refresh()
+
+    def _show_case(self) -> None:
+        from monai_bone_ssl.radiograph import read_radiograph
+        from monai_bone_ssl.review.worklist import case_header
+
+        controller, parameters = self.controller, self._parameters
+        case = controller.current
+        parameters.caseKey = case.key
+        self.viewer.clear()
+        self.case_panel.clear()
+        self.case_panel.show_patient(case_header(case))
+        self.viewer.show(case.path, read_radiograph(case.path), controller.draft.locations)
+        controller.image_shown = True
+        parameters.radiograph = self.viewer.radiograph
+        self._show_answer()
+
+    def _show_answer(self) -> None:
+        """Show what the algorithm says of the open case, as far as the reader may know."""
+        controller, parameters = self.controller, self._parameters
+        self.viewer.remove_evidence()
+        self.case_panel.show_similar(None)
+        if not controller.may_see_ai:
+            self.case_panel.show_hidden()
+        else:
+            controller.note_revealed()
+            evidence = controller.evidence()
+            limit = None
+            if evidence is not None:
+                limit = self.review.evidence_limit or max(float(evidence.max()), 1e-6)
+                self.viewer.set_evidence(evidence, limit)
+            worklist = controller.worklist
+            self.case_panel.show_result(controller.current, worklist.target, worklist.model, limit)
+            self.similar.look_up(controller.current, self.review.model)
+        parameters.evidence = self.viewer.evidence
+        self._on_parameters()
+
+    def _on_similar(self, similar: Any) -> None:
+        current = self.controller.current
+        if current is not None and current.key == similar.key:
+            self.case_panel.show_similar(similar)
+
+    def _on_lookup_end(self, task: Any) -> None:
+        with reporting(self.ui.messageLabel):
+            task.check()
+
+    # --- the verdict ----------------------------------------------------------------------------------
+
+    def toggle_overlay(self) -> None:
+        """Hide the evidence, or show it again."""
+        self._parameters.overlayVisible = not self._parameters.overlayVisible
+
+    def toggle_flag(self) -> None:
+        """Flag the open case, or no longer."""
+        if self.review is not None:
+            self._on_edited({"flagged": not self.controller.draft.flagged})
+
+    def _stance(self, name: str) -> Callable[[], None]:
+        def take() -> None:
+            from monai_bone_ssl.review.verdict import Agreement
+
+            self._edit(lambda: self.controller.agree(Agreement(name)))
+
+        return take
+
+    def _reading(self, name: str) -> Callable[[], None]:
+        def take() -> None:
+            from monai_bone_ssl.review.verdict import Reading
+
+            self._edit(lambda: self.controller.edit(reading=Reading(name)))
+
+        return take
+
+    def _confidence(self, value: int) -> Callable[[], None]:
+        return lambda: self._on_edited({"confidence": value})
+
+    def _marking(self, kind: str) -> Callable[[], None]:
+        return lambda: self.viewer.place(kind)
+
+    def _on_marked(self) -> None:
+        if self.controller is not None and self.controller.image_shown:
+            self._on_edited({"locations": self.viewer.locations()})
+
+    def _on_edited(self, changes: dict[str, object]) -> None:
+        self._edit(lambda: self.controller.edit(**changes))
+
+    def _edit(self, change: Callable[[], None]) -> None:
+        if self.review is not None:
+            with reporting(self.ui.messageLabel):
+                change()
+            self.verdict_panel.refresh(self.controller)
+
+    def _refresh(self) -> None:
+        self.worklist_panel.refresh()
+        self.verdict_panel.refresh(self.controller)
+
+
+class BoneXRayReviewTest(ScriptedLoadableModuleTest):
+    """Run by "Reload and Test" in the application."""
+
+    def runTest(self) -> None:  # noqa: N802 - unittest's name
+        """Run the tests in Testing/Python with the application as it is."""
+        folder = Path(slicer.util.modulePath("BoneXRayReview")).parent / "Testing" / "Python"
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+        import BoneXRayReviewSelfTest
+
+        suite = unittest.defaultTestLoader.loadTestsFromModule(BoneXRayReviewSelfTest)
+        result = unittest.TextTestRunner(verbosity=2).run(suite)
+        if not result.wasSuccessful() or result.testsRun == 0:
+            raise AssertionError(f"{len(result.failures)} failures, {len(result.errors)} errors")

@@ -1,0 +1,86 @@
+"""The model's evidence as a volume node: one voxel a patch, lying exactly over the patch's pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import slicer
+import slicer.util
+import vtk
+
+from BoneXRayReviewLib.geometry import ImageGeometry
+
+__all__ = ["add_evidence", "set_threshold"]
+
+NODE_NAME = "Evidence"
+COLOURS_NAME = "Evidence colours"
+
+# Share of the limit from which evidence counts as evidence: half a step of the colours.
+_LEAST = 1 / 512
+
+
+def add_evidence(evidence: np.ndarray, geometry: ImageGeometry, limit: float) -> Any:
+    """Add evidence to the scene, in the package's colours.
+
+    Parameters
+    ----------
+    evidence
+        float32 [h, w], logit a patch, covering the image from edge to edge.
+    geometry
+        Of the image.
+    limit
+        Evidence at full colour.
+
+    Returns
+    -------
+    The vtkMRMLScalarVolumeNode. Evidence against the target is transparent.
+    """
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", NODE_NAME)
+    slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(evidence, dtype=np.float32)[None])
+    node.SetName(NODE_NAME)  # without a number
+    _place(node, evidence.shape, geometry)
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID(_colour_node().GetID())
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(0.0, float(limit))
+    display.InterpolateOn()
+    set_threshold(node, 0.0, limit)
+    return node
+
+
+def set_threshold(node: Any, share: float, limit: float) -> None:
+    """Hide evidence below a share of the limit; none of it is shown where it is not positive."""
+    display = node.GetDisplayNode()
+    display.AutoThresholdOff()
+    display.SetThreshold(max(share, _LEAST) * limit, float(np.finfo(np.float32).max))
+    display.ApplyThresholdOn()
+
+
+def _colour_node() -> Any:
+    from monai_bone_ssl.overlay import colour_table
+
+    found = slicer.mrmlScene.GetFirstNodeByName(COLOURS_NAME)
+    if found is not None:
+        return found
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", COLOURS_NAME)
+    node.SetTypeToUser()
+    colours = colour_table()
+    node.SetNumberOfColors(len(colours))
+    # Slicer has one opacity for the whole overlay: the colours' own is left out.
+    for index, (red, green, blue, _) in enumerate(colours):
+        node.SetColor(index, str(index), float(red), float(green), float(blue), 1.0)
+    return node
+
+
+def _place(node: Any, shape: tuple[int, ...], geometry: ImageGeometry) -> None:
+    """Voxels as large as patches; the outermost voxel's outer edge is the outermost pixel's."""
+    tall, wide = geometry.step
+    patch_rows, patch_columns = geometry.rows / shape[0], geometry.columns / shape[1]
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 0, -wide * patch_columns)
+    matrix.SetElement(1, 1, -tall * patch_rows)
+    for axis, place in enumerate(geometry.to_ras(patch_rows / 2 - 0.5, patch_columns / 2 - 0.5)):
+        matrix.SetElement(axis, 3, place)
+    node.SetIJKToRASMatrix(matrix)

@@ -1,0 +1,115 @@
+"""The package's analysis as background work."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from BoneXRayReviewLib.background import BackgroundTask
+from monai_bone_ssl.analysis import analyse_file, prepare_file
+from monai_bone_ssl.collect import Source
+from monai_bone_ssl.errors import BoneSSLError
+from monai_bone_ssl.findings import ImageFinding, OperatingPoints
+from monai_bone_ssl.model import Model
+from monai_bone_ssl.pipeline import printable
+from monai_bone_ssl.review.worklist import Case, case_header
+from monai_bone_ssl.similar_cases import SimilarCase, SimilarCases
+
+__all__ = ["Analysed", "LazyModel", "Similar", "analyse_cases", "find_similar"]
+
+_N_SIMILAR = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Analysed:
+    """One case that the model has seen."""
+
+    key: str
+    finding: ImageFinding
+    points: OperatingPoints | None
+    evidence: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Similar:
+    """Cases that look like one."""
+
+    key: str
+    cases: tuple[SimilarCase, ...]
+
+
+class LazyModel:
+    """A model folder that is read once, by the first thread that needs it.
+
+    Parameters
+    ----------
+    folder
+        Model folder or store.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._model: Model | None = None
+
+    def get(self) -> Model:
+        """The model.
+
+        Raises
+        ------
+        ModelError
+            Where the folder cannot be trusted.
+        """
+        with self._lock:
+            if self._model is None:
+                self._model = Model(self.folder)
+            return self._model
+
+
+def analyse_cases(task: BackgroundTask[Analysed], cases: Sequence[Case], model: LazyModel) -> None:
+    """Analyse cases one after the other.
+
+    Raises
+    ------
+    ModelError
+        Where the model folder cannot be trusted.
+    """
+    loaded = model.get()
+    for case in cases:
+        task.stop_if_cancelled()
+        image = analyse_file(_source(case), printable(case.path), loaded)
+        task.put(Analysed(case.key, image.analysis.finding, image.analysis.points, image.evidence))
+
+
+def find_similar(task: BackgroundTask[Similar], case: Case, model: LazyModel) -> None:
+    """Find the labelled cases most like one, where the model folder carries any.
+
+    Raises
+    ------
+    ModelError
+        Where the model folder cannot be trusted.
+    """
+    known = SimilarCases.load(model.folder)
+    part = None if case.finding is None or case.finding.body_part is None else case.finding.body_part.value
+    nearest: tuple[SimilarCase, ...] = ()
+    if known is not None:
+        task.stop_if_cancelled()
+        loaded = model.get()
+        image = prepare_file(_source(case), printable(case.path), loaded.spec)
+        if image.batch is not None:
+            features = loaded.predict(image.batch).features[0]
+            nearest = tuple(known.nearest(features, part, _N_SIMILAR))
+    task.put(Similar(case.key, nearest))
+
+
+def _source(case: Case) -> Source:
+    """The case's file; with an error where it is not the case's image any more."""
+    try:
+        case_header(case)
+    except BoneSSLError as error:
+        return Source(case.path, case.sop_instance_uid, case.study_instance_uid, error)
+    return Source(case.path, case.sop_instance_uid, case.study_instance_uid)

@@ -1,0 +1,74 @@
+"""Single keys: the one table that the shortcuts and the module's help are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import qt
+
+__all__ = ["SHORTCUTS", "Shortcuts", "help_rows"]
+
+#: Key, name of the action, what it does. Qt gives single keys to a text field first while one is edited.
+SHORTCUTS: tuple[tuple[str, str, str], ...] = (
+    ("A", "agree", "agree with the AI"),
+    ("D", "disagree", "disagree with the AI"),
+    ("N", "normal", "normal"),
+    ("P", "abnormal", "abnormal (pathological)"),
+    ("U", "uncertain", "uncertain"),
+    ("B", "bad_image", "bad image"),
+    ("F", "flag", "flag"),
+    ("1", "confidence_1", "confidence 1, a guess"),
+    ("2", "confidence_2", "confidence 2"),
+    ("3", "confidence_3", "confidence 3"),
+    ("4", "confidence_4", "confidence 4"),
+    ("5", "confidence_5", "confidence 5, sure"),
+    ("T", "point", "mark a point"),
+    ("O", "box", "mark a box"),
+    ("M", "ruler", "measure"),
+    ("H", "toggle_overlay", "hide or show the evidence"),
+    ("R", "reveal", "blinded: save the first reading and show the AI result"),
+    ("S", "save_and_next", "save and next"),
+    ("Return", "save_and_next", "save and next"),
+    ("Enter", "save_and_next", "save and next"),
+    ("Right", "next", "next image"),
+    ("Left", "previous", "previous image"),
+)
+
+
+def help_rows() -> str:
+    """The table as rows of HTML."""
+    return "".join(f"<tr><td><b>{key}</b></td><td>{text}</td></tr>" for key, _, text in SHORTCUTS)
+
+
+class Shortcuts:
+    """Shortcuts of a window that can be switched on and off.
+
+    Parameters
+    ----------
+    window
+        The main window.
+    actions
+        By name of the action; every name of :data:`SHORTCUTS` is there.
+    """
+
+    def __init__(self, window: Any, actions: Mapping[str, Callable[[], None]]) -> None:
+        self._shortcuts = []
+        for key, name, _ in SHORTCUTS:
+            shortcut = qt.QShortcut(window)
+            shortcut.setKey(qt.QKeySequence(key))
+            shortcut.connect("activated()", actions[name])
+            shortcut.enabled = False
+            self._shortcuts.append(shortcut)
+
+    def enable(self, enabled: bool) -> None:
+        """Switch all on or off: they must not fire while another module is in use."""
+        for shortcut in self._shortcuts:
+            shortcut.enabled = enabled
+
+    def delete(self) -> None:
+        """Take them away for good."""
+        for shortcut in self._shortcuts:
+            shortcut.enabled = False
+            shortcut.deleteLater()
+        self._shortcuts.clear()

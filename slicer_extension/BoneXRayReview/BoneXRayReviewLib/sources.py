@@ -1,0 +1,36 @@
+"""Where images to read come from."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Source", "radiograph_files"]
+
+_MODALITY = "0008,0060"
+_RADIOGRAPHS = frozenset({"CR", "DX", "RF", "RG"})
+
+
+class Source(Enum):
+    """Kinds of worklists."""
+
+    RESULTS = "Results of bone-ssl analyze"
+    FOLDER = "Folder of radiographs"
+    DATABASE = "Slicer DICOM database"
+
+    def label(self) -> str:
+        """How the panel names it."""
+        return self.value
+
+
+def radiograph_files(database: Any) -> list[Path]:
+    """Files of all projection radiographs in a ctkDICOMDatabase; none where none is open."""
+    files: list[Path] = []
+    for patient in [] if database is None else database.patients():
+        for study in database.studiesForPatient(patient):
+            for series in database.seriesForStudy(study):
+                found = database.filesForSeries(series)
+                if found and database.fileValue(found[0], _MODALITY) in _RADIOGRAPHS:
+                    files += [Path(name) for name in found]
+    return files

@@ -1,0 +1,121 @@
+"""The open case in the scene: its radiograph, the evidence over it, the reader's marks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from BoneXRayReviewLib.evidence_volume import add_evidence, set_threshold
+from BoneXRayReviewLib.geometry import ImageGeometry
+from BoneXRayReviewLib.markups import Markups
+from BoneXRayReviewLib.radiograph_volume import geometry_of, load_radiograph
+from BoneXRayReviewLib.scene_nodes import is_in_scene, remove_node
+from BoneXRayReviewLib.slice_view import SliceView
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from monai_bone_ssl.radiograph import Radiograph
+    from monai_bone_ssl.review.verdict import Location
+
+__all__ = ["Viewer"]
+
+
+class Viewer:
+    """Shows one case at a time.
+
+    Parameters
+    ----------
+    application_logic
+        The application's ``vtkSlicerApplicationLogic``.
+    volumes_logic
+        The application's ``vtkSlicerVolumesLogic``.
+    marked
+        Called whenever the reader has added, moved or removed a mark.
+    """
+
+    def __init__(self, application_logic: Any, volumes_logic: Any, marked: Callable[[], None]) -> None:
+        self._view = SliceView(application_logic)
+        self._volumes_logic = volumes_logic
+        self.markups = Markups(marked)
+        self.radiograph: Any = None
+        self.evidence: Any = None
+        self._geometry: ImageGeometry | None = None
+        self._limit = 1.0
+
+    def show(self, path: Path, radiograph: Radiograph, locations: tuple[Location, ...]) -> None:
+        """Show a radiograph with marks, and nothing of the case before."""
+        self.clear()
+        self.radiograph, self._geometry = load_radiograph(path, radiograph, self._volumes_logic)
+        self._view.show(self.radiograph)
+        self.markups.show(locations, self._geometry)
+
+    def clear(self) -> None:
+        """Take the case out of the scene."""
+        self.markups.clear()
+        self.remove_evidence()
+        node, self.radiograph, self._geometry = self.radiograph, None, None
+        if is_in_scene(node):
+            self._view.clear()
+            remove_node(node)
+
+    def set_evidence(self, evidence: np.ndarray, limit: float) -> None:
+        """Put the evidence into the scene; :meth:`show_evidence` shows it."""
+        self.remove_evidence()
+        if self._geometry is not None:
+            self.evidence = add_evidence(evidence, self._geometry, limit)
+            self._limit = limit
+
+    def remove_evidence(self) -> None:
+        """Take the evidence out of the scene: what is hidden from a reader is nowhere to be found."""
+        node, self.evidence = (
+            self.evidence,
+            None,
+        )  # at once: removing a node calls those who observe the scene
+        if is_in_scene(node):
+            self._view.show_evidence(None, 0.0)
+            remove_node(node)
+
+    def show_evidence(self, visible: bool, opacity: float, threshold: float) -> None:
+        """Show or hide the evidence.
+
+        Parameters
+        ----------
+        visible
+            Whether it is shown.
+        opacity
+            0 to 1.
+        threshold
+            Share of the limit below which it is not shown.
+        """
+        if self.evidence is None:
+            return
+        set_threshold(self.evidence, threshold, self._limit)
+        self._view.show_evidence(self.evidence if visible else None, opacity)
+
+    def place(self, kind: str) -> None:
+        """Let the reader mark a ``point``, a ``box`` or a ``ruler`` with the mouse."""
+        if self._geometry is not None:
+            self.markups.place(kind, self._geometry)
+
+    def locations(self) -> tuple[Location, ...]:
+        """What is marked, in source pixels."""
+        return () if self._geometry is None else self.markups.locations(self._geometry)
+
+    def show_locations(self, locations: tuple[Location, ...]) -> None:
+        """Replace the marks of the open case."""
+        if self._geometry is not None:
+            self.markups.show(locations, self._geometry)
+
+    def adopt(self, radiograph: Any, evidence: Any) -> None:
+        """Take over the nodes that came with a scene that was loaded."""
+        self.markups.adopt()
+        self.radiograph, self.evidence = radiograph, evidence
+        self._geometry = None if radiograph is None else geometry_of(radiograph)
+
+    def forget(self) -> None:
+        """Let go of nodes that the scene has removed."""
+        self.markups.release()
+        self.radiograph = self.evidence = self._geometry = None

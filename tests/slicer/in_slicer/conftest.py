@@ -1,0 +1,142 @@
+"""Fixtures of the tests that run inside the Slicer environment; see ../test_in_slicer.py."""
+# ruff: noqa: E402 - the paths come first
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+MODULE = ROOT / "slicer_extension" / "BoneXRayReview"
+sys.path[:0] = [str(HERE), str(MODULE)]
+sys.path.append(str(ROOT / "tests"))  # after slicer, which would take in a folder of its name
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from dicom_factory import make_radiograph
+from doubles.application import Application, install_modules
+from PySide6 import QtWidgets
+from tiny_model import draw, write_tiny_model
+
+from monai_bone_ssl.analysis import analyse_file
+from monai_bone_ssl.collect import find_files, group_by_study
+from monai_bone_ssl.findings import study_finding
+from monai_bone_ssl.model import Model
+from monai_bone_ssl.pipeline import combine, evidence_map_name
+from monai_bone_ssl.results import result_json
+
+install_modules()
+
+
+@pytest.fixture(scope="session")
+def qt_application() -> QtWidgets.QApplication:
+    return QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder whose answers a test works out by hand, see tests/tiny_model.py."""
+    return write_tiny_model(tmp_path_factory.mktemp("tiny_model"))
+
+
+@pytest.fixture(autouse=True)
+def no_hidden_error(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Errors in observers and slots, which VTK and Qt print and forget."""
+    errors: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda _kind, error, _traceback: errors.append(error))
+    yield
+    if errors:
+        raise errors[0]
+
+
+@pytest.fixture
+def application(tmp_path: Path, qt_application: QtWidgets.QApplication) -> Iterator[Application]:
+    """A new application with an empty scene."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    assert qt_application is QtWidgets.QApplication.instance()
+    application = Application(folder)
+    application.install()
+    yield application
+    application.close()
+
+
+@pytest.fixture
+def make_panel(application: Application) -> Iterator[Callable[[], Any]]:
+    """Makes the module's panel, as the application does when the module is opened."""
+    application.module_path = str(MODULE / "BoneXRayReview.py")
+    module = importlib.import_module("BoneXRayReview")
+    made: list[Any] = []
+
+    def make() -> Any:
+        from doubles.pythonqt import wrap
+
+        widget = module.BoneXRayReviewWidget(wrap(application.inner))
+        widget.setup()
+        application.show()
+        widget.enter()
+        made.append(widget)
+        return widget
+
+    yield make
+    for widget in made:
+        widget.cleanup()
+
+
+#: File -> share of the picture that is bright: positive, indeterminate, negative, and a hip: not covered.
+PICTURES = {"a.dcm": (0.2, "hand"), "b.dcm": (0.8, "hand"), "c.dcm": (0.5, "hand"), "d.dcm": (0.8, "hip")}
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Four radiographs of four patients; a: negative, b: positive, c: indeterminate, d: not analysed."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, (name, (bright, part)) in enumerate(PICTURES.items()):
+        make_radiograph(
+            folder / name,
+            draw(bright, part, seed=number),
+            body_part="",
+            patient_id=f"TEST-{number}",
+            patient_name=f"Testperson^{name[0].upper()}",
+        )
+    return folder
+
+
+@pytest.fixture
+def results(images: Path, tiny_folder: Path, tmp_path: Path) -> Path:
+    """result.json and the evidence maps of the images, as ``analyze --evidence`` writes them."""
+    out = tmp_path / "results"
+    write_results(images, out, Model(tiny_folder))
+    return out
+
+
+def write_results(images: Path, out: Path, model: Model) -> None:
+    """Analyse a folder; no reports and no pictures."""
+    out.mkdir()
+    found, studies = [], []
+    for study in group_by_study(find_files([images], skip=out)):
+        analysed = [analyse_file(source, str(source.path), model) for source in study.sources]
+        findings = [image.analysis.finding for image in analysed]
+        for image, finding in zip(analysed, findings, strict=True):
+            if image.evidence is not None:
+                np.save(out / evidence_map_name(finding.sop_instance_uid), image.evidence)
+        found += findings
+        studies.append(study_finding(study.study_instance_uid, findings))
+    (out / "result.json").write_bytes(result_json(combine(found, studies, model)))
+
+
+def node_names() -> list[str]:
+    """Names of all volumes in the scene."""
+    scene = slicer.mrmlScene
+    count = scene.GetNumberOfNodesByClass("vtkMRMLVolumeNode")
+    return [scene.GetNthNodeByClass(index, "vtkMRMLVolumeNode").GetName() for index in range(count)]

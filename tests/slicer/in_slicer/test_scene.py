@@ -1,0 +1,374 @@
+"""Volumes, overlay, colours, markups, tables and scene files with Slicer's real libraries; no window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+import slicer.util
+from BoneXRayReviewLib.evidence_volume import COLOURS_NAME
+from BoneXRayReviewLib.geometry import ImageGeometry
+from BoneXRayReviewLib.markups import Markups, differ
+from BoneXRayReviewLib.radiograph_volume import geometry_of, load_radiograph, window_level
+from BoneXRayReviewLib.viewer import Viewer
+from dicom_factory import lut_item, make_radiograph
+from numpy.typing import NDArray
+from pydicom.uid import JPEG2000Lossless, JPEGExtended12Bit
+from pydicom_files import real_radiograph
+from scene import new_scene, render
+
+from monai_bone_ssl.overlay import colour_evidence, colour_table
+from monai_bone_ssl.radiograph import read_radiograph
+from monai_bone_ssl.review.verdict import Location
+
+SIDE = 240
+
+
+@pytest.fixture(autouse=True)
+def application() -> Iterator[Any]:
+    yield new_scene()
+    slicer.mrmlScene.Clear(True)
+
+
+@pytest.fixture
+def volumes_logic(application: Any) -> Any:
+    logic = slicer.vtkSlicerVolumesLogic()
+    logic.SetMRMLApplicationLogic(application)
+    logic.SetMRMLScene(slicer.mrmlScene)
+    return logic
+
+
+@pytest.fixture
+def viewer(application: Any, volumes_logic: Any) -> Viewer:
+    return Viewer(application, volumes_logic, lambda: None)
+
+
+def marked_picture(side: int = SIDE) -> NDArray[np.uint16]:
+    """[side, side]: a ramp, an R in the top left corner, a bar along the bottom."""
+    picture = np.tile(np.linspace(400, 2400, side), (side, 1))
+    letter = ["1111", "1001", "1111", "1010", "1001"]
+    for row, line in enumerate(letter):
+        for column, dot in enumerate(line):
+            if dot == "1":
+                picture[20 + 8 * row : 28 + 8 * row, 20 + 8 * column : 28 + 8 * column] = 4095
+    picture[-12:] = 0
+    return picture.astype(np.uint16)
+
+
+# --- the radiograph -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize(
+    "header", [{}, {"window": (1500, 2000)}, {"window": (2900, 5000), "rescale": (2, -100)}]
+)
+def test_view_shows_what_the_model_is_shown(
+    application: Any, viewer: Viewer, tmp_path: Path, photometric: str, header: dict[str, Any]
+) -> None:
+    """Pixel by pixel: not mirrored, not turned, not inverted, same window."""
+    picture = marked_picture()
+    stored = 4095 - picture if photometric == "MONOCHROME1" else picture
+    path = make_radiograph(tmp_path / "x.dcm", stored, photometric=photometric, bits_stored=12, **header)
+    expected = read_radiograph(path)
+    viewer.show(path, expected, ())
+    seen = render(application, SIDE)
+    # VTK's last row lies half a pixel lower.
+    assert np.abs(seen[2:-2, 2:-2, 0] - 255.0 * expected.pixels[2:-2, 2:-2]).mean() < 2.5
+    assert np.abs(np.fliplr(seen)[2:-2, 2:-2, 0] - 255.0 * expected.pixels[2:-2, 2:-2]).mean() > 20
+    assert seen[24, 24].min() > 200  # the R is on the left, above
+    assert seen[24, -24].min() < 230
+    assert seen[-6].max() < 30  # the bar below is dark, whatever the interpretation
+
+
+@pytest.mark.parametrize("name", ["RG3_UNCR.dcm", "RG3_J2KI.dcm", "RG1_UNCR.dcm"])
+def test_real_radiographs_are_shown_as_the_package_reads_them(viewer: Viewer, name: str) -> None:
+    expected = read_radiograph(real_radiograph(name))
+    viewer.show(real_radiograph(name), expected, ())
+    values = slicer.util.arrayFromVolume(viewer.radiograph)[0].astype(float)
+    display = viewer.radiograph.GetDisplayNode()
+    low = display.GetLevel() - display.GetWindow() / 2
+    shown = np.clip((values - low) / display.GetWindow(), 0, 1)
+    assert np.abs(shown - expected.pixels).max() < 1e-5
+    assert display.GetColorNodeID() == "vtkMRMLColorTableNodeGrey"
+    assert values.dtype != np.float32
+    assert np.unique(values).size > 500  # the stored levels: the reader can change the window
+
+
+def test_voi_lut_is_shown_as_the_package_renders_it(viewer: Viewer, tmp_path: Path) -> None:
+    """No window can do what a table does."""
+
+    def add_table(dataset: Any) -> None:
+        entries = [round(65535 * (index / 4095) ** 3) for index in range(4096)]
+        dataset.VOILUTSequence = [lut_item(entries, 0, 16)]
+
+    path = make_radiograph(tmp_path / "x.dcm", marked_picture(), bits_stored=12, edit=add_table)
+    expected = read_radiograph(path)
+    viewer.show(path, expected, ())
+    values = slicer.util.arrayFromVolume(viewer.radiograph)[0]
+    assert np.abs(values / 4095 - expected.pixels).max() < 1e-3
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 1
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGExtended12Bit])
+def test_compressed_images_are_shown(viewer: Viewer, tmp_path: Path, syntax: str) -> None:
+    path = make_radiograph(tmp_path / "x.dcm", marked_picture(), bits_stored=12, transfer_syntax=syntax)
+    viewer.show(path, read_radiograph(path), ())
+    assert slicer.util.arrayFromVolume(viewer.radiograph).shape == (1, SIDE, SIDE)
+
+
+def test_only_the_file_itself_is_read_not_its_series(viewer: Viewer, tmp_path: Path) -> None:
+    ids = {"study_uid": "1.2.3", "series_uid": "1.2.3.4"}
+    for name in ("a.dcm", "b.dcm"):
+        make_radiograph(tmp_path / name, marked_picture(), **ids)
+    viewer.show(tmp_path / "a.dcm", read_radiograph(tmp_path / "a.dcm"), ())
+    assert viewer.radiograph.GetImageData().GetDimensions() == (SIDE, SIDE, 1)
+
+
+def test_an_inverted_volume_is_refused() -> None:
+    shown = np.linspace(0, 1, 400).reshape(20, 20)
+    assert window_level(1000 - 900 * shown, shown) is None
+    window, level = window_level(900 * shown + 100, shown) or (0, 0)
+    assert (window, level) == pytest.approx((900, 550))
+
+
+def test_spacing_is_the_package_s(viewer: Viewer, tmp_path: Path) -> None:
+    path = make_radiograph(tmp_path / "x.dcm", marked_picture(), pixel_spacing=(0.2, 0.3))
+    viewer.show(path, read_radiograph(path), ())
+    assert viewer.radiograph.GetSpacing() == pytest.approx((0.3, 0.2, 1))
+    assert geometry_of(viewer.radiograph) == ImageGeometry(SIDE, SIDE, pytest.approx((0.2, 0.3)))
+
+
+# --- the evidence -------------------------------------------------------------------------------------
+
+
+def _shown_with_evidence(viewer: Viewer, tmp_path: Path, evidence: NDArray[np.float32], limit: float) -> None:
+    grey = np.full((SIDE, SIDE), 2000, np.uint16)
+    grey[:, :4], grey[:, 4:8] = 0, 4095
+    grey[:3] = np.linspace(0, 4095, SIDE)
+    path = make_radiograph(tmp_path / "x.dcm", grey, bits_stored=12, pixel_spacing=(0.2, 0.2))
+    viewer.show(path, read_radiograph(path), ())
+    viewer.set_evidence(evidence, limit)
+    viewer.show_evidence(True, 1.0, 0.0)
+
+
+def test_patches_lie_exactly_over_their_pixels(application: Any, viewer: Viewer, tmp_path: Path) -> None:
+    evidence = np.full((6, 4), -1, np.float32)
+    evidence[2, 1] = 1
+    _shown_with_evidence(viewer, tmp_path, evidence, 1.0)
+    plain = render(application, SIDE).astype(int)
+    viewer.evidence.GetDisplayNode().InterpolateOff()
+    seen = render(application, SIDE).astype(int)
+    coloured = np.argwhere(seen.max(axis=2) - seen.min(axis=2) > 30)
+    rows, columns = coloured.min(axis=0), coloured.max(axis=0)
+    # Patch [2, 1] of 40 x 60 pixels: rows 80 to 119, columns 60 to 119.
+    assert np.abs(rows - (80, 60)).max() <= 1
+    assert np.abs(columns - (119, 119)).max() <= 1
+    assert len(coloured) == pytest.approx(40 * 60, rel=0.02)
+    assert plain.shape == seen.shape
+
+
+def test_colours_are_the_package_s(application: Any, viewer: Viewer, tmp_path: Path) -> None:
+    evidence = np.array([[-1, 0, 0.2], [0.5, 0.8, 1.0], [1.5, 3.0, -0.1]], np.float32) * 0.3
+    _shown_with_evidence(viewer, tmp_path, evidence, 0.3)
+    viewer.evidence.GetDisplayNode().InterpolateOff()
+    seen = render(application, SIDE)
+    table = 255 * colour_table()[:, :3]
+    for row in range(3):
+        for column in range(3):
+            pixel = seen[40 + 80 * row, 40 + 80 * column].astype(int)
+            level = float(np.clip(evidence[row, column] / 0.3, 0, 1))
+            if level == 0:
+                assert pixel.max() - pixel.min() == 0  # grey: the radiograph itself
+            else:
+                assert np.abs(pixel - table[round(255 * level)]).max() <= 3
+
+
+def test_hue_agrees_with_the_overlay_that_analyze_writes() -> None:
+    """The table is not a second opinion: blended as the package blends, it gives the package's picture."""
+    level = np.linspace(0.1, 1, 7, dtype=np.float32)[None]
+    expected = colour_evidence(np.full_like(level, 0.4), level, 1.0)[0]
+    entries = colour_table()[np.rint(255 * level[0]).astype(int)]
+    blended = 0.4 * (1 - entries[:, 3:]) + entries[:, :3] * entries[:, 3:]
+    assert np.abs(blended - expected).max() < 0.01
+
+
+def test_opacity_threshold_and_off(application: Any, viewer: Viewer, tmp_path: Path) -> None:
+    evidence = np.full((2, 2), 0.5, np.float32)
+    _shown_with_evidence(viewer, tmp_path, evidence, 1.0)
+
+    def colour() -> int:
+        pixel = render(application, SIDE)[150, 150].astype(int)
+        return int(pixel.max() - pixel.min())
+
+    full = colour()
+    viewer.show_evidence(True, 0.5, 0.0)
+    assert colour() == pytest.approx(full / 2, abs=3)
+    viewer.show_evidence(True, 1.0, 0.6)
+    assert colour() == 0
+    viewer.show_evidence(True, 1.0, 0.4)
+    assert colour() == full
+    viewer.show_evidence(False, 1.0, 0.0)
+    assert colour() == 0
+
+
+def test_a_case_leaves_nothing_behind(viewer: Viewer, tmp_path: Path) -> None:
+    def node_ids() -> set[str]:
+        scene = slicer.mrmlScene
+        return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
+
+    path = make_radiograph(tmp_path / "x.dcm", marked_picture())
+    marks = (Location("point", ((10.0, 20.0),)), Location("box", ((10.0, 20.0), (30.0, 40.0))))
+
+    def one_case() -> set[str]:
+        viewer.show(path, read_radiograph(path), marks)
+        viewer.set_evidence(np.ones((2, 2), np.float32), 1.0)
+        viewer.show_evidence(True, 0.5, 0.2)
+        viewer.clear()
+        return node_ids()
+
+    first = one_case()
+    assert len(one_case() - first) == 0
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode") == 0
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLVolumeNode") == 0
+
+
+# --- marks --------------------------------------------------------------------------------------------
+
+GEOMETRY = ImageGeometry(200, 100, (0.2, 0.5))
+MARKS = (
+    Location("point", ((12.0, 34.0),)),
+    Location("box", ((10.0, 20.0), (60.0, 50.0))),
+    Location("ruler", ((0.0, 0.0), (30.0, 16.0)), 10.0),
+)
+
+
+def test_marks_go_into_the_scene_and_back() -> None:
+    markups = Markups(lambda: None)
+    markups.show(MARKS, GEOMETRY)
+    found = markups.locations(GEOMETRY)
+    assert not differ(found, MARKS)
+    # Length worked out by hand: 30 rows of 0.2 mm and 16 columns of 0.5 mm are 6 and 8 mm.
+    assert found[2].length_mm == pytest.approx(10.0)
+    ruler = markups.nodes()[2]
+    assert ruler.GetMeasurement("length").GetValue() == pytest.approx(10.0)  # what the view writes beside it
+
+
+def test_marks_are_drawn_where_they_are(application: Any, viewer: Viewer, tmp_path: Path) -> None:
+    path = make_radiograph(tmp_path / "x.dcm", marked_picture(), pixel_spacing=(0.2, 0.2))
+    viewer.show(path, read_radiograph(path), ())
+    plain = render(application, SIDE).astype(int)
+    viewer.show_locations((Location("box", ((60.0, 80.0), (120.0, 200.0))),))
+    viewer.markups.nodes()[0].GetDisplayNode().SetHandlesInteractive(False)  # handles are drawn as well
+    changed = np.argwhere(np.abs(render(application, SIDE).astype(int) - plain).max(axis=2) > 60)
+    top, left = changed.min(axis=0)
+    bottom, right = changed.max(axis=0)
+    assert (top, left, bottom, right) == pytest.approx((60, 80, 120, 200), abs=3)
+
+
+def test_placing_by_hand_is_reported_when_complete(viewer: Viewer, tmp_path: Path) -> None:
+    path = make_radiograph(tmp_path / "x.dcm", marked_picture(), imager_pixel_spacing=(0.1, 0.1))
+    calls: list[int] = []
+    viewer.markups = Markups(lambda: calls.append(len(viewer.locations())))
+    viewer.show(path, read_radiograph(path), ())
+    viewer.place("ruler")
+    interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    assert interaction.GetCurrentInteractionMode() == slicer.vtkMRMLInteractionNode.Place
+    (node,) = viewer.markups.nodes()
+    selection = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+    assert selection.GetActivePlaceNodeID() == node.GetID()
+    node.AddControlPoint(-1.0, -1.0, 0.0)
+    assert viewer.locations() == ()  # one end is no ruler
+    node.AddControlPoint(-4.0, -5.0, 0.0)
+    (location,) = viewer.locations()
+    assert location.points == (pytest.approx((10, 10)), pytest.approx((50, 40)))
+    assert location.length_mm == pytest.approx(5.0)
+    assert calls[-1] == 1
+
+
+def test_a_mark_beside_the_image_is_moved_to_its_edge() -> None:
+    markups = Markups(lambda: None)
+    markups.show(MARKS[:1], GEOMETRY)
+    markups.nodes()[0].SetNthControlPointPosition(0, 50.0, -1000.0, 0.0)
+    assert markups.locations(GEOMETRY)[0].points == ((199.0, 0.0),)
+
+
+def test_without_spacing_a_ruler_has_no_length() -> None:
+    geometry = ImageGeometry(200, 100, None)
+    markups = Markups(lambda: None)
+    markups.show((Location("ruler", ((0.0, 0.0), (30.0, 40.0))),), geometry)
+    (found,) = markups.locations(geometry)
+    assert found.length_mm is None
+    assert not markups.nodes()[0].GetDisplayNode().GetPropertiesLabelVisibility()
+
+
+def test_the_last_mark_is_removed() -> None:
+    markups = Markups(lambda: None)
+    markups.show(MARKS, GEOMETRY)
+    markups.remove_last()
+    assert [mark.kind for mark in markups.locations(GEOMETRY)] == ["point", "box"]
+
+
+# --- scene files --------------------------------------------------------------------------------------
+
+
+def test_scene_file_round_trip(application: Any, viewer: Viewer, tmp_path: Path) -> None:
+    """Volumes, window, colours, overlay, markups and parameters come back from an MRB file."""
+    path = make_radiograph(tmp_path / "x.dcm", marked_picture(), window=(1500, 2000))
+    viewer.show(path, read_radiograph(path), MARKS[:2])
+    viewer.set_evidence(np.eye(4, dtype=np.float32), 0.7)
+    viewer.show_evidence(True, 0.4, 0.3)
+    before = render(application, SIDE)
+    geometry = geometry_of(viewer.radiograph)
+    marks = viewer.locations()
+    parameters = slicer.vtkMRMLScriptedModuleNode()
+    parameters.SetSingletonTag("BoneXRayReview")
+    slicer.mrmlScene.AddNode(parameters).SetParameter("caseKey", "1.2.3")
+    assert _save(tmp_path / "scene.mrb")
+
+    again = new_scene()
+    slicer.mrmlScene.ReadFromMRB(str(tmp_path / "scene.mrb"))
+    volumes = {
+        node.GetName(): node
+        for node in (
+            slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode")
+            for index in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"))
+        )
+    }
+    assert set(volumes) == {"Radiograph", "Evidence"}
+    assert geometry_of(volumes["Radiograph"]) == geometry
+    assert volumes["Evidence"].GetDisplayNode().GetColorNode().GetName() == COLOURS_NAME
+    markups = Markups(lambda: None)
+    markups.adopt()
+    assert not differ(markups.locations(geometry), marks)
+    assert slicer.mrmlScene.GetSingletonNode("BoneXRayReview", "vtkMRMLScriptedModuleNode").GetParameter(
+        "caseKey"
+    ) == ("1.2.3")
+    after = render(again, SIDE)
+    assert np.abs(after.astype(int) - before).mean() < 1.0
+    text = b"".join(_members(tmp_path / "scene.mrb"))
+    assert b"Testperson" not in text
+    assert b"x.dcm" not in text
+
+
+def _save(path: Path) -> bool:
+    import vtk
+
+    return bool(slicer.mrmlScene.WriteToMRB(str(path), vtk.vtkImageData()))
+
+
+def _members(path: Path) -> list[bytes]:
+    import zipfile
+
+    with zipfile.ZipFile(path) as archive:
+        return [archive.read(name) + name.encode() for name in archive.namelist()]
+
+
+def test_load_radiograph_leaves_no_path_in_the_scene(volumes_logic: Any, tmp_path: Path) -> None:
+    path = make_radiograph(tmp_path / "Testperson_Anna.dcm", marked_picture())
+    node, _ = load_radiograph(path, read_radiograph(path), volumes_logic)
+    assert node.GetStorageNode() is None
+    assert node.GetName() == "Radiograph"
