@@ -243,8 +243,7 @@ def evidence_map_name(sop_instance_uid: str) -> str:
 
 def combine(images: Sequence[ImageFinding], studies: Sequence[StudyFinding], model: Model) -> Results:
     """Everything that result.json says of one run."""
-    identity = ModelIdentity(model.spec.name, model.spec.version, model.spec.weights_sha256)
-    return Results(model=identity, images=images, studies=studies)
+    return Results(model=ModelIdentity.of(model.spec), images=images, studies=studies)
 
 
 def _write_overlay(image: AnalysedImage, out: Path, model: Model) -> str | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
 from monai_bone_ssl import __version__
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import ImageFinding, Status, StudyFinding
+from monai_bone_ssl.model_spec import ModelSpec
 
 __all__ = [
     "EXIT_FAULT",
@@ -43,6 +45,11 @@ class ModelIdentity(msgspec.Struct, frozen=True):
     name: str
     version: str
     sha256: str
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> Self:
+        """Identity of a model folder's model."""
+        return cls(spec.name, spec.version, spec.weights_sha256)
 
 
 class SoftwareIdentity(msgspec.Struct, frozen=True):

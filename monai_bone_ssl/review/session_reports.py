@@ -18,7 +18,7 @@ from monai_bone_ssl.model import ModelFolder, read_model_folder
 from monai_bone_ssl.model_spec import ModelSpec
 from monai_bone_ssl.pipeline import algorithm
 from monai_bone_ssl.radiograph import anatomy, laterality, read_header
-from monai_bone_ssl.results import read_results
+from monai_bone_ssl.results import ModelIdentity, read_results
 from monai_bone_ssl.review.session import ReviewSession
 from monai_bone_ssl.review.verified_content import ReviewedImage
 from monai_bone_ssl.review.verified_report import verified_report
@@ -104,7 +104,7 @@ def write_session_reports(
 
 def _same_model(folder: Path, worklist: Worklist) -> ModelFolder:
     model = read_model_folder(folder)
-    if worklist.model is not None and worklist.model.sha256 != model.spec.weights_sha256:
+    if worklist.model is not None and worklist.model != ModelIdentity.of(model.spec):
         expected = f"{worklist.model.name} {worklist.model.version}"
         text = f"{folder}: is not the model of the review, expected {expected}"
         raise ConfigError(ReasonCode.INVALID_CONFIG, text)

@@ -93,7 +93,7 @@ def worklist_from_results(out: Path, spec: ModelSpec | None = None) -> Worklist:
         Folder with result.json. A path in it that is not absolute is looked for in the current folder, then
         in ``out``; a file that has vanished stays in the list, and fails when it is opened.
     spec
-        Of the model, for operating points and target; used only where its weights are the result's.
+        Of the model, for operating points and target; used only where the results are that model's.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def worklist_from_results(out: Path, spec: ModelSpec | None = None) -> Worklist:
         ``INVALID_DATA`` where result.json is missing, damaged or of another version.
     """
     results = read_results(out / "result.json")
-    known = spec if spec is not None and spec.weights_sha256 == results.model.sha256 else None
+    known = spec if spec is not None and ModelIdentity.of(spec) == results.model else None
     images = [image for image in results.images if image.reason is None or image.reason.code not in _NO_IMAGE]
     for image in images:
         if image.status is Status.ANALYSED and (image.decision is None or image.probability is None):
@@ -142,7 +142,7 @@ def worklist_from_paths(
     gathered = [source for study in group_by_study(find_files(paths, skip)) for source in study.sources]
     sources = [_checked(source) for source in gathered]
     images = [source for source in sources if source.error is None or source.error.code not in _NO_IMAGE]
-    identity = None if spec is None else ModelIdentity(spec.name, spec.version, spec.weights_sha256)
+    identity = None if spec is None else ModelIdentity.of(spec)
     cases = _with_keys(_case(source) for source in images)
     return Worklist(cases, identity, None if spec is None else spec.target)
 

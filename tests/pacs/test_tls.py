@@ -41,6 +41,15 @@ class Certificates:
         lines = {"certificate": self.certificate, "key": self.key, "ca": self.authority}
         return f"[{table}]\n" + "\n".join(f'{name} = "{path}"' for name, path in lines.items()) + "\n"
 
+    def of_orthanc(self, certificate: Path, key: Path) -> dict[str, object]:
+        """Settings of an Orthanc that shows a certificate and trusts this authority."""
+        return {
+            "DicomTlsEnabled": True,
+            "DicomTlsCertificate": str(certificate),
+            "DicomTlsPrivateKey": str(key),
+            "DicomTlsTrustedCertificates": str(self.authority),
+        }
+
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> Certificates:
@@ -52,12 +61,7 @@ def test_images_and_reports_go_by_tls(
 ) -> None:
     orthanc = Orthanc(
         tmp_path / "orthanc",
-        dicom_tls={
-            "DicomTlsEnabled": True,
-            "DicomTlsCertificate": str(certificates.certificate),
-            "DicomTlsPrivateKey": str(certificates.key),
-            "DicomTlsTrustedCertificates": str(certificates.authority),
-        },
+        dicom_tls=certificates.of_orthanc(certificates.certificate, certificates.key),
     )
     try:
         node = run_node(
@@ -87,12 +91,7 @@ def test_a_pacs_that_nobody_vouches_for_gets_nothing(
 ) -> None:
     orthanc = Orthanc(
         tmp_path / "orthanc",
-        dicom_tls={
-            "DicomTlsEnabled": True,
-            "DicomTlsCertificate": str(certificates.foreign_certificate),
-            "DicomTlsPrivateKey": str(certificates.foreign_key),
-            "DicomTlsTrustedCertificates": str(certificates.authority),
-        },
+        dicom_tls=certificates.of_orthanc(certificates.foreign_certificate, certificates.foreign_key),
     )
     try:
         node = run_node(c_store(orthanc) + certificates.toml("pacs.tls"))

@@ -12,6 +12,7 @@ from BoneXRayReviewLib.sources import Source
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.model import default_model_folder, read_spec
 from monai_bone_ssl.model_spec import ModelSpec
+from monai_bone_ssl.results import ModelIdentity
 from monai_bone_ssl.review.session import Reader, ReviewSession
 from monai_bone_ssl.review.worklist import Worklist, worklist_from_paths, worklist_from_results
 
@@ -52,7 +53,7 @@ class Review:
     def evidence_limit(self) -> float | None:
         """Evidence at full colour; None where the model that made the results is not at hand."""
         model = self.controller.worklist.model
-        known = self.spec is not None and model is not None and model.sha256 == self.spec.weights_sha256
+        known = self.spec is not None and model == ModelIdentity.of(self.spec)
         return self.spec.evidence_limit if self.spec is not None and known else None
 
 
