@@ -34,8 +34,9 @@ from monai_bone_ssl.faults import WithoutMessage
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.findings import ImageAnalysis, ImageFinding, StudyFinding
 from monai_bone_ssl.model import Model
-from monai_bone_ssl.pipeline import algorithm, combine, conclude_study, printable, write_study
+from monai_bone_ssl.pipeline import algorithm, combine, conclude_study, write_study
 from monai_bone_ssl.results import Results, result_json
+from monai_bone_ssl.shown_image import printable
 
 __all__ = [
     "LOGGER_NAME",

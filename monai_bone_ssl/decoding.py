@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from pydicom import uid
 from pydicom.dataelem import DataElement
 from pydicom.encaps import get_frame
 
+from monai_bone_ssl.cores import available_cores
 from monai_bone_ssl.errors import CorruptImage, ReasonCode
 
 __all__ = ["PixelFormat", "decode_frame"]
@@ -224,9 +226,12 @@ def _jpeg_2000_header(frame: bytes) -> _StreamHeader:
     return _StreamHeader(rows, columns, components, (depth & 0x7F) + 1, signed=bool(depth & 0x80))
 
 
+# OpenJPEG is by far the slowest of them, and the only one with threads.
+_decode_jpeg_2000 = partial(imagecodecs.jpeg2k_decode, numthreads=available_cores())
+
 _Stream = tuple[Callable[[bytes], _StreamHeader], Callable[..., NDArray[Any]], str]
 _STREAMS: dict[str, _Stream] = {
     **dict.fromkeys(_JPEG, (_jpeg_header, imagecodecs.jpeg8_decode, "JPEG")),
     **dict.fromkeys(uid.JPEGLSTransferSyntaxes, (_jpeg_header, imagecodecs.jpegls_decode, "JPEG-LS")),
-    **dict.fromkeys(_JPEG_2000, (_jpeg_2000_header, imagecodecs.jpeg2k_decode, "JPEG 2000")),
+    **dict.fromkeys(_JPEG_2000, (_jpeg_2000_header, _decode_jpeg_2000, "JPEG 2000")),
 }

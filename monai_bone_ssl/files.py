@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     ReportError
         ``WRITE_FAILED`` if the file system refuses; nothing is left behind then, nor after any other error.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    writer = f"{os.getpid()}-{threading.get_ident()}"  # two may write the same name at the same time
+    partial = path.with_name(f".{path.name}.{writer}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

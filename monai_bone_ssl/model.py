@@ -103,6 +103,9 @@ class Model:
     device
         ``cpu``, or ``cuda`` where onnxruntime-gpu is installed. Only the processor's answers are the same
         bit for bit in every front.
+    threads
+        Processor threads of one prediction; 0 for one a core. Several threads may call :meth:`predict` at
+        once. The logits do not depend on it.
 
     Raises
     ------
@@ -111,12 +114,12 @@ class Model:
         a missing key or a value of the wrong kind; or the device is not there.
     """
 
-    def __init__(self, folder: Path, device: Device = "cpu") -> None:
+    def __init__(self, folder: Path, device: Device = "cpu", threads: int = 0) -> None:
         content = read_model_folder(folder)
         self.spec = content.spec
         #: Changes with any change of the model: weights, operating points, wording of the target.
         self.fingerprint = content.fingerprint
-        self._session = _session(content.weights, current_folder(folder) / _WEIGHTS, device)
+        self._session = _session(content.weights, current_folder(folder) / _WEIGHTS, device, threads)
 
     def predict(self, batch: npt.NDArray[np.float32]) -> Prediction:
         """Run the network.
@@ -250,8 +253,9 @@ def _read(path: Path) -> bytes:
         raise ModelError(ReasonCode.INVALID_MODEL, text) from error
 
 
-def _session(weights: bytes, path: Path, device: Device) -> ort.InferenceSession:
+def _session(weights: bytes, path: Path, device: Device, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors only; they reach us as exceptions
     # Weights are stored as int8 per channel. Without this, onnxruntime keeps the DequantizeLinear nodes and
     # repeats them in every run; with it, they are folded once at load.

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from imagecodecs import imagecodecs
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, UnidentifiedImageError
 
 from monai_bone_ssl.errors import ReasonCode, ReportError
@@ -74,6 +75,7 @@ _MARGIN = 28
 _HEADING = 34
 _SCALE = 112  # width of the colour bar with its numbers
 _CAPTION = 156
+_PNG_HEADER = 33  # bytes of signature and IHDR, which come before anything else
 _PANEL_KEY = "Evidence panel"  # PNG text entry: where read_thumbnail finds the coloured picture
 
 
@@ -135,7 +137,7 @@ def draw_overlay(
     picture = Image.new("RGB", layout.size, _BACKGROUND)
     grey = _resample(pixels, layout.plain)
     values = _interpolate(evidence, *grey.shape)
-    picture.paste(Image.fromarray(_to_bytes(_as_rgb(grey))), layout.plain[:2])
+    picture.paste(Image.fromarray(_to_bytes(grey)), layout.plain[:2])
     picture.paste(Image.fromarray(_to_bytes(colour_evidence(grey, values, limit))), layout.coloured[:2])
     draw = ImageDraw.Draw(picture)
     draw.text((layout.plain[0], layout.plain[1] - 12), "Radiograph", _MUTED, _font(17), anchor="ls")
@@ -172,8 +174,10 @@ def colour_evidence(grey: Floats, evidence: Floats, limit: float) -> Floats:
     -------
     float32 [H, W, 3] in [0, 1]; where the evidence is not positive, grey as it was.
     """
-    level = np.rint(np.clip(evidence / limit, 0, 1) * (_LEVELS - 1)).astype(np.intp)
-    blended: Floats = grey[..., None] * _TRANSPARENCY[level] + _INK[level]
+    coloured = evidence > 0
+    level = np.rint(np.minimum(evidence[coloured] / limit, 1) * (_LEVELS - 1)).astype(np.intp)
+    blended = np.repeat(grey[..., None], 3, axis=-1)
+    blended[coloured] = grey[coloured][:, None] * _TRANSPARENCY[level] + _INK[level]
     return blended
 
 
@@ -205,13 +209,12 @@ def write_png(image: Image.Image, path: Path) -> None:
     ReportError
         If the file cannot be written.
     """
-    text = PngImagePlugin.PngInfo()
+    # One filter for all rows and the fastest compression: a third of Pillow's time for a sixth more bytes.
+    png = imagecodecs.png_encode(np.asarray(image), level=1, filter=imagecodecs.PNG.FILTER.UP)
+    text = io.BytesIO()
     if _PANEL_KEY in image.info:
-        text.add_text(_PANEL_KEY, image.info[_PANEL_KEY])
-    buffer = io.BytesIO()
-    # Level 3 takes half the time of the default 6 for a few per cent more bytes.
-    image.save(buffer, format="PNG", pnginfo=text, compress_level=3)
-    write_atomically(path, buffer.getvalue())
+        PngImagePlugin.putchunk(text, b"tEXt", f"{_PANEL_KEY}\0{image.info[_PANEL_KEY]}".encode("latin-1"))
+    write_atomically(path, png[:_PNG_HEADER] + text.getvalue() + png[_PNG_HEADER:])
 
 
 def read_thumbnail(path: Path, side: int) -> tuple[bytes, tuple[int, int]]:
@@ -305,12 +308,8 @@ def _bilinear_weights(n_pixels: int, n_patches: int) -> Floats:
     return np.asarray(np.maximum(0, 1 - distance), dtype=np.float32)
 
 
-def _as_rgb(grey: Floats) -> Floats:
-    return np.repeat(grey[..., None], 3, axis=-1)
-
-
-def _to_bytes(rgb: Floats) -> npt.NDArray[np.uint8]:
-    return np.rint(rgb * 255).astype(np.uint8)
+def _to_bytes(values: Floats) -> npt.NDArray[np.uint8]:
+    return np.rint(values * 255).astype(np.uint8)
 
 
 def _draw_scale(picture: Image.Image, box: Box, limit: float) -> None:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from io import BytesIO
+from itertools import islice
 from pathlib import Path
 
 import msgspec
-import numpy as np
 from highdicom.sc import SCImage
 from highdicom.seg import Segmentation
 from highdicom.sr import Comprehensive3DSR
 from tqdm import tqdm
 
 from monai_bone_ssl import __version__
-from monai_bone_ssl.analysis import AnalysedImage, analyse_file
-from monai_bone_ssl.collect import Study, find_files, group_by_study
+from monai_bone_ssl.collect import Source, Study, find_files, group_by_study
+from monai_bone_ssl.cores import available_cores
 from monai_bone_ssl.errors import ConfigError, ReasonCode, ReportError
-from monai_bone_ssl.evidence import EvidenceKind, ImageEvidence, check_same_patient, make_evidence
+from monai_bone_ssl.evidence import check_same_patient
 from monai_bone_ssl.evidence_objects import write_evidence
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.findings import (
@@ -31,10 +32,10 @@ from monai_bone_ssl.findings import (
     unanalysed,
 )
 from monai_bone_ssl.model import Model, ModelFolder
-from monai_bone_ssl.overlay import draw_overlay, write_png
 from monai_bone_ssl.page import PageEntry, write_page
 from monai_bone_ssl.report import Algorithm, study_report, write_report
 from monai_bone_ssl.results import SOFTWARE_NAME, ModelIdentity, Results, result_json
+from monai_bone_ssl.shown_image import Outputs, ShownImage, show_image, withdraw
 
 __all__ = [
     "StudyConclusion",
@@ -44,14 +45,15 @@ __all__ = [
     "analyse_study",
     "combine",
     "conclude_study",
-    "evidence_map_name",
+    "images_at_once",
     "make_output_folder",
-    "printable",
     "write_study",
 ]
 
 # From this many files on, people want to see that it moves.
 _PROGRESS_FROM = 4
+# Each holds its pixels and the network's intermediate values in memory: some 200 MB.
+_MOST_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,35 @@ class StudyOutcome:
     """Why evidence that was asked for is not there."""
 
 
-def analyse(paths: Sequence[Path], out: Path, model: Model, *, evidence_maps: bool = False) -> Results:
+def images_at_once(files: int) -> tuple[int, int]:
+    """How many images to analyse at the same time, and how many threads to give the model for each.
+
+    One image at a time leaves cores idle while it is read, drawn and written; one image a core does not, but
+    it takes several files to have one.
+
+    Parameters
+    ----------
+    files
+        Number of files to analyse.
+
+    Returns
+    -------
+    images
+        For :func:`analyse`.
+    threads
+        For :class:`~monai_bone_ssl.model.Model`.
+    """
+    cores = available_cores()
+    images = max(1, min(files, cores, _MOST_AT_ONCE))
+    return images, cores // images
+
+
+def analyse(
+    paths: Sequence[Path], out: Path, model: Model, *, evidence_maps: bool = False, at_once: int = 1
+) -> Results:
     """Analyse files and folders; write reports, overlays, the page and result.json.
 
-    Memory does not grow with the pixels: one image is held at a time.
+    Memory does not grow with the pixels: ``at_once`` images are held at a time.
 
     Parameters
     ----------
@@ -94,7 +121,10 @@ def analyse(paths: Sequence[Path], out: Path, model: Model, *, evidence_maps: bo
     model
         The model to run.
     evidence_maps
-        Write each analysed image's evidence as numbers too, see :func:`evidence_map_name`.
+        Write each analysed image's evidence as numbers too, see
+        :func:`~monai_bone_ssl.shown_image.evidence_map_name`.
+    at_once
+        Images analysed at the same time, see :func:`images_at_once`; the results do not depend on it.
 
     Returns
     -------
@@ -111,11 +141,22 @@ def analyse(paths: Sequence[Path], out: Path, model: Model, *, evidence_maps: bo
     files = find_files(paths, skip=out)
     few = len(files) < _PROGRESS_FROM
     studies = group_by_study(tqdm(files, desc="reading headers", unit="file", disable=few))
-    outcomes = []
-    with tqdm(total=len(files), desc="analysing", unit="image", disable=few) as bar:
-        for study in studies:
-            outcomes.append(analyse_study(study, out, model, evidence_maps=evidence_maps))
-            bar.update(len(study.sources))
+    numbered = [numbered_source for study in studies for numbered_source in enumerate(study.sources, 1)]
+    outputs, named = Outputs(evidence_map=evidence_maps), algorithm(model)
+    with (
+        tqdm(total=len(numbered), desc="analysing", unit="image", disable=few) as bar,
+        _workers(at_once) as pool,
+    ):
+
+        def show(item: tuple[int, Source]) -> ShownImage:
+            image = show_image(item[1], item[0], out, model, named, outputs)
+            bar.update()
+            return image
+
+        shown = pool.map(show, numbered)
+        outcomes = [
+            _finish_study(study, list(islice(shown, len(study.sources))), out, model) for study in studies
+        ]
     entries = [entry for outcome in outcomes for entry in outcome.entries]
     studies_found = [outcome.study for outcome in outcomes if outcome.study is not None]
     results = combine([entry.finding for entry in entries], studies_found, model)
@@ -132,16 +173,18 @@ def analyse(paths: Sequence[Path], out: Path, model: Model, *, evidence_maps: bo
     return results
 
 
-def analyse_study(
-    study: Study,
-    out: Path,
-    model: Model,
-    *,
-    overlays: bool = True,
-    evidence_maps: bool = False,
-    evidence: Collection[EvidenceKind] = (),
-) -> StudyOutcome:
-    """Analyse the files of one study, write their overlays and its report into an existing folder.
+@contextmanager
+def _workers(number: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads; an error or an interrupt leaves what has not begun undone."""
+    pool = ThreadPoolExecutor(number)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def analyse_study(study: Study, out: Path, model: Model, outputs: Outputs) -> StudyOutcome:
+    """Analyse the files of one study, write what is wanted of them and its report into an existing folder.
 
     Parameters
     ----------
@@ -151,38 +194,34 @@ def analyse_study(
         Existing folder for the results.
     model
         The model to run.
-    overlays
-        Draw a picture for each analysed image.
-    evidence_maps
-        Write its evidence as numbers.
-    evidence
-        DICOM objects to write beside the report.
+    outputs
+        What to write of each image.
 
     Raises
     ------
     ReportError
         ``WRITE_FAILED`` where ``out`` cannot be written.
     """
-    analyses: list[ImageAnalysis] = []
-    drawn: list[str | None] = []
-    maps: list[str | None] = []
-    shown = ImageEvidence()
-    for number, source in enumerate(study.sources, start=1):
-        image = analyse_file(source, printable(source.path), model)
-        analyses.append(image.analysis)
-        drawn.append(_write_overlay(image, out, model) if overlays else None)
-        maps.append(_write_evidence_map(image, out, evidence_maps))
-        made = make_evidence(image, evidence, model.spec, algorithm(model), number, datetime.now())
-        shown.objects.extend(made.objects)
-        shown.left_out.extend(made.left_out)
+    named = algorithm(model)
+    images = enumerate(study.sources, start=1)
+    shown = [show_image(source, number, out, model, named, outputs) for number, source in images]
+    return _finish_study(study, shown, out, model)
+
+
+def _finish_study(study: Study, shown: Sequence[ShownImage], out: Path, model: Model) -> StudyOutcome:
+    """Conclude a study and write its report; without one, nothing that was drawn of its images stays."""
+    analyses = [image.analysis for image in shown]
+    overlays = [image.overlay for image in shown]
     conclusion = conclude_study(study.study_instance_uid, analyses, model, datetime.now())
     if conclusion.finding is None or conclusion.report is None:
-        _withdraw(maps, out)
-        return StudyOutcome(conclusion.finding, _entries(conclusion.analyses, _withdraw(drawn, out)))
-    path, *others = write_study(conclusion.report, shown.objects, out)
+        withdraw([image.evidence_map for image in shown], out)
+        return StudyOutcome(conclusion.finding, _entries(conclusion.analyses, withdraw(overlays, out)))
+    objects = [made for image in shown for made in image.evidence.objects]
+    path, *others = write_study(conclusion.report, objects, out)
     finding = msgspec.structs.replace(conclusion.finding, sr_path=path.name)
-    entries = _entries(conclusion.analyses, drawn)
-    return StudyOutcome(finding, entries, [other.name for other in others], shown.left_out)
+    left_out = [reason for image in shown for reason in image.evidence.left_out]
+    entries = _entries(conclusion.analyses, overlays)
+    return StudyOutcome(finding, entries, [other.name for other in others], left_out)
 
 
 def write_study(
@@ -233,58 +272,9 @@ def conclude_study(
     return StudyConclusion(analyses, finding, report)
 
 
-def evidence_map_name(sop_instance_uid: str) -> str:
-    """Name of the file with an image's evidence, beside result.json.
-
-    float32 [h, w], each patch's share of the logit, as :func:`numpy.load` reads it.
-    """
-    return f"evidence_{sop_instance_uid}.npy"
-
-
 def combine(images: Sequence[ImageFinding], studies: Sequence[StudyFinding], model: Model) -> Results:
     """Everything that result.json says of one run."""
     return Results(model=ModelIdentity.of(model.spec), images=images, studies=studies)
-
-
-def _write_overlay(image: AnalysedImage, out: Path, model: Model) -> str | None:
-    analysis = image.analysis
-    if image.pixels is None or image.evidence is None or analysis.points is None:
-        return None
-    picture = draw_overlay(
-        image.pixels,
-        image.evidence,
-        analysis.finding,
-        analysis.points,
-        model.spec.target,
-        limit=model.spec.evidence_limit,
-        model_name=model.spec.name,
-        model_version=model.spec.version,
-    )
-    name = f"overlay_{analysis.finding.sop_instance_uid}.png"
-    write_png(picture, out / name)
-    return name
-
-
-def _write_evidence_map(image: AnalysedImage, out: Path, wanted: bool) -> str | None:
-    """Write the map, or remove one that an earlier run left: it may be another model's."""
-    uid = image.analysis.finding.sop_instance_uid
-    if image.evidence is None or uid is None:
-        return None
-    if not wanted:
-        (out / evidence_map_name(uid)).unlink(missing_ok=True)
-        return None
-    content = BytesIO()
-    np.save(content, image.evidence, allow_pickle=False)
-    write_atomically(out / evidence_map_name(uid), content.getvalue())
-    return evidence_map_name(uid)
-
-
-def _withdraw(names: Sequence[str | None], out: Path) -> Sequence[None]:
-    """Remove overlays and maps: they show an answer that is no longer given."""
-    for name in names:
-        if name is not None:
-            (out / name).unlink(missing_ok=True)
-    return [None] * len(names)
 
 
 def _entries(analyses: Sequence[ImageAnalysis], overlays: Sequence[str | None]) -> list[PageEntry]:
@@ -324,11 +314,6 @@ def algorithm(model: Model | ModelFolder) -> Algorithm:
         software_name=SOFTWARE_NAME,
         software_version=__version__,
     )
-
-
-def printable(path: Path) -> str:
-    """A path as JSON can hold it: bytes that are no UTF-8 are replaced."""
-    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _is_same(path: Path, folder: Path) -> bool:

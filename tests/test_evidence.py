@@ -18,6 +18,7 @@ from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.evidence import EvidenceKind, ImageEvidence, check_same_patient, make_evidence
 from monai_bone_ssl.model import Model
 from monai_bone_ssl.pipeline import algorithm, analyse_study
+from monai_bone_ssl.shown_image import Outputs
 
 CREATED = datetime(2026, 2, 3)
 BOTH = tuple(EvidenceKind)
@@ -81,6 +82,6 @@ def test_a_study_without_a_report_leaves_no_evidence(tiny: Model, tmp_path: Path
     (study,) = group_by_study(map(Source, paths))
     out = tmp_path / "out"
     out.mkdir()
-    outcome = analyse_study(study, out, tiny, overlays=False, evidence=BOTH)
+    outcome = analyse_study(study, out, tiny, Outputs(overlay=False, evidence=BOTH))
     assert outcome.evidence_files == ()
     assert list(out.iterdir()) == []

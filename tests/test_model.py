@@ -23,7 +23,7 @@ from pydicom_files import real_radiograph
 from tiny_model import GAIN, OFFSET, draw, network, spec
 
 from monai_bone_ssl.errors import ModelError, ReasonCode
-from monai_bone_ssl.model import OUTPUT_NAMES, Model, Prediction
+from monai_bone_ssl.model import OUTPUT_NAMES, Model, Prediction, default_model_folder
 from monai_bone_ssl.preprocessing import preprocess
 from monai_bone_ssl.radiograph import read_radiograph
 
@@ -82,6 +82,18 @@ def test_the_shipped_model_answers_the_same_alone_and_loaded_again(shipped: Mode
     first, second = shipped.predict(image), shipped.predict(image)
     for name in OUTPUT_NAMES:
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+def test_the_answer_does_not_depend_on_the_number_of_threads(shipped: Model) -> None:
+    """The logits bit for bit; how onnxruntime sums the evidence depends on it in the last digit."""
+    image = preprocess(read_radiograph(real_radiograph("RG3_UNCR.dcm")).pixels, shipped.spec.preprocessing)[
+        None, None
+    ]
+    one, *others = (Model(default_model_folder(), threads=n).predict(image) for n in (1, 2, 3, 8))
+    for other in others:
+        for name in set(OUTPUT_NAMES) - {"evidence"}:
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+        np.testing.assert_allclose(one.evidence, other.evidence, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("logit", [-800.0, -3.0, 0.0, 2.0, 800.0])

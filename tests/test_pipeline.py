@@ -18,10 +18,12 @@ from pydicom_files import READABLE, pydicom_files, pydicom_roots, real_radiograp
 from tiny_model import checkerboard, draw
 from validators import dciodvfy
 
+from monai_bone_ssl.collect import Source
 from monai_bone_ssl.errors import ConfigError, ReasonCode, ReportError
 from monai_bone_ssl.model import Model
-from monai_bone_ssl.pipeline import analyse
+from monai_bone_ssl.pipeline import analyse, images_at_once
 from monai_bone_ssl.radiograph import read_header
+from monai_bone_ssl.shown_image import show_image
 
 NAME, PATIENT_ID, BIRTH_DATE = "Geheimrat^Zacharias", "PRIVATE-4711", "19610203"
 
@@ -405,25 +407,58 @@ def test_probability_is_that_of_the_network_on_the_displayed_pixels(tmp_path: Pa
     assert image.probability == pytest.approx(1 / (1 + np.exp(-(16 * shown.mean() - 6.4))), abs=1e-5)
 
 
-def test_a_second_run_gives_the_same(tmp_path: Path, tiny_folder: Path) -> None:
-    for name, bright in (("a.dcm", 0.2), ("b.dcm", 0.8)):
-        make(tmp_path / "in" / name, bright)
+def test_a_second_run_gives_the_same_however_many_images_at_once(tmp_path: Path, tiny_folder: Path) -> None:
+    for number, bright in enumerate(np.linspace(0.2, 0.8, 12)):
+        make(tmp_path / "in" / f"{number}.dcm", bright)
     runs = []
-    for out in (tmp_path / "one", tmp_path / "two"):
-        results = analyse([tmp_path / "in"], out, Model(tiny_folder))
+    for at_once in (1, 1, 4):
+        out = tmp_path / f"out{len(runs)}"
+        results = analyse([tmp_path / "in"], out, Model(tiny_folder), at_once=at_once)
         images = [msgspec.structs.replace(image, seconds=0.0) for image in results.images]
         reports = {dcmread(path).SOPInstanceUID for path in out.glob("SR_*.dcm")}
         pictures = {path.name: path.read_bytes() for path in out.glob("*.png")}
         runs.append((images, results.studies, reports, pictures))
-    assert runs[0] == runs[1]
-    assert len(runs[0][2]) == 2
+    assert runs[0] == runs[1] == runs[2]
+    assert len(runs[0][2]) == 12
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_a_full_disk_ends_the_run_before_the_other_images(
+    at_once: int, tmp_path: Path, tiny: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        make(tmp_path / "in" / f"{number:02}.dcm")
+    shown = []
+
+    def show(source: Source, *rest: Any) -> Any:
+        shown.append(source.path.name)
+        if source.path.name == "02.dcm":
+            raise ReportError(ReasonCode.WRITE_FAILED, "no space")
+        return show_image(source, *rest)
+
+    monkeypatch.setattr("monai_bone_ssl.pipeline.show_image", show)
+    with pytest.raises(ReportError, match="no space"):
+        analyse([tmp_path / "in"], tmp_path / "out", tiny, at_once=at_once)
+    assert len(shown) < 20
+    assert not (tmp_path / "out" / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "cores", "expected"),
+    [(0, 2, (1, 2)), (1, 2, (1, 2)), (9, 2, (2, 1)), (3, 8, (3, 2)), (99, 16, (4, 4)), (99, 1, (1, 1))],
+)
+def test_one_image_gets_all_cores_and_many_share_them(
+    files: int, cores: int, expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monai_bone_ssl.pipeline.available_cores", lambda: cores)
+    assert images_at_once(files) == expected
 
 
 def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path, tiny_folder: Path) -> None:
     """Largest resident set of a process. Twelve images more, held as float32, would be 108 MB more."""
     pixels = np.kron(draw(0.5), np.ones((24, 24), np.uint16))
-    for number in range(14):
-        folder = tmp_path / "in" / ("few" if number < 2 else "many")
+    for number in range(16):
+        folder = tmp_path / "in" / ("few" if number < 4 else "many")
         folder.mkdir(parents=True, exist_ok=True)
         make_radiograph(folder / f"{number}.dcm", pixels)
     prelude = (

@@ -21,6 +21,7 @@ from monai_bone_ssl.pipeline import analyse_study, conclude_study
 from monai_bone_ssl.preprocessing import preprocess
 from monai_bone_ssl.radiograph import read_radiograph
 from monai_bone_ssl.report import write_report
+from monai_bone_ssl.shown_image import Outputs
 
 __all__ = ["whole_path_rows"]
 
@@ -48,7 +49,7 @@ def _row(model: Model, path: Path, label: str, limit: float, rounds: int) -> Row
 
     def whole() -> None:
         (study,) = group_by_study(find_files([path], skip=out))
-        analyse_study(study, out, model)
+        analyse_study(study, out, model, Outputs())
 
     ours, bare = take_turns(
         [lambda: 1e3 * seconds(whole), lambda: 1e3 * seconds(lambda: model.predict(batch))], rounds

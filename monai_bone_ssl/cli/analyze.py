@@ -45,12 +45,16 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from monai_bone_ssl.collect import find_files
     from monai_bone_ssl.console import results_table
     from monai_bone_ssl.model import Model, default_model_folder
-    from monai_bone_ssl.pipeline import analyse
+    from monai_bone_ssl.pipeline import analyse, images_at_once
 
-    model = Model(arguments.model or default_model_folder())
-    results = analyse(arguments.paths, arguments.out, model, evidence_maps=arguments.evidence)
+    at_once, threads = images_at_once(len(find_files(arguments.paths, skip=arguments.out)))
+    model = Model(arguments.model or default_model_folder(), threads=threads)
+    results = analyse(
+        arguments.paths, arguments.out, model, evidence_maps=arguments.evidence, at_once=at_once
+    )
     if arguments.json:
         sys.stdout.buffer.write(result_json(results))
     elif results.images:

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.pipeline import evidence_map_name
 from monai_bone_ssl.review.worklist import Case
+from monai_bone_ssl.shown_image import evidence_map_name
 
 __all__ = ["load_evidence"]
 

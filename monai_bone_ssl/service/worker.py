@@ -20,6 +20,7 @@ from monai_bone_ssl.service.metrics import Metrics
 from monai_bone_ssl.service.sender import Sender
 from monai_bone_ssl.service.spool import Spool
 from monai_bone_ssl.service.tables import StudyState
+from monai_bone_ssl.shown_image import Outputs
 
 __all__ = ["Analyst", "Backoff", "Courier"]
 
@@ -116,7 +117,7 @@ class Analyst(_Worker):
     ) -> None:
         super().__init__(spool, ledger, metrics, backoff)
         self._model = model
-        self._evidence = evidence
+        self._outputs = Outputs(overlay=False, evidence=evidence)
         self._untried_only = untried_only
 
     def run_once(self) -> bool:
@@ -147,9 +148,7 @@ class Analyst(_Worker):
 
     def _analyse(self, claim: Claim) -> StudyOutcome:
         folder = self._spool.report_folder(claim.study_instance_uid, claim.revision)
-        outcome = analyse_study(
-            self._study(claim), folder, self._model, overlays=False, evidence=self._evidence
-        )
+        outcome = analyse_study(self._study(claim), folder, self._model, self._outputs)
         self._spool.flush_report(folder)
         return outcome
 

@@ -15,8 +15,8 @@ from monai_bone_ssl.collect import Source
 from monai_bone_ssl.errors import BoneSSLError
 from monai_bone_ssl.findings import ImageFinding, OperatingPoints
 from monai_bone_ssl.model import Model
-from monai_bone_ssl.pipeline import printable
 from monai_bone_ssl.review.worklist import Case, case_header
+from monai_bone_ssl.shown_image import printable
 from monai_bone_ssl.similar_cases import SimilarCase, SimilarCases
 
 __all__ = ["Analysed", "LazyModel", "Similar", "analyse_cases", "find_similar"]
