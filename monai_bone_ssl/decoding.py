@@ -24,8 +24,8 @@ from pydicom import uid
 from pydicom.dataelem import DataElement
 from pydicom.encaps import get_frame
 
-from monai_bone_ssl.cores import available_cores
 from monai_bone_ssl.errors import CorruptImage, ReasonCode
+from monai_bone_ssl.threads import available_cores
 
 __all__ = ["PixelFormat", "decode_frame"]
 

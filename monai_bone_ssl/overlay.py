@@ -28,6 +28,7 @@ from monai_bone_ssl.findings import (
 
 __all__ = [
     "DECISION_COLOURS",
+    "Thumbnail",
     "colour_evidence",
     "colour_table",
     "draw_overlay",
@@ -39,6 +40,7 @@ __all__ = [
 Floats = npt.NDArray[np.float32]
 Box = tuple[int, int, int, int]
 Colour = tuple[int, int, int]
+Thumbnail = tuple[bytes, tuple[int, int]]
 
 #: Blue, pale yellow, vermilion: apart in hue and in lightness, so also for colour-blind readers
 #: (after Okabe and Ito, https://jfly.uni-koeln.de/color/), and never without the word beside them.
@@ -217,7 +219,7 @@ def write_png(image: Image.Image, path: Path) -> None:
     write_atomically(path, png[:_PNG_HEADER] + text.getvalue() + png[_PNG_HEADER:])
 
 
-def read_thumbnail(path: Path, side: int) -> tuple[bytes, tuple[int, int]]:
+def read_thumbnail(path: Path, side: int) -> Thumbnail:
     """Cut the coloured radiograph out of an overlay that :func:`write_png` wrote, and reduce it.
 
     Parameters

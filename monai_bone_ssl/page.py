@@ -6,7 +6,9 @@ import base64
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from itertools import islice
 from pathlib import Path
@@ -25,7 +27,8 @@ from monai_bone_ssl.findings import (
     describe_study,
 )
 from monai_bone_ssl.html_document import clean, document_head, read_resource
-from monai_bone_ssl.overlay import read_thumbnail
+from monai_bone_ssl.overlay import Thumbnail, read_thumbnail
+from monai_bone_ssl.threads import available_cores, map_in_order
 
 __all__ = ["PageEntry", "write_page"]
 
@@ -109,9 +112,11 @@ def write_page(
     """
     path = out / "index.html"
     ordered = sorted(entries, key=_priority)
-    page = _Page(ordered, studies, out, target)
+    shown = [out / entry.overlay for entry in ordered[:_THUMBNAILS] if entry.overlay is not None]
     versions = f"Model {model_name} {model_version}, software {software_version}"
-    with atomic_file(path) as file:
+    read = partial(read_thumbnail, side=_THUMBNAIL_SIDE)
+    with closing(map_in_order(read, shown, available_cores())) as thumbnails, atomic_file(path) as file:
+        page = _Page(ordered, studies, target, thumbnails)
         # Lone surrogates, as undecodable file names have them, are no text: clean removes them.
         file.writelines(piece.encode() for piece in page.html(versions))
     return path
@@ -127,14 +132,18 @@ def _priority(entry: PageEntry) -> tuple[int, float, str]:
 
 
 class _Page:
-    """The page in pieces of HTML; entries are numbered from 0 in their order."""
+    """The page in pieces of HTML; entries are numbered from 0 in their order, thumbnails come in the same."""
 
     def __init__(
-        self, entries: Sequence[PageEntry], studies: Sequence[StudyFinding], out: Path, target: Target
+        self,
+        entries: Sequence[PageEntry],
+        studies: Sequence[StudyFinding],
+        target: Target,
+        thumbnails: Iterator[Thumbnail],
     ) -> None:
         self.entries = entries
-        self.out = out
         self.target = target
+        self.thumbnails = thumbnails
         self.counts = Counter(_group(entry.finding) for entry in entries)
         self.members: dict[str, list[int]] = defaultdict(list)
         for number, entry in enumerate(entries):
@@ -206,7 +215,7 @@ class _Page:
         name = clean(entry.finding.path)
         content = "<span>Open the overlay</span>"
         if number < _THUMBNAILS:
-            jpeg, (width, height) = read_thumbnail(self.out / entry.overlay, _THUMBNAIL_SIDE)
+            jpeg, (width, height) = next(self.thumbnails)
             source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
             alt = f"Radiograph with evidence for {escape(self.target.name)} in colour: {name}"
             content = f'<img src="{source}" width="{width}" height="{height}" alt="{alt}" decoding="async">'

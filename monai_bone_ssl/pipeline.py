@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
@@ -18,7 +17,6 @@ from tqdm import tqdm
 
 from monai_bone_ssl import __version__
 from monai_bone_ssl.collect import Source, Study, find_files, group_by_study
-from monai_bone_ssl.cores import available_cores
 from monai_bone_ssl.errors import ConfigError, ReasonCode, ReportError
 from monai_bone_ssl.evidence import check_same_patient
 from monai_bone_ssl.evidence_objects import write_evidence
@@ -36,6 +34,7 @@ from monai_bone_ssl.page import PageEntry, write_page
 from monai_bone_ssl.report import Algorithm, study_report, write_report
 from monai_bone_ssl.results import SOFTWARE_NAME, ModelIdentity, Results, result_json
 from monai_bone_ssl.shown_image import Outputs, ShownImage, show_image, withdraw
+from monai_bone_ssl.threads import available_cores, map_in_order
 
 __all__ = [
     "StudyConclusion",
@@ -143,20 +142,19 @@ def analyse(
     studies = group_by_study(tqdm(files, desc="reading headers", unit="file", disable=few))
     numbered = [numbered_source for study in studies for numbered_source in enumerate(study.sources, 1)]
     outputs, named = Outputs(evidence_map=evidence_maps), algorithm(model)
+
+    def show(item: tuple[int, Source]) -> ShownImage:
+        return show_image(item[1], item[0], out, model, named, outputs)
+
     with (
-        tqdm(total=len(numbered), desc="analysing", unit="image", disable=few) as bar,
-        _workers(at_once) as pool,
+        closing(map_in_order(show, numbered, at_once)) as shown,
+        tqdm(shown, desc="analysing", unit="image", total=len(numbered), disable=few) as moving,
     ):
-
-        def show(item: tuple[int, Source]) -> ShownImage:
-            image = show_image(item[1], item[0], out, model, named, outputs)
-            bar.update()
-            return image
-
-        shown = pool.map(show, numbered)
+        images = iter(moving)
         outcomes = [
-            _finish_study(study, list(islice(shown, len(study.sources))), out, model) for study in studies
+            _finish_study(study, list(islice(images, len(study.sources))), out, model) for study in studies
         ]
+        next(images, None)  # the end, for the bar
     entries = [entry for outcome in outcomes for entry in outcome.entries]
     studies_found = [outcome.study for outcome in outcomes if outcome.study is not None]
     results = combine([entry.finding for entry in entries], studies_found, model)
@@ -171,16 +169,6 @@ def analyse(
     )
     write_atomically(out / "result.json", result_json(results))
     return results
-
-
-@contextmanager
-def _workers(number: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads; an error or an interrupt leaves what has not begun undone."""
-    pool = ThreadPoolExecutor(number)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def analyse_study(study: Study, out: Path, model: Model, outputs: Outputs) -> StudyOutcome:
