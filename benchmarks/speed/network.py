@@ -15,10 +15,11 @@ from monai_bone_ssl.training.torch_model import load_network
 
 __all__ = ["network_rows"]
 
-# A limb's usual aspect, 5 : 4, at the shipped model's long side.
-_HEIGHT, _WIDTH = 448, 364
+_ASPECT = (5, 4)  # height to width, a limb's usual
 _VIEWS = 2  # the network sees each image and its mirror image
 _MATRIX = 2048
+
+Shape = tuple[int, int, int, int]
 
 
 def network_rows(rounds: int) -> Iterator[Row]:
@@ -26,9 +27,10 @@ def network_rows(rounds: int) -> Iterator[Row]:
     threads = os.cpu_count() or 1
     torch.set_num_threads(threads)
     model, network = Model(default_model_folder()), load_network(default_model_folder())
+    size = model.spec.preprocessing.size(*_ASPECT)
     for batch in (1, 4):
-        yield _against_matrix_products(model, network, batch, rounds, threads)
-    yield from _against_torch(model, network, rounds, threads)
+        yield _against_matrix_products(model, network, (batch, 1, *size), rounds, threads)
+    yield from _against_torch(model, network, (1, 1, *size), rounds, threads)
 
 
 def forward_flop(network: ProbedViT, height: int, width: int) -> float:
@@ -45,9 +47,12 @@ def forward_flop(network: ProbedViT, height: int, width: int) -> float:
     return 2.0 * _VIEWS * (blocks + patches * patch**2 * channels)
 
 
-def _against_matrix_products(model: Model, network: ProbedViT, batch: int, rounds: int, threads: int) -> Row:
-    images = np.random.default_rng(0).random((batch, 1, _HEIGHT, _WIDTH), dtype=np.float32)
-    operations = batch * forward_flop(network, _HEIGHT, _WIDTH) / 1e9
+def _against_matrix_products(
+    model: Model, network: ProbedViT, shape: Shape, rounds: int, threads: int
+) -> Row:
+    images = np.random.default_rng(0).random(shape, dtype=np.float32)
+    batch, _, height, width = shape
+    operations = batch * forward_flop(network, height, width) / 1e9
     left, right = torch.rand(2, _MATRIX, _MATRIX)
     repeats = max(1, round(operations * 1e9 / (2 * _MATRIX**3)))
     product = torch.empty(_MATRIX, _MATRIX)
@@ -70,12 +75,14 @@ def _against_matrix_products(model: Model, network: ProbedViT, batch: int, round
         unit="GFLOP/s",
         aim="at least 1.0",
         limit=1.0,
-        note=f"{threads} threads, {_HEIGHT} x {_WIDTH} mirrored too: {operations / batch:.0f} GFLOP",
+        note=f"{threads} threads, {height} x {width} mirrored too: {operations / batch:.0f} GFLOP",
     )
 
 
-def _against_torch(model: Model, network: ProbedViT, rounds: int, threads: int) -> Iterator[Row]:
-    images = np.random.default_rng(0).random((1, 1, _HEIGHT, _WIDTH), dtype=np.float32)
+def _against_torch(
+    model: Model, network: ProbedViT, shape: Shape, rounds: int, threads: int
+) -> Iterator[Row]:
+    images = np.random.default_rng(0).random(shape, dtype=np.float32)
     tensor = torch.from_numpy(images)
     compiled = torch.compile(network, dynamic=False)
 
