@@ -19,6 +19,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from monai_bone_ssl.errors import ModelError, ReasonCode
 from monai_bone_ssl.model import OUTPUT_NAMES, write_model_folder
 from monai_bone_ssl.model_spec import ModelSpec
+from monai_bone_ssl.training.fused_attention import with_fused_attention
 from monai_bone_ssl.training.network import ProbedViT
 
 __all__ = ["ARCHITECTURE", "POOLED_BLOCKS", "TRANSPOSED", "store_compactly", "to_onnx", "write_model"]
@@ -35,7 +36,7 @@ _SMALL = 16_384
 
 
 def to_onnx(network: ProbedViT, height: int, width: int) -> ModelProto:
-    """Export in float32 with any batch size and any patch grid.
+    """Export for onnxruntime in float32, with any batch size and any patch grid.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def to_onnx(network: ProbedViT, height: int, width: int) -> ModelProto:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         program = torch.onnx.export(
-            network,
+            with_fused_attention(network),
             (torch.rand(2, 1, height, width),),
             dynamo=True,
             dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},),

@@ -121,11 +121,21 @@ def test_stored_weights_change_nothing(fitted, backbone):
     np.testing.assert_allclose(fitted.predict(image.numpy()).features, expected, atol=1e-4)
 
 
-def test_float32_export_equals_torch_on_any_grid(backbone):
+@pytest.mark.parametrize("plain", [True, False])
+def test_float32_export_equals_torch_on_any_grid(backbone, plain):
+    """With attention as one operator, and with one that is more than the operator can do."""
     torch.manual_seed(2)
     network = ProbedViT(TokenPooling(load_backbone(backbone), blocks=2), body_parts=3, components=4)
     network = network.eval().requires_grad_(False)
-    session = ort.InferenceSession(to_onnx(network, 64, 48).SerializeToString())
+    blocks = network.pooling.backbone.vit.blocks
+    if not plain:
+        for block in blocks:
+            block.attn.q_norm = torch.nn.LayerNorm(block.attn.head_dim)
+            torch.nn.init.normal_(block.attn.q_norm.weight)
+    exported = to_onnx(network, 64, 48)
+    fused = [node for node in exported.graph.node if node.op_type == "MultiHeadAttention"]
+    assert len(fused) == (len(blocks) if plain else 0)
+    session = ort.InferenceSession(exported.SerializeToString())
     for shape in ((1, 1, 64, 48), (3, 1, 48, 96)):
         image = torch.rand(*shape)
         with torch.inference_mode():

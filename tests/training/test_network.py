@@ -11,6 +11,7 @@ timm = pytest.importorskip("timm", reason="needs the train extra")
 
 from monai_bone_ssl.errors import ConfigError  # noqa: E402 - after the extra was found
 from monai_bone_ssl.training.backbone import (  # noqa: E402
+    bicubic_matrix,
     fold_normalisation,
     load_backbone,
     round_to_storage,
@@ -57,6 +58,14 @@ def test_grey_input_equals_normalised_rgb(original, image):
         grey = fold_normalisation(rgb.weight, rgb.bias, config["mean"], config["std"])
         patches = torch.nn.functional.conv2d(image, *grey, stride=16).flatten(2).transpose(1, 2)
     torch.testing.assert_close(patches, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(37, 37), (32, 26), (1, 50), (74, 2)])
+def test_positions_are_resampled_as_torch_interpolates(size):
+    square = torch.randn(1, 5, 37, 37, generator=torch.Generator().manual_seed(2))
+    by_row, by_column = (bicubic_matrix(target, 37, square) for target in size)
+    expected = torch.nn.functional.interpolate(square, size=size, mode="bicubic", align_corners=False)
+    torch.testing.assert_close(by_row @ square @ by_column.T, expected, atol=2e-5, rtol=0)
 
 
 def test_a_written_backbone_reads_back_the_same(weights, tmp_path, image):
