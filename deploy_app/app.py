@@ -196,9 +196,9 @@ def _parser(environment: RuntimeEnv) -> argparse.ArgumentParser:
     parser.add_argument(
         "-d",
         "--device",
-        choices=("cpu", "cuda"),
-        default=os.environ.get("BONE_SSL_DEVICE", "cpu"),
-        help="where the network runs (BONE_SSL_DEVICE; cpu by default, cuda in the GPU variant only)",
+        choices=("auto", "cpu", "cuda"),
+        default=os.environ.get("BONE_SSL_DEVICE", "auto"),
+        help="where the network runs (BONE_SSL_DEVICE; auto by default: a GPU where there is one)",
     )
     parser.add_argument(
         "-l",

@@ -23,6 +23,7 @@ __all__ = [
     "CASES",
     "MODEL_FILES",
     "OUTPUT_NAMES",
+    "Device",
     "Model",
     "ModelFolder",
     "Prediction",
@@ -47,8 +48,11 @@ _LOAD_ERRORS = (
     ort_errors.RuntimeException,
 )
 
-Device = Literal["cpu", "cuda"]
-_PROVIDERS: dict[Device, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+Device = Literal["auto", "cpu", "cuda"]
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_PROVIDERS: dict[Device, tuple[str, ...]] = {"auto": (_CUDA, _CPU), "cpu": (_CPU,), "cuda": (_CUDA,)}
+# TensorFloat-32 keeps 10 bits of each operand, which is not enough for the processor's logits within 1e-3.
+_OPTIONS = {_CUDA: {"use_tf32": "0"}, _CPU: {}}
 
 _WEIGHTS = "model.onnx"
 _SPEC = "model.json"
@@ -101,8 +105,9 @@ class Model:
         Folder with ``model.onnx`` and ``model.json``, or a store of several, whose current version is used
         (:mod:`monai_bone_ssl.model_store`).
     device
-        ``cpu``, or ``cuda`` where onnxruntime-gpu is installed. Only the processor's answers are the same
-        bit for bit in every front.
+        ``auto``: a GPU where onnxruntime-gpu is installed and finds one, else the processor. ``cpu`` or
+        ``cuda``: that one. Only the processor's answers are the same bit for bit in every front; a GPU's
+        logits are within 1e-3 of them.
     threads
         Processor threads of one prediction; 0 for one a core. Several threads may call :meth:`predict` at
         once. The logits do not depend on it.
@@ -114,7 +119,7 @@ class Model:
         a missing key or a value of the wrong kind; or the device is not there.
     """
 
-    def __init__(self, folder: Path, device: Device = "cpu", threads: int = 0) -> None:
+    def __init__(self, folder: Path, device: Device = "auto", threads: int = 0) -> None:
         content = read_model_folder(folder)
         self.spec = content.spec
         #: Changes with any change of the model: weights, operating points, wording of the target.
@@ -260,15 +265,16 @@ def _session(weights: bytes, path: Path, device: Device, threads: int) -> ort.In
     # Weights are stored as int8 per channel. Without this, onnxruntime keeps the DequantizeLinear nodes and
     # repeats them in every run; with it, they are folded once at load.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
-    provider = _PROVIDERS[device]
-    if provider not in ort.get_available_providers():
+    wanted = [provider for provider in _PROVIDERS[device] if provider in ort.get_available_providers()]
+    if not wanted:
         raise ModelError(ReasonCode.INVALID_MODEL, f"{device}: this onnxruntime cannot use it")
+    providers = [(provider, _OPTIONS[provider]) for provider in wanted]
     try:
-        session = ort.InferenceSession(weights, options, providers=[provider])
+        session = ort.InferenceSession(weights, options, providers=providers)
     except _LOAD_ERRORS as error:
         text = f"{path}: onnxruntime cannot load it: {str(error).splitlines()[0]}"
         raise ModelError(ReasonCode.INVALID_MODEL, text) from error
-    if provider not in session.get_providers():  # onnxruntime falls back to the processor in silence
+    if device == "cuda" and _CUDA not in session.get_providers():  # it falls back to the processor in silence
         raise ModelError(ReasonCode.INVALID_MODEL, f"{device}: onnxruntime finds no such device")
     _check_names(path, "inputs", session.get_inputs(), ("image",))
     _check_names(path, "outputs", session.get_outputs(), OUTPUT_NAMES)

@@ -23,7 +23,7 @@ from pydicom_files import real_radiograph
 from tiny_model import GAIN, OFFSET, draw, network, spec
 
 from monai_bone_ssl.errors import ModelError, ReasonCode
-from monai_bone_ssl.model import OUTPUT_NAMES, Model, Prediction, default_model_folder
+from monai_bone_ssl.model import OUTPUT_NAMES, Device, Model, Prediction, default_model_folder
 from monai_bone_ssl.preprocessing import preprocess
 from monai_bone_ssl.radiograph import read_radiograph
 
@@ -226,6 +226,38 @@ def test_onnxruntime_keeps_no_record_of_its_use(tiny_folder: Path, tmp_path: Pat
         check=True,
     )
     assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("device", "built_with", "wanted"),
+    [
+        ("auto", ["CPUExecutionProvider"], ["CPUExecutionProvider"]),
+        (
+            "auto",
+            ["CUDAExecutionProvider", "CPUExecutionProvider"],
+            ["CUDAExecutionProvider", "CPUExecutionProvider"],
+        ),
+        ("cpu", ["CUDAExecutionProvider", "CPUExecutionProvider"], ["CPUExecutionProvider"]),
+    ],
+)
+def test_a_gpu_is_taken_where_there_is_one(
+    device: Device,
+    built_with: list[str],
+    wanted: list[str],
+    tiny_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    session = onnxruntime.InferenceSession
+
+    def make(weights: bytes, options: Any, providers: list[tuple[str, dict[str, str]]]) -> Any:
+        asked.extend(name for name, _ in providers)
+        return session(weights, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: built_with)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", make)
+    Model(tiny_folder, device).predict(batch_of(draw(0.5)))
+    assert asked == wanted
 
 
 def test_device_that_is_not_there_is_refused(tiny_folder: Path) -> None:

@@ -36,7 +36,7 @@ from monai.deploy.operators import (  # noqa: E402
 from PIL import Image as Picture  # noqa: E402
 
 _RULES = '{"selections": [{"name": "radiographs", "conditions": {"Modality": "CR"}}]}'
-_LONG_SIDE, _PATCH = 448, 14
+_LONG_SIDE, _PATCH = 448, 14  # of the shipped model
 
 
 class ClassifierOperator(Operator):
