@@ -39,9 +39,9 @@ def main() -> None:
         "whole-path": lambda a: whole_path_rows(a.rounds),
         "cold-start": lambda a: cold_start_rows(a.rounds),
         "throughput": lambda a: [throughput_row(a.images)],
-        "accuracy": _accuracy,
         "install": lambda a: install_rows(a.rounds),
         "gpu": lambda _: [not_measured("onnxruntime on CUDA", "results within 1e-3", "no GPU here")],
+        "accuracy": _accuracy,
     }
     parser.add_argument(
         "--only", nargs="+", choices=jobs, default=list(jobs), metavar="JOB", help=", ".join(jobs)
