@@ -11,8 +11,8 @@ from pydicom import Dataset
 
 from monai_bone_ssl.dicom_header import file_name, uid
 from monai_bone_ssl.errors import BoneSSLError, CorruptImage, ReasonCode, UnsupportedImage
+from monai_bone_ssl.patient import patient_key
 from monai_bone_ssl.radiograph import read_header
-from monai_bone_ssl.report import patient_key
 
 __all__ = ["Source", "Study", "find_files", "group_by_study"]
 

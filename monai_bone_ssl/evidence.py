@@ -16,7 +16,7 @@ from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.evidence_objects import evidence_mask, secondary_capture, segmentation
 from monai_bone_ssl.model_spec import ModelSpec
 from monai_bone_ssl.overlay import draw_overlay
-from monai_bone_ssl.report import patient_key
+from monai_bone_ssl.patient import patient_key
 from monai_bone_ssl.report_content import Algorithm
 
 __all__ = ["EvidenceKind", "ImageEvidence", "check_same_patient", "make_evidence"]

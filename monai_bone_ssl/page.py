@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from html import escape
 from itertools import islice
 from pathlib import Path
@@ -27,8 +24,7 @@ from monai_bone_ssl.findings import (
     describe_study,
 )
 from monai_bone_ssl.html_document import clean, document_head, read_resource
-from monai_bone_ssl.overlay import Thumbnail, read_thumbnail
-from monai_bone_ssl.threads import available_cores, map_in_order
+from monai_bone_ssl.overlay import read_thumbnail
 
 __all__ = ["PageEntry", "write_page"]
 
@@ -52,8 +48,8 @@ _SHAPES: Mapping[str, str] = {
     "negative": '<circle cx="8" cy="8" r="7.5"/>',
 }
 
-_THUMBNAIL_SIDE = 300  # pixels; about 6 kB a picture
-_THUMBNAILS = 2000  # embedded for the most urgent ones only, so that a browser can open a page of any length
+# Of about 8 kB each; embedded for the most urgent images only, so that a browser can open any page.
+_THUMBNAILS = 2000
 _SIBLINGS = 8  # links to a study's other images; the rest is counted, or one huge study would fill the page
 
 
@@ -61,9 +57,8 @@ _SIBLINGS = 8  # links to a study's other images; the rest is counted, or one hu
 class PageEntry:
     """One image on the page.
 
-    It carries no pixels: the thumbnail is cut from the overlay while its card is written. Holding
-    thumbnails of a whole run would let memory grow with it, and spooling them would be a second copy of
-    what the overlay holds already.
+    It carries no pixels: the thumbnail is taken out of the overlay's file while its card is written.
+    Holding thumbnails of a whole run would let memory grow with it.
     """
 
     finding: ImageFinding
@@ -112,11 +107,9 @@ def write_page(
     """
     path = out / "index.html"
     ordered = sorted(entries, key=_priority)
-    shown = [out / entry.overlay for entry in ordered[:_THUMBNAILS] if entry.overlay is not None]
     versions = f"Model {model_name} {model_version}, software {software_version}"
-    read = partial(read_thumbnail, side=_THUMBNAIL_SIDE)
-    with closing(map_in_order(read, shown, available_cores())) as thumbnails, atomic_file(path) as file:
-        page = _Page(ordered, studies, target, thumbnails)
+    page = _Page(ordered, studies, out, target)
+    with atomic_file(path) as file:
         # Lone surrogates, as undecodable file names have them, are no text: clean removes them.
         file.writelines(piece.encode() for piece in page.html(versions))
     return path
@@ -132,18 +125,14 @@ def _priority(entry: PageEntry) -> tuple[int, float, str]:
 
 
 class _Page:
-    """The page in pieces of HTML; entries are numbered from 0 in their order, thumbnails come in the same."""
+    """The page in pieces of HTML; entries are numbered from 0 in their order."""
 
     def __init__(
-        self,
-        entries: Sequence[PageEntry],
-        studies: Sequence[StudyFinding],
-        target: Target,
-        thumbnails: Iterator[Thumbnail],
+        self, entries: Sequence[PageEntry], studies: Sequence[StudyFinding], out: Path, target: Target
     ) -> None:
         self.entries = entries
+        self.out = out
         self.target = target
-        self.thumbnails = thumbnails
         self.counts = Counter(_group(entry.finding) for entry in entries)
         self.members: dict[str, list[int]] = defaultdict(list)
         for number, entry in enumerate(entries):
@@ -215,8 +204,8 @@ class _Page:
         name = clean(entry.finding.path)
         content = "<span>Open the overlay</span>"
         if number < _THUMBNAILS:
-            jpeg, (width, height) = next(self.thumbnails)
-            source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
+            jpeg, (width, height) = read_thumbnail(self.out / entry.overlay)
+            source = f"data:image/jpeg;base64,{jpeg}"
             alt = f"Radiograph with evidence for {escape(self.target.name)} in colour: {name}"
             content = f'<img src="{source}" width="{width}" height="{height}" alt="{alt}" decoding="async">'
         return (

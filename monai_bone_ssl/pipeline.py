@@ -34,7 +34,7 @@ from monai_bone_ssl.page import PageEntry, write_page
 from monai_bone_ssl.report import Algorithm, study_report, write_report
 from monai_bone_ssl.results import SOFTWARE_NAME, ModelIdentity, Results, result_json
 from monai_bone_ssl.shown_image import Outputs, ShownImage, show_image, withdraw
-from monai_bone_ssl.threads import available_cores, map_in_order
+from monai_bone_ssl.threads import map_in_order
 
 __all__ = [
     "StudyConclusion",
@@ -44,15 +44,12 @@ __all__ = [
     "analyse_study",
     "combine",
     "conclude_study",
-    "images_at_once",
     "make_output_folder",
     "write_study",
 ]
 
 # From this many files on, people want to see that it moves.
 _PROGRESS_FROM = 4
-# Each holds its pixels and the network's intermediate values in memory: some 200 MB.
-_MOST_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -81,29 +78,6 @@ class StudyOutcome:
     """Why evidence that was asked for is not there."""
 
 
-def images_at_once(files: int) -> tuple[int, int]:
-    """How many images to analyse at the same time, and how many threads to give the model for each.
-
-    One image at a time leaves cores idle while it is read, drawn and written; one image a core does not, but
-    it takes several files to have one.
-
-    Parameters
-    ----------
-    files
-        Number of files to analyse.
-
-    Returns
-    -------
-    images
-        For :func:`analyse`.
-    threads
-        For :class:`~monai_bone_ssl.model.Model`.
-    """
-    cores = available_cores()
-    images = max(1, min(files, cores, _MOST_AT_ONCE))
-    return images, cores // images
-
-
 def analyse(
     paths: Sequence[Path], out: Path, model: Model, *, evidence_maps: bool = False, at_once: int = 1
 ) -> Results:
@@ -123,7 +97,8 @@ def analyse(
         Write each analysed image's evidence as numbers too, see
         :func:`~monai_bone_ssl.shown_image.evidence_map_name`.
     at_once
-        Images analysed at the same time, see :func:`images_at_once`; the results do not depend on it.
+        Images analysed at the same time, see :func:`~monai_bone_ssl.threads.images_at_once`; the results do
+        not depend on it.
 
     Returns
     -------

@@ -8,7 +8,10 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["available_cores", "map_in_order"]
+__all__ = ["available_cores", "images_at_once", "map_in_order"]
+
+# Each holds its pixels and the network's intermediate values in memory: some 200 MB.
+_MOST_AT_ONCE = 4
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,6 +22,29 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def images_at_once(files: int) -> tuple[int, int]:
+    """How many images to analyse at the same time, and how many threads to give the model for each.
+
+    One image at a time leaves cores idle while it is read, drawn and written; one image a core does not, but
+    it takes several files to have one.
+
+    Parameters
+    ----------
+    files
+        Number of files to analyse.
+
+    Returns
+    -------
+    images
+        For :func:`~monai_bone_ssl.pipeline.analyse`.
+    threads
+        For :class:`~monai_bone_ssl.model.Model`.
+    """
+    cores = available_cores()
+    images = max(1, min(files, cores, _MOST_AT_ONCE))
+    return images, cores // images
 
 
 def map_in_order(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import itertools
 import subprocess
@@ -370,13 +371,13 @@ def test_the_thumbnail_is_the_coloured_radiograph(tmp_path, rows, columns):
     evidence[3, 0] = 0.1
     image = draw(flat(rows, columns), evidence)
     write_png(image, tmp_path / "a.png")
-    jpeg, size = read_thumbnail(tmp_path / "a.png", 100)
-    with Image.open(io.BytesIO(jpeg)) as thumbnail:
+    jpeg, size = read_thumbnail(tmp_path / "a.png")
+    with Image.open(io.BytesIO(base64.b64decode(jpeg))) as thumbnail:
         assert thumbnail.format == "JPEG"
         assert thumbnail.size == size
         pixels = np.asarray(thumbnail).astype(int)
-    assert max(size) == 100
-    assert size[0] / size[1] == pytest.approx(columns / rows, rel=0.05)
+    assert max(size) == 300
+    assert size[0] / size[1] == pytest.approx(columns / rows, rel=0.02)
     y, x = np.unravel_index(chroma(pixels).argmax(), size[::-1])
     assert (y * 4 // size[1], x * 4 // size[0]) == (3, 0)
     assert chroma(pixels[: size[1] // 2]).max() < 12, "nothing but the picture"
@@ -390,10 +391,10 @@ def test_a_file_that_is_no_overlay_has_no_thumbnail(tmp_path: Path, content):
     elif content is not None:
         image = Image.new("RGB", (50, 50))
         if content == "odd entry":
-            image.info["Evidence panel"] = "1,2,x"
+            image.info["Thumbnail"] = "1,x,AAAA"
         write_png(image, path)
     with pytest.raises(ReportError, match=r"a\.png"):
-        read_thumbnail(path, 100)
+        read_thumbnail(path)
 
 
 def test_drawing_does_not_change_its_inputs():

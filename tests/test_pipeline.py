@@ -21,7 +21,7 @@ from validators import dciodvfy
 from monai_bone_ssl.collect import Source
 from monai_bone_ssl.errors import ConfigError, ReasonCode, ReportError
 from monai_bone_ssl.model import Model
-from monai_bone_ssl.pipeline import analyse, images_at_once
+from monai_bone_ssl.pipeline import analyse
 from monai_bone_ssl.radiograph import read_header
 from monai_bone_ssl.shown_image import show_image
 
@@ -441,17 +441,6 @@ def test_a_full_disk_ends_the_run_before_the_other_images(
         analyse([tmp_path / "in"], tmp_path / "out", tiny, at_once=at_once)
     assert len(shown) < 20
     assert not (tmp_path / "out" / "result.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("files", "cores", "expected"),
-    [(0, 2, (1, 2)), (1, 2, (1, 2)), (9, 2, (2, 1)), (3, 8, (3, 2)), (99, 16, (4, 4)), (99, 1, (1, 1))],
-)
-def test_one_image_gets_all_cores_and_many_share_them(
-    files: int, cores: int, expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("monai_bone_ssl.pipeline.available_cores", lambda: cores)
-    assert images_at_once(files) == expected
 
 
 def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path, tiny_folder: Path) -> None:

@@ -8,7 +8,7 @@ from threading import Barrier
 
 import pytest
 
-from monai_bone_ssl.threads import available_cores, map_in_order
+from monai_bone_ssl.threads import available_cores, images_at_once, map_in_order
 
 
 def test_results_come_in_the_order_of_the_items_whichever_is_ready_first() -> None:
@@ -50,3 +50,14 @@ def test_an_error_comes_in_its_turn_and_ends_the_work() -> None:
 
 def test_there_is_a_core() -> None:
     assert available_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("files", "cores", "expected"),
+    [(0, 2, (1, 2)), (1, 2, (1, 2)), (9, 2, (2, 1)), (3, 8, (3, 2)), (99, 16, (4, 4)), (99, 1, (1, 1))],
+)
+def test_one_image_gets_all_cores_and_many_share_them(
+    files: int, cores: int, expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monai_bone_ssl.threads.available_cores", lambda: cores)
+    assert images_at_once(files) == expected

@@ -17,11 +17,12 @@ from monai_bone_ssl.analysis import analyse_prepared, prepare_file
 from monai_bone_ssl.collect import find_files, group_by_study
 from monai_bone_ssl.model import Model, default_model_folder
 from monai_bone_ssl.overlay import draw_overlay, write_png
-from monai_bone_ssl.pipeline import analyse, analyse_study, conclude_study, images_at_once
+from monai_bone_ssl.pipeline import analyse, analyse_study, conclude_study
 from monai_bone_ssl.preprocessing import preprocess
 from monai_bone_ssl.radiograph import read_radiograph
 from monai_bone_ssl.report import write_report
 from monai_bone_ssl.shown_image import Outputs
+from monai_bone_ssl.threads import images_at_once
 
 __all__ = ["whole_path_rows"]
 

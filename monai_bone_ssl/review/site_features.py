@@ -17,7 +17,7 @@ from monai_bone_ssl.eligibility import Ineligible, check_eligibility
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode
 from monai_bone_ssl.model import Model
 from monai_bone_ssl.model_spec import ModelSpec
-from monai_bone_ssl.report import patient_key
+from monai_bone_ssl.patient import patient_key
 from monai_bone_ssl.review.consensus import consensus
 from monai_bone_ssl.review.site_probe import SiteCases
 from monai_bone_ssl.review.verdict import Reading

@@ -20,8 +20,8 @@ from monai_bone_ssl.body_parts import ANATOMY, MURA_REGIONS, UNSPECIFIC_TERMS, R
 from monai_bone_ssl.dicom_header import file_name, text, uid
 from monai_bone_ssl.errors import ConfigError, CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.findings import ABNORMALITY
+from monai_bone_ssl.patient import patient_key
 from monai_bone_ssl.radiograph import anatomy, check_eligible, read_header
-from monai_bone_ssl.report import patient_key
 from monai_bone_ssl.training.data.dataset import DataSource, LabelledDataset, LabelledImage, Listing
 from monai_bone_ssl.training.data.folder import image_files
 from monai_bone_ssl.training.data.pixels import is_dicom
