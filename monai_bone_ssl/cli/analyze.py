@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from monai_bone_ssl.cli.verbs import Verbs, existing, new_verb, print_text
@@ -47,15 +46,13 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from monai_bone_ssl.collect import find_files
+    from monai_bone_ssl.console import results_table
     from monai_bone_ssl.model import Model, default_model_folder
+    from monai_bone_ssl.pipeline import analyse
     from monai_bone_ssl.threads import images_at_once
 
     at_once, threads = images_at_once(len(find_files(arguments.paths, skip=arguments.out)))
-    with ThreadPoolExecutor(1) as pool:  # onnxruntime reads the model while Python reads modules
-        loading = pool.submit(Model, arguments.model or default_model_folder(), threads=threads)
-        from monai_bone_ssl.console import results_table
-        from monai_bone_ssl.pipeline import analyse
-    model = loading.result()
+    model = Model(arguments.model or default_model_folder(), threads=threads)
     results = analyse(
         arguments.paths, arguments.out, model, evidence_maps=arguments.evidence, at_once=at_once
     )
