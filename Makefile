@@ -27,7 +27,7 @@ DEPLOY := .venv-deploy
 
 SOURCES := $(shell find monai_bone_ssl bundle/models -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: help demo test test-slow test-pacs bench lint core deploy slicer map debian-tools wheel clean
+.PHONY: help demo test test-slow test-pacs bench lint docs core deploy slicer map debian-tools wheel clean
 
 help:  ## print this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -55,6 +55,11 @@ lint: $(TEST)/.installed  ## style and types
 	$(TEST)/bin/ruff format --check
 	$(TEST)/bin/mypy
 
+docs: $(TEST)/.installed  ## the reference pages from the code, and the site: site/index.html
+	PYTHONPATH=. $(TEST)/bin/python tools/make_reference.py
+	NO_MKDOCS_2_WARNING=1 $(TEST)/bin/mkdocs build --strict --quiet
+	@echo 'Site: site/index.html'
+
 core: $(CORE)/.installed  ## the environment of an analysis, and its size
 	@size=$$(du -sm $(CORE) | cut -f1); echo "$(CORE) takes $$size MB, the limit is $(CORE_LIMIT)"; \
 		test "$$size" -lt $(CORE_LIMIT)
@@ -74,7 +79,7 @@ wheel: $(CORE)/.installed  ## build dist/*.whl, model included
 	@ls -lh dist/*.whl
 
 clean:  ## remove environments, builds, results and caches
-	rm -rf $(CORE) $(TEST) $(DEPLOY) $(SLICER) .demo-data build dist demo_out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(CORE) $(TEST) $(DEPLOY) $(SLICER) .demo-data build dist site demo_out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(CORE)/bin/pip $(TEST)/bin/pip $(DEPLOY)/bin/pip $(SLICER)/bin/pip:
@@ -93,7 +98,7 @@ $(RADIOGRAPHS): constraints.txt | $(CORE)/bin/pip
 
 $(TEST)/.installed: pyproject.toml constraints.txt | $(TEST)/bin/pip
 	@echo 'Installing the test environment in $(TEST): 8 GB with torch, several minutes'
-	@$(TEST)/bin/pip install -qq --editable '.[dev,evaluate,serve,train]'
+	@$(TEST)/bin/pip install -qq --editable '.[dev,docs,evaluate,serve,train]'
 	@touch $@
 
 # The application's own lock file holds every version; the constraints above are for other environments.

@@ -27,7 +27,7 @@ from pydicom.encaps import get_frame
 from monai_bone_ssl.errors import CorruptImage, ReasonCode
 from monai_bone_ssl.threads import available_cores
 
-__all__ = ["PixelFormat", "decode_frame"]
+__all__ = ["TRANSFER_SYNTAXES", "PixelFormat", "decode_frame"]
 
 _JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1)
 _JPEG_2000 = (*uid.JPEG2000TransferSyntaxes, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
@@ -235,3 +235,6 @@ _STREAMS: dict[str, _Stream] = {
     **dict.fromkeys(uid.JPEGLSTransferSyntaxes, (_jpeg_header, imagecodecs.jpegls_decode, "JPEG-LS")),
     **dict.fromkeys(_JPEG_2000, (_jpeg_2000_header, _decode_jpeg_2000, "JPEG 2000")),
 }
+
+#: All transfer syntaxes that :func:`decode_frame` decodes.
+TRANSFER_SYNTAXES = (*_NATIVE, uid.RLELossless, *_STREAMS)

@@ -150,15 +150,20 @@ class ImageFinding(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of ``images`` in result.json (contract C3)."""
 
     path: str
+    """As it was given, or found under a given folder."""
     sop_instance_uid: str | None = None
     study_instance_uid: str | None = None
     status: Status
     reason: Reason | None = None
+    """None where the image was analysed."""
     body_part: BodyPart | None = None
+    """As far as it was known when the image was refused, if it was."""
     probability: float | None = None
+    """Calibrated, from 0 to 1; None where the image was not analysed, as decision and peak are."""
     decision: Decision | None = None
     peak: Peak | None = None
     seconds: float
+    """Time spent on the file."""
 
 
 class StudyFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,8 +172,11 @@ class StudyFinding(msgspec.Struct, frozen=True, kw_only=True):
     study_instance_uid: str
     status: Status
     probability: float | None = None
+    """Of the most severe image; None where none was analysed."""
     decision: Decision | None = None
+    """The most severe image's; negative only where every radiograph of the study was analysed."""
     sr_path: str | None = None
+    """Name of the report, beside result.json; None where there is none."""
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,16 @@ from benchmarks.speed.accuracy import accuracy_row
 from benchmarks.speed.command_line import cold_start_rows, install_rows, throughput_row
 from benchmarks.speed.network import network_rows
 from benchmarks.speed.ratio import Row, not_measured
-from benchmarks.speed.table import Results, machine, markdown, write_results
+from benchmarks.speed.table import Results, machine, markdown, update_page, write_results
 from benchmarks.speed.whole_path import whole_path_rows
 
-_RESULTS = Path(__file__).parents[1] / "results.json"
+_ROOT = Path(__file__).parents[2]
+_RESULTS = _ROOT / "benchmarks" / "results.json"
+_PAGE = _ROOT / "docs" / "performance.md"
 
 
 def main() -> None:
-    """Measure, write results.json and print the table."""
+    """Measure, write results.json, put the whole table into docs/performance.md, and print it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -44,14 +46,22 @@ def main() -> None:
         "accuracy": _accuracy,
     }
     parser.add_argument(
-        "--only", nargs="+", choices=jobs, default=list(jobs), metavar="JOB", help=", ".join(jobs)
+        "--only",
+        nargs="+",
+        choices=jobs,
+        default=list(jobs),
+        metavar="JOB",
+        help=f"{', '.join(jobs)}; other rows stay as they are",
     )
     arguments = parser.parse_args()
     described, rows = machine(), []
     for name in arguments.only:
         rows += _announced(name, jobs[name], arguments)
-        write_results(Results(described, rows), arguments.out)
-    sys.stdout.write(markdown(Results(described, rows)))
+        results = write_results(Results(described, rows), arguments.out)
+    table = markdown(results)
+    if arguments.out == _RESULTS:
+        update_page(_PAGE, table)
+    sys.stdout.write(table)
 
 
 def _announced(

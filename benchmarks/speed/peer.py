@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from monai_bone_ssl.model import default_model_folder
 
-__all__ = ["core_python", "peak_memory_mb", "peer_python", "run_ours", "run_peer"]
+__all__ = ["core_python", "peer_python", "run_ours", "run_peer"]
 
 _ROOT = Path(__file__).parents[2]
 
@@ -28,11 +28,11 @@ def peer_python() -> Path | None:
     return Path(named) if named and Path(named).is_file() else None
 
 
-def run_ours(inputs: Path, out: Path) -> None:
-    """``bone-ssl analyze``, from a clean output folder."""
+def run_ours(inputs: Path, out: Path) -> float:
+    """``bone-ssl analyze``, from a clean output folder; returns its largest resident memory in MB."""
     shutil.rmtree(out, ignore_errors=True)
     command = [core_python(), "-m", "monai_bone_ssl.cli", "analyze", inputs, "-o", out]
-    _run([*command, "--model", default_model_folder()], allowed=(0, 4))
+    return _run([*command, "--model", default_model_folder()], allowed=(0, 4))
 
 
 def run_peer(python: Path, inputs: Path, out: Path) -> None:
@@ -44,12 +44,12 @@ def run_peer(python: Path, inputs: Path, out: Path) -> None:
         raise RuntimeError(f"{app.name}: wrote no report for {inputs}")
 
 
-def peak_memory_mb() -> float:
-    """Largest resident memory of any process run so far."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-
-
-def _run(command: list[str | Path], allowed: tuple[int, ...]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, cwd=_ROOT, check=False)
-    if done.returncode not in allowed:
-        raise RuntimeError(f"{command[1]}: exit code {done.returncode}\n{done.stderr[-2000:]}")
+def _run(command: list[str | Path], allowed: tuple[int, ...]) -> float:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=_ROOT)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode not in allowed:
+            log.seek(0)
+            raise RuntimeError(f"{command[1]}: exit code {process.returncode}\n{log.read()[-2000:]}")
+    return usage.ru_maxrss / 1024

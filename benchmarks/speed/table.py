@@ -11,7 +11,9 @@ import msgspec
 
 from benchmarks.speed.ratio import Row, Side, Spread
 
-__all__ = ["Results", "machine", "markdown", "write_results"]
+__all__ = ["Results", "machine", "markdown", "update_page", "write_results"]
+
+_BEGIN, _END = "<!-- table -->", "<!-- /table -->"
 
 _LIBRARIES = ("onnxruntime", "torch", "numpy", "pydicom", "highdicom", "imagecodecs", "pillow")
 
@@ -41,9 +43,20 @@ def machine() -> dict[str, str]:
     }
 
 
-def write_results(results: Results, path: Path) -> None:
-    """Indented JSON."""
+def write_results(results: Results, path: Path) -> Results:
+    """Indented JSON. Rows that were not measured now stay as an earlier run left them.
+
+    Returns
+    -------
+    What the file says now.
+    """
+    fresh = {row.name: row for row in results.rows}
+    if path.is_file():
+        earlier = msgspec.json.decode(path.read_bytes(), type=Results).rows
+        rows = [fresh.pop(row.name, row) for row in earlier] + list(fresh.values())
+        results = Results(results.machine, rows)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
+    return results
 
 
 def markdown(results: Results) -> str:
@@ -58,6 +71,13 @@ def markdown(results: Results) -> str:
             lines += ["", f"{row.name}: " + ", ".join(f"{k} {v:.4g}" for k, v in row.details.items())]
     facts = ", ".join(f"{key} {value}" for key, value in results.machine.items())
     return "\n".join([*lines, "", f"Measured on: {facts}.", ""])
+
+
+def update_page(page: Path, table: str) -> None:
+    """Put the table between the page's two marks."""
+    head, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
+    _, _, tail = rest.partition(_END)
+    page.write_text(f"{head}{_BEGIN}\n{table}{_END}{tail}", encoding="utf-8")
 
 
 def _line(row: Row) -> str:

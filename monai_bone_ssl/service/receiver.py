@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 
-from pydicom import uid
 from pynetdicom import AE, evt
 from pynetdicom.presentation import AllStoragePresentationContexts
 
+from monai_bone_ssl.decoding import TRANSFER_SYNTAXES
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.service.events import log_event
 from monai_bone_ssl.service.intake import Intake
@@ -24,19 +24,11 @@ _SUCCESS = 0x0000
 _OUT_OF_RESOURCES = 0xA700
 _CANNOT_UNDERSTAND = 0xC000
 
-# All that the core decodes.
-_TRANSFER_SYNTAXES = [
-    uid.ExplicitVRLittleEndian,
-    uid.ImplicitVRLittleEndian,
-    uid.DeflatedExplicitVRLittleEndian,
-    uid.ExplicitVRBigEndian,
-    uid.RLELossless,
-    *uid.JPEGTransferSyntaxes,
-    *uid.JPEGLSTransferSyntaxes,
-    *uid.JPEG2000TransferSyntaxes,
-    uid.HTJ2KLossless,
-    uid.HTJ2KLosslessRPCL,
-    uid.HTJ2K,
+# Any kind of image, so that a study is whole.
+_SOP_CLASSES = [
+    context.abstract_syntax
+    for context in AllStoragePresentationContexts
+    if context.abstract_syntax is not None and "Image Storage" in context.abstract_syntax.name
 ]
 
 
@@ -69,9 +61,8 @@ class Receiver:
         self._ae.require_called_aet = True
         self._ae.maximum_associations = settings.max_associations
         self._ae.add_supported_context(_VERIFICATION)
-        for context in AllStoragePresentationContexts:
-            if context.abstract_syntax is not None and "Image Storage" in context.abstract_syntax.name:
-                self._ae.add_supported_context(context.abstract_syntax, _TRANSFER_SYNTAXES)
+        for sop_class in _SOP_CLASSES:
+            self._ae.add_supported_context(sop_class, list(TRANSFER_SYNTAXES))
         try:
             self._server = self._ae.start_server(
                 (settings.host, settings.port),

@@ -68,12 +68,17 @@ class BinaryMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """Probability from which accuracy, balanced accuracy, kappa, sensitivity and specificity count an
     image as positive; None where it differs between the parts."""
     auroc: Estimate
+    """Area under the ROC curve; ties count half."""
     accuracy: Estimate
+    """Share of the images whose thresholded probability is the label."""
     balanced_accuracy: Estimate
+    """Mean of sensitivity and specificity."""
     kappa: Estimate
     """Cohen's kappa between label and thresholded probability."""
     sensitivity: Estimate
+    """Share of the positive images whose probability reaches the threshold."""
     specificity: Estimate
+    """Share of the negative images whose probability does not."""
     ece: Estimate
     """Expected calibration error: mean distance between the mean probability and the share of positives
     over 15 equal-width bins, weighted by their images. Few images make it larger, and resampling makes it
