@@ -226,7 +226,7 @@ def _jpeg_2000_header(frame: bytes) -> _StreamHeader:
     return _StreamHeader(rows, columns, components, (depth & 0x7F) + 1, signed=bool(depth & 0x80))
 
 
-# OpenJPEG is by far the slowest of them, and the only one with threads.
+# OpenJPEG is by far the slowest of them, and can use threads.
 _decode_jpeg_2000 = partial(imagecodecs.jpeg2k_decode, numthreads=available_cores())
 
 _Stream = tuple[Callable[[bytes], _StreamHeader], Callable[..., NDArray[Any]], str]

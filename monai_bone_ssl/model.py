@@ -51,7 +51,7 @@ _LOAD_ERRORS = (
 Device = Literal["auto", "cpu", "cuda"]
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _PROVIDERS: dict[Device, tuple[str, ...]] = {"auto": (_CUDA, _CPU), "cpu": (_CPU,), "cuda": (_CUDA,)}
-# TensorFloat-32 keeps 10 bits of each operand, which is not enough for the processor's logits within 1e-3.
+# TensorFloat-32 keeps 10 bits of each operand: too few for answers as close as 1e-3 to the processor's.
 _OPTIONS = {_CUDA: {"use_tf32": "0"}, _CPU: {}}
 
 _WEIGHTS = "model.onnx"
@@ -106,8 +106,8 @@ class Model:
         (:mod:`monai_bone_ssl.model_store`).
     device
         ``auto``: a GPU where onnxruntime-gpu is installed and finds one, else the processor. ``cpu`` or
-        ``cuda``: that one. Only the processor's answers are the same bit for bit in every front; a GPU's
-        logits are within 1e-3 of them.
+        ``cuda``: that one. Only the processor's answers are the same bit for bit in every front; what
+        a GPU answers was not measured.
     threads
         Processor threads of one prediction; 0 for one a core. Several threads may call :meth:`predict` at
         once. The logits do not depend on it.
