@@ -8,7 +8,10 @@ is slightly too kind. Figures at the operating points are those of the protocol'
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
+import numpy.typing as npt
 from shipped import parse
 
 from monai_bone_ssl.findings import decide
@@ -61,6 +64,17 @@ def _part(dataset: LabelledDataset, probabilities: np.ndarray, model: Model, nam
     _row(f"answered indeterminate, {name}", len(sample), share.value, share.ci_low, share.ci_high)
 
 
+def _views(dataset: LabelledDataset, logits: npt.NDArray[np.float32]) -> None:
+    """AUROC of each view that FracAtlas flags; an image with several views has several flags."""
+    with (dataset.images[0].path.parent.parent / "labels.csv").open(newline="") as stream:
+        flags = {row["image_id"]: row for row in csv.DictReader(stream)}
+    for view in ("frontal", "lateral", "oblique"):
+        shown = [flags[image.path.name][view] == "1" for image in dataset.images]
+        indices = np.flatnonzero(shown)
+        figure = auroc_figures(dataset.take(indices), logits[:, indices])["auroc"]
+        _row(f"auroc, {view} views", len(indices), figure.value, figure.ci_low, figure.ci_high)
+
+
 def main() -> None:
     """Print the rows of the model card's table."""
     shipped = parse(__doc__)
@@ -71,6 +85,7 @@ def main() -> None:
     print(f"strength {judged.strength}, calibration {judged.calibration}")
     for name, figure in auroc_figures(dataset, judged.logits).items():
         _row(name, len(dataset), figure.value, figure.ci_low, figure.ci_high)
+    _views(dataset, judged.logits)
     for name in dataset.regions:
         _part(dataset, probabilities, model, name)
     everything = Sample(
