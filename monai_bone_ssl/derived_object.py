@@ -18,7 +18,17 @@ from monai_bone_ssl.dicom_header import lenient_values
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.report_content import Algorithm
 
-__all__ = ["contributing_equipment", "copy_patient_and_study", "set_time", "without_patient", "write_object"]
+__all__ = [
+    "UIDS",
+    "contributing_equipment",
+    "copy_patient_and_study",
+    "set_time",
+    "without_patient",
+    "write_object",
+]
+
+#: What an object needs of an image to refer to it.
+UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 _COPIED_LATER = (
     "PatientID",

@@ -1,4 +1,4 @@
-"""From one analysed image to the DICOM objects that show its evidence, of the kinds that were asked for."""
+"""What shows the evidence of one analysed image: a picture, and DICOM objects of the kinds asked for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from highdicom.sc import SCImage
 from highdicom.seg import Segmentation
+from PIL import Image
 from pydicom import Dataset
 
 from monai_bone_ssl.analysis import AnalysedImage
@@ -19,7 +20,7 @@ from monai_bone_ssl.overlay import draw_overlay
 from monai_bone_ssl.patient import patient_key
 from monai_bone_ssl.report_content import Algorithm
 
-__all__ = ["EvidenceKind", "ImageEvidence", "check_same_patient", "make_evidence"]
+__all__ = ["EvidenceKind", "ImageEvidence", "check_same_patient", "draw_analysis", "make_evidence"]
 
 
 class EvidenceKind(StrEnum):
@@ -38,6 +39,23 @@ class ImageEvidence:
     objects: list[SCImage | Segmentation] = field(default_factory=list)
     left_out: list[ReportError] = field(default_factory=list)
     """Why an object that was asked for could not be made: mostly the header does not allow it."""
+
+
+def draw_analysis(image: AnalysedImage, spec: ModelSpec) -> Image.Image | None:
+    """The picture of an image; None where it was not analysed."""
+    points = image.analysis.points
+    if image.pixels is None or image.evidence is None or points is None:
+        return None
+    return draw_overlay(
+        image.pixels,
+        image.evidence,
+        image.analysis.finding,
+        points,
+        spec.target,
+        limit=spec.evidence_limit,
+        model_name=spec.name,
+        model_version=spec.version,
+    )
 
 
 def make_evidence(
@@ -86,23 +104,16 @@ def _make(
     number: int,
     created: datetime,
 ) -> SCImage | Segmentation | None:
-    analysis = image.analysis
-    if image.pixels is None or image.evidence is None or analysis.header is None or analysis.points is None:
+    header = image.analysis.header
+    if header is None:
         return None
-    if kind is EvidenceKind.SEG:
-        mask = evidence_mask(image.evidence, spec.evidence_limit, image.pixels.shape)
-        return segmentation(mask, analysis.header, spec.target.name, algorithm, number, created)
-    picture = draw_overlay(
-        image.pixels,
-        image.evidence,
-        analysis.finding,
-        analysis.points,
-        spec.target,
-        limit=spec.evidence_limit,
-        model_name=spec.name,
-        model_version=spec.version,
-    )
-    return secondary_capture(picture, analysis.header, algorithm, number, created)
+    if kind is EvidenceKind.SC:
+        picture = draw_analysis(image, spec)
+        return None if picture is None else secondary_capture(picture, header, algorithm, number, created)
+    if image.pixels is None or image.evidence is None:
+        return None
+    mask = evidence_mask(image.evidence, spec.evidence_limit, image.pixels.shape)
+    return segmentation(mask, header, spec.target.name, algorithm, number, created)
 
 
 def check_same_patient(report: Dataset, evidence: Sequence[Dataset]) -> None:

@@ -29,6 +29,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import DA, TM
 
 from monai_bone_ssl.derived_object import (
+    UIDS,
     contributing_equipment,
     copy_patient_and_study,
     set_time,
@@ -36,6 +37,7 @@ from monai_bone_ssl.derived_object import (
     write_object,
 )
 from monai_bone_ssl.errors import ReasonCode, ReportError
+from monai_bone_ssl.radiograph import laterality
 from monai_bone_ssl.report_content import Algorithm
 from monai_bone_ssl.uids import derived_uid
 
@@ -43,7 +45,6 @@ __all__ = ["evidence_mask", "secondary_capture", "segmentation", "write_evidence
 
 # After the report's, far from the numbers a modality gives its own series.
 _CAPTURE_SERIES, _SEGMENTATION_SERIES = 9002, 9003
-_UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _PLACEHOLDER_ORIENTATION = ("L", "F")
 
 
@@ -166,7 +167,7 @@ def segmentation(
     orientation = _patient_orientation(header, "Segmentation")
     if not mask.any():
         return None
-    source = without_patient(header, (*_UIDS, "Rows", "Columns"))
+    source = without_patient(header, (*UIDS, "Rows", "Columns"))
     source.PatientOrientation = orientation
     segment = Segmentation(
         source_images=[source],
@@ -229,10 +230,10 @@ def _patient_orientation(header: Dataset, what: str) -> list[str]:
 
 
 def _laterality(header: Dataset) -> str:
-    value = header.get("ImageLaterality") or header.get("Laterality")
-    if value not in ("L", "R"):
+    side = laterality(header)
+    if side not in ("L", "R"):
         raise _missing(header, "Laterality", "Secondary Capture")
-    return str(value)
+    return side
 
 
 def _missing(header: Dataset, attribute: str, what: str) -> ReportError:

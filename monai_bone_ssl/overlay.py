@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
-from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from imagecodecs import imagecodecs
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 
+from monai_bone_ssl.colours import DECISION_COLOURS, Colour, colour_evidence
 from monai_bone_ssl.errors import ReasonCode, ReportError
-from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.findings import (
     UNVERIFIED,
     Decision,
@@ -26,48 +21,18 @@ from monai_bone_ssl.findings import (
     describe_body_part,
     describe_image,
 )
+from monai_bone_ssl.overlay_file import attach_thumbnail
 
-__all__ = [
-    "DECISION_COLOURS",
-    "Thumbnail",
-    "colour_evidence",
-    "colour_table",
-    "draw_overlay",
-    "evidence_limit",
-    "read_thumbnail",
-    "write_png",
-]
+__all__ = ["draw_overlay"]
 
 Floats = npt.NDArray[np.float32]
 Box = tuple[int, int, int, int]
-Colour = tuple[int, int, int]
-Thumbnail = tuple[str, tuple[int, int]]
-
-#: Blue, pale yellow, vermilion: apart in hue and in lightness, so also for colour-blind readers
-#: (after Okabe and Ito, https://jfly.uni-koeln.de/color/), and never without the word beside them.
-DECISION_COLOURS: dict[Decision, Colour] = {
-    Decision.NEGATIVE: (86, 156, 214),
-    Decision.INDETERMINATE: (232, 215, 140),
-    Decision.POSITIVE: (232, 98, 44),
-}
 
 # Dark as a reading room: a bright frame would take the eye's adaptation from the radiograph.
 _BACKGROUND: Colour = (16, 18, 22)
 _RULE: Colour = (58, 63, 72)
 _TEXT: Colour = (236, 239, 243)
 _MUTED: Colour = (160, 168, 178)
-
-# Upper part of the inferno map (purple, red, orange, yellow): lightness rises with the value, also in grey
-# and for colour-blind readers. Its black end is left out; there the colour would be a shadow on the bone.
-_ANCHORS = np.array([(110, 30, 130), (190, 45, 100), (232, 88, 45), (250, 155, 20), (252, 235, 120)]) / 255
-_LEVELS = 256
-_STRENGTH = np.linspace(0, 1, _LEVELS)
-# At full colour a third of the radiograph still shows through. A little faster than linear, so that
-# moderate evidence is seen on white bone; a square root would draw an edge around every faint patch.
-_ALPHA = (0.68 * _STRENGTH**0.8)[:, None]
-_TRANSPARENCY = (1 - _ALPHA).astype(np.float32)
-_STOPS = np.linspace(0, 1, len(_ANCHORS))
-_INK = (_ALPHA * np.stack([np.interp(_STRENGTH, _STOPS, c) for c in _ANCHORS.T], axis=1)).astype(np.float32)
 
 _PANEL = (800, 900)  # largest width and height of one of the two pictures: both fit on a screen
 _MAX_ENLARGEMENT = 3.0  # beyond it a small image gains nothing but blur
@@ -78,10 +43,6 @@ _MARGIN = 28
 _HEADING = 34
 _SCALE = 112  # width of the colour bar with its numbers
 _CAPTION = 156
-_PNG_HEADER = 33  # bytes of signature and IHDR, which come before anything else
-# PNG text entry with a small JPEG, so that a page of overlays need not decode them.
-_THUMBNAIL_KEY = "Thumbnail"
-_THUMBNAIL_SIDE = 300  # pixels
 
 
 class _Layout(NamedTuple):
@@ -158,101 +119,8 @@ def draw_overlay(
     _draw_caption(draw, layout.caption, finding, target, f"{model_name} {model_version}", note)
     left, top, right, _ = layout.caption
     _draw_probability(draw, (right - (right - left) * 43 // 100, top), right, finding, points)
-    picture.info[_THUMBNAIL_KEY] = _thumbnail(coloured)
+    attach_thumbnail(picture, coloured)
     return picture
-
-
-def colour_evidence(grey: Floats, evidence: Floats, limit: float) -> Floats:
-    """Lay positive evidence as colour over a radiograph.
-
-    Hue and opacity both grow with the evidence, so that nothing is hidden where there is little of it.
-
-    Parameters
-    ----------
-    grey
-        float32 [H, W] in [0, 1].
-    evidence
-        float32 [H, W], logit per patch.
-    limit
-        Evidence at full colour.
-
-    Returns
-    -------
-    float32 [H, W, 3] in [0, 1]; where the evidence is not positive, grey as it was.
-    """
-    coloured = evidence > 0
-    level = np.rint(np.minimum(evidence[coloured] / limit, 1) * (_LEVELS - 1)).astype(np.intp)
-    blended = np.repeat(grey[..., None], 3, axis=-1)
-    blended[coloured] = grey[coloured][:, None] * _TRANSPARENCY[level] + _INK[level]
-    return blended
-
-
-def colour_table() -> Floats:
-    """The colours of :func:`colour_evidence`, for viewers that blend themselves.
-
-    Returns
-    -------
-    float32 [256, 4]: red, green, blue and opacity in [0, 1], not multiplied by the opacity. Evidence 0 has
-    the first row, ``limit`` and more the last one; in between they are spread evenly.
-    """
-    colours = np.stack([np.interp(_STRENGTH, _STOPS, channel) for channel in _ANCHORS.T], axis=1)
-    return np.concatenate([colours, _ALPHA], axis=1).astype(np.float32)
-
-
-def evidence_limit(peaks: Sequence[float]) -> float:
-    """Evidence at full colour, from the largest patch evidence [n] of some images with the target.
-
-    Nearly all of them then use the whole scale, and an image without the target stays nearly grey.
-    """
-    return float(np.quantile(peaks, 0.95))
-
-
-def write_png(image: Image.Image, path: Path) -> None:
-    """Write a picture as PNG, whole or not at all.
-
-    Raises
-    ------
-    ReportError
-        If the file cannot be written.
-    """
-    # One filter for all rows and the fastest compression: a third of Pillow's time for a sixth more bytes.
-    png = imagecodecs.png_encode(np.asarray(image), level=1, filter=imagecodecs.PNG.FILTER.UP)
-    text = io.BytesIO()
-    if _THUMBNAIL_KEY in image.info:
-        entry = f"{_THUMBNAIL_KEY}\0{image.info[_THUMBNAIL_KEY]}"
-        PngImagePlugin.putchunk(text, b"tEXt", entry.encode("latin-1"))
-    write_atomically(path, png[:_PNG_HEADER] + text.getvalue() + png[_PNG_HEADER:])
-
-
-def read_thumbnail(path: Path) -> Thumbnail:
-    """The coloured radiograph in small, out of an overlay that :func:`write_png` wrote.
-
-    Returns
-    -------
-    Base64 of a JPEG, and its width and height.
-
-    Raises
-    ------
-    ReportError
-        If the file cannot be read or is not an overlay.
-    """
-    try:
-        with Image.open(path, formats=["PNG"]) as image:  # reads as far as the pixels, which it leaves alone
-            width, height, jpeg = image.info[_THUMBNAIL_KEY].split(",")
-            return jpeg, (int(width), int(height))
-    except (OSError, UnidentifiedImageError, ValueError, KeyError) as error:
-        raise ReportError(
-            ReasonCode.REPORT_FAILED, f"{path}: is not a readable overlay of this software"
-        ) from error
-
-
-def _thumbnail(coloured: Image.Image) -> str:
-    """What :func:`read_thumbnail` takes apart: about 8 kB of text."""
-    small = coloured.copy()
-    small.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    small.save(buffer, format="JPEG", quality=78, optimize=True)
-    return f"{small.width},{small.height},{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def _check(pixels: Floats, evidence: Floats, finding: ImageFinding, limit: float) -> None:

@@ -24,7 +24,7 @@ from monai_bone_ssl.findings import (
     describe_study,
 )
 from monai_bone_ssl.html_document import clean, document_head, read_resource
-from monai_bone_ssl.overlay import read_thumbnail
+from monai_bone_ssl.overlay_file import read_thumbnail
 
 __all__ = ["PageEntry", "write_page"]
 

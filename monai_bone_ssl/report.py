@@ -20,6 +20,7 @@ from pydicom import Dataset, config
 from pydicom.uid import UID
 
 from monai_bone_ssl.derived_object import (
+    UIDS,
     contributing_equipment,
     copy_patient_and_study,
     set_time,
@@ -33,7 +34,6 @@ from monai_bone_ssl.report_content import Algorithm, measurement_report, trackin
 from monai_bone_ssl.uids import derived_uid
 
 __all__ = [
-    "UIDS",
     "Algorithm",
     "is_referable",
     "study_report",
@@ -131,10 +131,6 @@ def write_report(report: Comprehensive3DSR, folder: Path) -> Path:
 
 
 # --- what belongs together ----------------------------------------------------------------------------
-
-
-#: What a report needs of an image to refer to it.
-UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
 def _referenced(images: Sequence[ImageAnalysis], study: StudyFinding) -> list[tuple[ImageAnalysis, Dataset]]:

@@ -12,11 +12,11 @@ import numpy as np
 
 from monai_bone_ssl.analysis import AnalysedImage, analyse_file
 from monai_bone_ssl.collect import Source
-from monai_bone_ssl.evidence import EvidenceKind, ImageEvidence, make_evidence
+from monai_bone_ssl.evidence import EvidenceKind, ImageEvidence, draw_analysis, make_evidence
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.findings import ImageAnalysis
 from monai_bone_ssl.model import Model
-from monai_bone_ssl.overlay import draw_overlay, write_png
+from monai_bone_ssl.overlay_file import write_png
 from monai_bone_ssl.report import Algorithm
 
 __all__ = ["Outputs", "ShownImage", "evidence_map_name", "printable", "show_image", "withdraw"]
@@ -103,20 +103,10 @@ def withdraw(names: Sequence[str | None], out: Path) -> Sequence[None]:
 
 
 def _write_overlay(image: AnalysedImage, out: Path, model: Model) -> str | None:
-    analysis = image.analysis
-    if image.pixels is None or image.evidence is None or analysis.points is None:
+    picture = draw_analysis(image, model.spec)
+    if picture is None:
         return None
-    picture = draw_overlay(
-        image.pixels,
-        image.evidence,
-        analysis.finding,
-        analysis.points,
-        model.spec.target,
-        limit=model.spec.evidence_limit,
-        model_name=model.spec.name,
-        model_version=model.spec.version,
-    )
-    name = f"overlay_{analysis.finding.sop_instance_uid}.png"
+    name = f"overlay_{image.analysis.finding.sop_instance_uid}.png"
     write_png(picture, out / name)
     return name
 

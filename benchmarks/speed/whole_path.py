@@ -16,7 +16,8 @@ from benchmarks.speed.ratio import Row, row, seconds, take_turns
 from monai_bone_ssl.analysis import analyse_prepared, prepare_file
 from monai_bone_ssl.collect import find_files, group_by_study
 from monai_bone_ssl.model import Model, default_model_folder
-from monai_bone_ssl.overlay import draw_overlay, write_png
+from monai_bone_ssl.overlay import draw_overlay
+from monai_bone_ssl.overlay_file import write_png
 from monai_bone_ssl.pipeline import analyse, analyse_study, conclude_study
 from monai_bone_ssl.preprocessing import preprocess
 from monai_bone_ssl.radiograph import read_radiograph

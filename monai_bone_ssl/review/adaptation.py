@@ -18,16 +18,16 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from monai_bone_ssl.colours import evidence_limit
 from monai_bone_ssl.errors import ConfigError, ModelError, ReasonCode
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.findings import OperatingPoints
 from monai_bone_ssl.model import Model, read_cases, read_model_folder, write_model_folder
 from monai_bone_ssl.model_spec import BodyPartSpec, Figure, ModelSpec, TrainingData
-from monai_bone_ssl.overlay import evidence_limit
 from monai_bone_ssl.review.model_versions import versions
 from monai_bone_ssl.review.probe_exchange import exchange_probe, read_probe
 from monai_bone_ssl.review.site_features import LabelledCase, extract, labelled_cases, prepared
-from monai_bone_ssl.review.site_judgement import Comparison, Gate, OldModel, compare, judge
+from monai_bone_ssl.review.site_judgement import FIGURE_NAMES, Comparison, Gate, OldModel, compare, judge
 from monai_bone_ssl.review.site_probe import FOLDS, MIN_PER_CLASS, LinearProbe, SiteCases, SiteProbe
 
 __all__ = [
@@ -146,15 +146,6 @@ def report_json(report: AdaptationReport) -> bytes:
     return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
 
 
-_WORDS = {
-    "log_loss": "log loss (less is better)",
-    "auroc": "AUROC",
-    "accuracy": "accuracy at probability 0.5",
-    "sensitivity_at_high_sensitivity": "sensitivity, high-sensitivity point",
-    "specificity_at_high_specificity": "specificity, high-specificity point",
-}
-
-
 def report_table(report: AdaptationReport) -> str:
     """Old and new figures side by side, and the gate's answer, in words."""
     lines = [
@@ -163,7 +154,7 @@ def report_table(report: AdaptationReport) -> str:
         f"{'':38}{report.parent_version:>22}{report.version:>22}{'difference':>24}",
     ]
     lines += [
-        f"{_WORDS[c.name]:38}{_interval(c.old):>22}{_interval(c.new):>22}{_interval(c.difference, '+'):>24}"
+        f"{FIGURE_NAMES[c.name]:38}{_interval(c.old):>22}{_interval(c.new):>22}{_interval(c.difference, '+'):>24}"
         for c in report.figures
     ]
     if report.gate.passed:

@@ -16,6 +16,7 @@ from pydicom.valuerep import DT
 
 from monai_bone_ssl import __version__
 from monai_bone_ssl.derived_object import (
+    UIDS,
     contributing_equipment,
     copy_patient_and_study,
     set_time,
@@ -24,7 +25,7 @@ from monai_bone_ssl.derived_object import (
 from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.findings import Target
 from monai_bone_ssl.patient import check_one_patient
-from monai_bone_ssl.report import UIDS, is_referable
+from monai_bone_ssl.report import is_referable
 from monai_bone_ssl.report_content import Algorithm
 from monai_bone_ssl.results import SOFTWARE_NAME
 from monai_bone_ssl.review.session import Reader

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from monai_bone_ssl.calibration import MIN_CASES, fix_operating_points
+from monai_bone_ssl.colours import evidence_limit
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import CodedConcept
 from monai_bone_ssl.model import Model, read_model_folder, write_model_folder
@@ -23,7 +24,6 @@ from monai_bone_ssl.model_spec import (
     OutOfDistribution,
     TrainingData,
 )
-from monai_bone_ssl.overlay import evidence_limit
 from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.similar_cases import SimilarCases
 from monai_bone_ssl.training.backbone import load_backbone, round_to_storage

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from monai_bone_ssl.colours import colour_evidence
 from monai_bone_ssl.errors import UnsupportedImage
-from monai_bone_ssl.overlay import colour_evidence
 from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.training.comparison.protocol import THRESHOLD
 from monai_bone_ssl.training.data import read_grey

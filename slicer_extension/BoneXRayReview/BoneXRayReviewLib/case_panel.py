@@ -133,8 +133,8 @@ class CasePanel:
 
 
 def _headline(finding: ImageFinding, target: Target | None) -> str:
+    from monai_bone_ssl.colours import DECISION_COLOURS
     from monai_bone_ssl.findings import UNVERIFIED, describe_image
-    from monai_bone_ssl.overlay import DECISION_COLOURS
 
     if target is not None:
         text = describe_image(finding, target)

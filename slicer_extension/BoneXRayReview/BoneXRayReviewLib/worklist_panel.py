@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from BoneXRayReviewLib.tables import Cell, fill_table, prepare_table
+from BoneXRayReviewLib.words import in_words
 
 if TYPE_CHECKING:
     from BoneXRayReviewLib.controller import ReviewController
+    from BoneXRayReviewLib.review_start import Review
     from monai_bone_ssl.review.worklist import Case
 
 __all__ = ["WorklistPanel"]
@@ -25,7 +27,7 @@ _FILTERS = {
 
 
 class WorklistPanel:
-    """Shows the cases of a controller.
+    """Shows the cases of a review.
 
     Parameters
     ----------
@@ -46,9 +48,9 @@ class WorklistPanel:
         ui.filterComboBox.connect("currentIndexChanged(int)", self._on_filter)
         ui.worklistTable.connect("cellDoubleClicked(int,int)", self._on_chosen)
 
-    def set_controller(self, controller: ReviewController | None) -> None:
+    def set_review(self, review: Review | None) -> None:
         """Show another review's cases, or none."""
-        self._controller = controller
+        self._controller = None if review is None else review.controller
         self._on_filter(self._ui.filterComboBox.currentIndex)
 
     def set_filter(self, name: str) -> None:
@@ -101,7 +103,7 @@ def _image_names(controller: ReviewController) -> dict[str, str]:
 
 def _row(case: Case, names: dict[str, str], controller: ReviewController) -> list[Cell]:
     verdict = controller.session.verdicts.get(case.key)
-    reading = "" if verdict is None else verdict.reading.value.replace("_", " ")
+    reading = "" if verdict is None else in_words(verdict.reading)
     flag = " (flagged)" if verdict is not None and verdict.flagged else ""
     if not controller.session.may_see_ai(case.key):
         return [(names[case.key], None), ("", None), ("hidden", None), (reading + flag, None)]
@@ -115,11 +117,11 @@ def _row(case: Case, names: dict[str, str], controller: ReviewController) -> lis
 
 
 def _answer(case: Case) -> Cell:
-    from monai_bone_ssl.overlay import DECISION_COLOURS
+    from monai_bone_ssl.colours import DECISION_COLOURS
 
     if case.finding is None:
         return "no result yet", None
     if case.finding.decision is None or case.finding.probability is None:
-        return case.finding.status.value.replace("_", " "), None
+        return in_words(case.finding.status), None
     text = f"{case.finding.decision.value} {case.finding.probability:.2f}"
     return text, DECISION_COLOURS[case.finding.decision]

@@ -1,8 +1,8 @@
-"""Volumes, overlay, colours, markups, tables and scene files with Slicer's real libraries; no window."""
+"""The radiograph, the evidence over it and the panel's pictures with Slicer's real libraries; no window."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,56 +10,21 @@ import numpy as np
 import pytest
 import slicer
 import slicer.util
-from BoneXRayReviewLib.evidence_volume import COLOURS_NAME
+from BoneXRayReviewLib.drawing import SCALE, probability_bar
 from BoneXRayReviewLib.geometry import ImageGeometry
-from BoneXRayReviewLib.markups import Markups, differ
-from BoneXRayReviewLib.radiograph_volume import geometry_of, load_radiograph, window_level
+from BoneXRayReviewLib.radiograph_volume import geometry_of, window_level
 from BoneXRayReviewLib.viewer import Viewer
 from dicom_factory import lut_item, make_radiograph
 from numpy.typing import NDArray
+from PIL import Image
 from pydicom.uid import JPEG2000Lossless, JPEGExtended12Bit
 from pydicom_files import real_radiograph
-from scene import new_scene, render
+from scene import SIDE, marked_picture, render
 
-from monai_bone_ssl.overlay import colour_evidence, colour_table
+from monai_bone_ssl.colours import DECISION_COLOURS, colour_evidence, colour_table
+from monai_bone_ssl.findings import Decision, OperatingPoints
 from monai_bone_ssl.radiograph import read_radiograph
 from monai_bone_ssl.review.verdict import Location
-
-SIDE = 240
-
-
-@pytest.fixture(autouse=True)
-def application() -> Iterator[Any]:
-    yield new_scene()
-    slicer.mrmlScene.Clear(True)
-
-
-@pytest.fixture
-def volumes_logic(application: Any) -> Any:
-    logic = slicer.vtkSlicerVolumesLogic()
-    logic.SetMRMLApplicationLogic(application)
-    logic.SetMRMLScene(slicer.mrmlScene)
-    return logic
-
-
-@pytest.fixture
-def viewer(application: Any, volumes_logic: Any) -> Viewer:
-    return Viewer(application, volumes_logic, lambda: None)
-
-
-def marked_picture(side: int = SIDE) -> NDArray[np.uint16]:
-    """[side, side]: a ramp, an R in the top left corner, a bar along the bottom."""
-    picture = np.tile(np.linspace(400, 2400, side), (side, 1))
-    letter = ["1111", "1001", "1111", "1010", "1001"]
-    for row, line in enumerate(letter):
-        for column, dot in enumerate(line):
-            if dot == "1":
-                picture[20 + 8 * row : 28 + 8 * row, 20 + 8 * column : 28 + 8 * column] = 4095
-    picture[-12:] = 0
-    return picture.astype(np.uint16)
-
-
-# --- the radiograph -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
@@ -67,7 +32,7 @@ def marked_picture(side: int = SIDE) -> NDArray[np.uint16]:
     "header", [{}, {"window": (1500, 2000)}, {"window": (2900, 5000), "rescale": (2, -100)}]
 )
 def test_view_shows_what_the_model_is_shown(
-    application: Any, viewer: Viewer, tmp_path: Path, photometric: str, header: dict[str, Any]
+    logic: Any, viewer: Viewer, tmp_path: Path, photometric: str, header: dict[str, Any]
 ) -> None:
     """Pixel by pixel: not mirrored, not turned, not inverted, same window."""
     picture = marked_picture()
@@ -75,7 +40,7 @@ def test_view_shows_what_the_model_is_shown(
     path = make_radiograph(tmp_path / "x.dcm", stored, photometric=photometric, bits_stored=12, **header)
     expected = read_radiograph(path)
     viewer.show(path, expected, ())
-    seen = render(application, SIDE)
+    seen = render(logic, SIDE)
     # VTK's last row lies half a pixel lower.
     assert np.abs(seen[2:-2, 2:-2, 0] - 255.0 * expected.pixels[2:-2, 2:-2]).mean() < 2.5
     assert np.abs(np.fliplr(seen)[2:-2, 2:-2, 0] - 255.0 * expected.pixels[2:-2, 2:-2]).mean() > 20
@@ -142,9 +107,6 @@ def test_spacing_is_the_package_s(viewer: Viewer, tmp_path: Path) -> None:
     assert geometry_of(viewer.radiograph) == ImageGeometry(SIDE, SIDE, pytest.approx((0.2, 0.3)))
 
 
-# --- the evidence -------------------------------------------------------------------------------------
-
-
 def _shown_with_evidence(viewer: Viewer, tmp_path: Path, evidence: NDArray[np.float32], limit: float) -> None:
     grey = np.full((SIDE, SIDE), 2000, np.uint16)
     grey[:, :4], grey[:, 4:8] = 0, 4095
@@ -155,13 +117,13 @@ def _shown_with_evidence(viewer: Viewer, tmp_path: Path, evidence: NDArray[np.fl
     viewer.show_evidence(True, 1.0, 0.0)
 
 
-def test_patches_lie_exactly_over_their_pixels(application: Any, viewer: Viewer, tmp_path: Path) -> None:
+def test_patches_lie_exactly_over_their_pixels(logic: Any, viewer: Viewer, tmp_path: Path) -> None:
     evidence = np.full((6, 4), -1, np.float32)
     evidence[2, 1] = 1
     _shown_with_evidence(viewer, tmp_path, evidence, 1.0)
-    plain = render(application, SIDE).astype(int)
+    plain = render(logic, SIDE).astype(int)
     viewer.evidence.GetDisplayNode().InterpolateOff()
-    seen = render(application, SIDE).astype(int)
+    seen = render(logic, SIDE).astype(int)
     coloured = np.argwhere(seen.max(axis=2) - seen.min(axis=2) > 30)
     rows, columns = coloured.min(axis=0), coloured.max(axis=0)
     # Patch [2, 1] of 40 x 60 pixels: rows 80 to 119, columns 60 to 119.
@@ -171,11 +133,11 @@ def test_patches_lie_exactly_over_their_pixels(application: Any, viewer: Viewer,
     assert plain.shape == seen.shape
 
 
-def test_colours_are_the_package_s(application: Any, viewer: Viewer, tmp_path: Path) -> None:
+def test_colours_are_the_package_s(logic: Any, viewer: Viewer, tmp_path: Path) -> None:
     evidence = np.array([[-1, 0, 0.2], [0.5, 0.8, 1.0], [1.5, 3.0, -0.1]], np.float32) * 0.3
     _shown_with_evidence(viewer, tmp_path, evidence, 0.3)
     viewer.evidence.GetDisplayNode().InterpolateOff()
-    seen = render(application, SIDE)
+    seen = render(logic, SIDE)
     table = 255 * colour_table()[:, :3]
     for row in range(3):
         for column in range(3):
@@ -196,12 +158,12 @@ def test_hue_agrees_with_the_overlay_that_analyze_writes() -> None:
     assert np.abs(blended - expected).max() < 0.01
 
 
-def test_opacity_threshold_and_off(application: Any, viewer: Viewer, tmp_path: Path) -> None:
+def test_opacity_threshold_and_off(logic: Any, viewer: Viewer, tmp_path: Path) -> None:
     evidence = np.full((2, 2), 0.5, np.float32)
     _shown_with_evidence(viewer, tmp_path, evidence, 1.0)
 
     def colour() -> int:
-        pixel = render(application, SIDE)[150, 150].astype(int)
+        pixel = render(logic, SIDE)[150, 150].astype(int)
         return int(pixel.max() - pixel.min())
 
     full = colour()
@@ -236,139 +198,17 @@ def test_a_case_leaves_nothing_behind(viewer: Viewer, tmp_path: Path) -> None:
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLVolumeNode") == 0
 
 
-# --- marks --------------------------------------------------------------------------------------------
-
-GEOMETRY = ImageGeometry(200, 100, (0.2, 0.5))
-MARKS = (
-    Location("point", ((12.0, 34.0),)),
-    Location("box", ((10.0, 20.0), (60.0, 50.0))),
-    Location("ruler", ((0.0, 0.0), (30.0, 16.0)), 10.0),
-)
-
-
-def test_marks_go_into_the_scene_and_back() -> None:
-    markups = Markups(lambda: None)
-    markups.show(MARKS, GEOMETRY)
-    found = markups.locations(GEOMETRY)
-    assert not differ(found, MARKS)
-    # Length worked out by hand: 30 rows of 0.2 mm and 16 columns of 0.5 mm are 6 and 8 mm.
-    assert found[2].length_mm == pytest.approx(10.0)
-    ruler = markups.nodes()[2]
-    assert ruler.GetMeasurement("length").GetValue() == pytest.approx(10.0)  # what the view writes beside it
-
-
-def test_marks_are_drawn_where_they_are(application: Any, viewer: Viewer, tmp_path: Path) -> None:
-    path = make_radiograph(tmp_path / "x.dcm", marked_picture(), pixel_spacing=(0.2, 0.2))
-    viewer.show(path, read_radiograph(path), ())
-    plain = render(application, SIDE).astype(int)
-    viewer.show_locations((Location("box", ((60.0, 80.0), (120.0, 200.0))),))
-    viewer.markups.nodes()[0].GetDisplayNode().SetHandlesInteractive(False)  # handles are drawn as well
-    changed = np.argwhere(np.abs(render(application, SIDE).astype(int) - plain).max(axis=2) > 60)
-    top, left = changed.min(axis=0)
-    bottom, right = changed.max(axis=0)
-    assert (top, left, bottom, right) == pytest.approx((60, 80, 120, 200), abs=3)
-
-
-def test_placing_by_hand_is_reported_when_complete(viewer: Viewer, tmp_path: Path) -> None:
-    path = make_radiograph(tmp_path / "x.dcm", marked_picture(), imager_pixel_spacing=(0.1, 0.1))
-    calls: list[int] = []
-    viewer.markups = Markups(lambda: calls.append(len(viewer.locations())))
-    viewer.show(path, read_radiograph(path), ())
-    viewer.place("ruler")
-    interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-    assert interaction.GetCurrentInteractionMode() == slicer.vtkMRMLInteractionNode.Place
-    (node,) = viewer.markups.nodes()
-    selection = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
-    assert selection.GetActivePlaceNodeID() == node.GetID()
-    node.AddControlPoint(-1.0, -1.0, 0.0)
-    assert viewer.locations() == ()  # one end is no ruler
-    node.AddControlPoint(-4.0, -5.0, 0.0)
-    (location,) = viewer.locations()
-    assert location.points == (pytest.approx((10, 10)), pytest.approx((50, 40)))
-    assert location.length_mm == pytest.approx(5.0)
-    assert calls[-1] == 1
-
-
-def test_a_mark_beside_the_image_is_moved_to_its_edge() -> None:
-    markups = Markups(lambda: None)
-    markups.show(MARKS[:1], GEOMETRY)
-    markups.nodes()[0].SetNthControlPointPosition(0, 50.0, -1000.0, 0.0)
-    assert markups.locations(GEOMETRY)[0].points == ((199.0, 0.0),)
-
-
-def test_without_spacing_a_ruler_has_no_length() -> None:
-    geometry = ImageGeometry(200, 100, None)
-    markups = Markups(lambda: None)
-    markups.show((Location("ruler", ((0.0, 0.0), (30.0, 40.0))),), geometry)
-    (found,) = markups.locations(geometry)
-    assert found.length_mm is None
-    assert not markups.nodes()[0].GetDisplayNode().GetPropertiesLabelVisibility()
-
-
-def test_the_last_mark_is_removed() -> None:
-    markups = Markups(lambda: None)
-    markups.show(MARKS, GEOMETRY)
-    markups.remove_last()
-    assert [mark.kind for mark in markups.locations(GEOMETRY)] == ["point", "box"]
-
-
-# --- scene files --------------------------------------------------------------------------------------
-
-
-def test_scene_file_round_trip(application: Any, viewer: Viewer, tmp_path: Path) -> None:
-    """Volumes, window, colours, overlay, markups and parameters come back from an MRB file."""
-    path = make_radiograph(tmp_path / "x.dcm", marked_picture(), window=(1500, 2000))
-    viewer.show(path, read_radiograph(path), MARKS[:2])
-    viewer.set_evidence(np.eye(4, dtype=np.float32), 0.7)
-    viewer.show_evidence(True, 0.4, 0.3)
-    before = render(application, SIDE)
-    geometry = geometry_of(viewer.radiograph)
-    marks = viewer.locations()
-    parameters = slicer.vtkMRMLScriptedModuleNode()
-    parameters.SetSingletonTag("BoneXRayReview")
-    slicer.mrmlScene.AddNode(parameters).SetParameter("caseKey", "1.2.3")
-    assert _save(tmp_path / "scene.mrb")
-
-    again = new_scene()
-    slicer.mrmlScene.ReadFromMRB(str(tmp_path / "scene.mrb"))
-    volumes = {
-        node.GetName(): node
-        for node in (
-            slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode")
-            for index in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"))
-        )
-    }
-    assert set(volumes) == {"Radiograph", "Evidence"}
-    assert geometry_of(volumes["Radiograph"]) == geometry
-    assert volumes["Evidence"].GetDisplayNode().GetColorNode().GetName() == COLOURS_NAME
-    markups = Markups(lambda: None)
-    markups.adopt()
-    assert not differ(markups.locations(geometry), marks)
-    assert slicer.mrmlScene.GetSingletonNode("BoneXRayReview", "vtkMRMLScriptedModuleNode").GetParameter(
-        "caseKey"
-    ) == ("1.2.3")
-    after = render(again, SIDE)
-    assert np.abs(after.astype(int) - before).mean() < 1.0
-    text = b"".join(_members(tmp_path / "scene.mrb"))
-    assert b"Testperson" not in text
-    assert b"x.dcm" not in text
-
-
-def _save(path: Path) -> bool:
-    import vtk
-
-    return bool(slicer.mrmlScene.WriteToMRB(str(path), vtk.vtkImageData()))
-
-
-def _members(path: Path) -> list[bytes]:
-    import zipfile
-
-    with zipfile.ZipFile(path) as archive:
-        return [archive.read(name) + name.encode() for name in archive.namelist()]
-
-
-def test_load_radiograph_leaves_no_path_in_the_scene(volumes_logic: Any, tmp_path: Path) -> None:
-    path = make_radiograph(tmp_path / "Testperson_Anna.dcm", marked_picture())
-    node, _ = load_radiograph(path, read_radiograph(path), volumes_logic)
-    assert node.GetStorageNode() is None
-    assert node.GetName() == "Radiograph"
+def test_the_marker_stands_at_the_probability() -> None:
+    points = OperatingPoints(high_sensitivity=0.25, high_specificity=0.75)
+    for probability in (0.0, 0.5, 1.0):
+        picture = np.asarray(Image.open(io.BytesIO(probability_bar(probability, points, width=320))))
+        middle = picture[25 * SCALE]
+        dark = np.flatnonzero((middle[:, :3].sum(axis=1) < 80) & (middle[:, 3] > 0))
+        expected = (18 + probability * (320 - 36)) * SCALE
+        assert dark.mean() == pytest.approx(expected, abs=SCALE)
+        thirds = [middle[round((18 + share * 284) * SCALE), :3] for share in (0.1, 0.6, 0.9)]
+        assert [tuple(map(int, colour)) for colour in thirds] == [
+            DECISION_COLOURS[Decision.NEGATIVE],
+            DECISION_COLOURS[Decision.INDETERMINATE],
+            DECISION_COLOURS[Decision.POSITIVE],
+        ]

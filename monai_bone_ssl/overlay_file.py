@@ -1,0 +1,72 @@
+"""An overlay as a PNG file that carries its own thumbnail."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+from imagecodecs import imagecodecs
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+
+from monai_bone_ssl.errors import ReasonCode, ReportError
+from monai_bone_ssl.files import write_atomically
+
+__all__ = ["Thumbnail", "attach_thumbnail", "read_thumbnail", "write_png"]
+
+Thumbnail = tuple[str, tuple[int, int]]
+
+_PNG_HEADER = 33  # bytes of signature and IHDR, which come before anything else
+# PNG text entry with a small JPEG, so that a page of overlays need not decode them.
+_KEY = "Thumbnail"
+_SIDE = 300  # pixels
+
+
+def write_png(image: Image.Image, path: Path) -> None:
+    """Write a picture as PNG, whole or not at all.
+
+    Raises
+    ------
+    ReportError
+        If the file cannot be written.
+    """
+    # One filter for all rows and the fastest compression: a third of Pillow's time for a sixth more bytes.
+    png = imagecodecs.png_encode(np.asarray(image), level=1, filter=imagecodecs.PNG.FILTER.UP)
+    text = io.BytesIO()
+    if _KEY in image.info:
+        entry = f"{_KEY}\0{image.info[_KEY]}"
+        PngImagePlugin.putchunk(text, b"tEXt", entry.encode("latin-1"))
+    write_atomically(path, png[:_PNG_HEADER] + text.getvalue() + png[_PNG_HEADER:])
+
+
+def read_thumbnail(path: Path) -> Thumbnail:
+    """The coloured radiograph in small, out of an overlay that :func:`write_png` wrote.
+
+    Returns
+    -------
+    Base64 of a JPEG, and its width and height.
+
+    Raises
+    ------
+    ReportError
+        If the file cannot be read or is not an overlay.
+    """
+    try:
+        with Image.open(path, formats=["PNG"]) as image:  # reads as far as the pixels, which it leaves alone
+            width, height, jpeg = image.info[_KEY].split(",")
+            return jpeg, (int(width), int(height))
+    except (OSError, UnidentifiedImageError, ValueError, KeyError) as error:
+        raise ReportError(
+            ReasonCode.REPORT_FAILED, f"{path}: is not a readable overlay of this software"
+        ) from error
+
+
+def attach_thumbnail(picture: Image.Image, shown: Image.Image) -> None:
+    """Let :func:`write_png` store a picture with another one in small: about 8 kB of text."""
+    small = shown.copy()
+    small.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, format="JPEG", quality=78, optimize=True)
+    jpeg = base64.b64encode(buffer.getvalue()).decode("ascii")
+    picture.info[_KEY] = f"{small.width},{small.height},{jpeg}"
