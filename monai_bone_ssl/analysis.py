@@ -11,7 +11,13 @@ from pydicom import Dataset
 
 from monai_bone_ssl.body_parts import ANATOMY
 from monai_bone_ssl.collect import Source
-from monai_bone_ssl.eligibility import Ineligible, check_eligibility, require_covered, tagged_body_part
+from monai_bone_ssl.eligibility import (
+    Eligible,
+    Ineligible,
+    check_eligibility,
+    require_covered,
+    tagged_body_part,
+)
 from monai_bone_ssl.errors import BoneSSLError
 from monai_bone_ssl.findings import (
     BodyPart,
@@ -23,7 +29,7 @@ from monai_bone_ssl.findings import (
     decide,
     unanalysed,
 )
-from monai_bone_ssl.model import Model
+from monai_bone_ssl.model import Model, Prediction
 from monai_bone_ssl.model_spec import ModelSpec
 from monai_bone_ssl.preprocessing import preprocess
 from monai_bone_ssl.radiograph import Radiograph, read_header, read_radiograph
@@ -33,8 +39,10 @@ __all__ = [
     "PreparedImage",
     "analyse_file",
     "analyse_prepared",
+    "examine",
     "peak_box",
     "prepare_file",
+    "tagged_anatomy",
 ]
 
 FloatArray = npt.NDArray[np.float32]
@@ -120,8 +128,6 @@ def analyse_prepared(image: PreparedImage, model: Model) -> AnalysedImage:
     """
     started = perf_counter() - image.seconds
     try:
-        if image.error is not None:
-            raise image.error
         return _analyse(image, model, started)
     except BoneSSLError as error:
         status, reason = unanalysed(error)
@@ -137,18 +143,17 @@ def analyse_prepared(image: PreparedImage, model: Model) -> AnalysedImage:
     return AnalysedImage(ImageAnalysis(finding, _header(image.source), image.anatomy, image.laterality))
 
 
-def _prepare(image: PreparedImage, spec: ModelSpec) -> None:
-    image.radiograph = read_radiograph(image.source.path)
-    image.laterality = image.radiograph.laterality
-    image.anatomy = _tagged_anatomy(image.radiograph.anatomy)
-    image.body_part = tagged_body_part(image.radiograph.anatomy, spec)
-    if image.body_part is not None:  # no need to wait for the network
-        require_covered(image.body_part.value, spec)
-    image.batch = preprocess(image.radiograph.pixels, spec.preprocessing)[None, None]
+def examine(image: PreparedImage, model: Model) -> tuple[Prediction, Eligible]:
+    """Show a prepared image to the network and judge whether it is one for the model.
 
-
-def _analyse(image: PreparedImage, model: Model, started: float) -> AnalysedImage:
-    if image.radiograph is None or image.batch is None:
+    Raises
+    ------
+    BoneSSLError
+        Why it is not analysed.
+    """
+    if image.error is not None:
+        raise image.error
+    if image.batch is None:
         raise AssertionError("an image without error was read and prepared")
     prediction = model.predict(image.batch)
     eligibility = check_eligibility(
@@ -157,6 +162,23 @@ def _analyse(image: PreparedImage, model: Model, started: float) -> AnalysedImag
     image.body_part = eligibility.body_part
     if isinstance(eligibility, Ineligible):
         raise eligibility.error
+    return prediction, eligibility
+
+
+def _prepare(image: PreparedImage, spec: ModelSpec) -> None:
+    image.radiograph = read_radiograph(image.source.path)
+    image.laterality = image.radiograph.laterality
+    image.anatomy = tagged_anatomy(image.radiograph.anatomy)
+    image.body_part = tagged_body_part(image.radiograph.anatomy, spec)
+    if image.body_part is not None:  # no need to wait for the network
+        require_covered(image.body_part.value, spec)
+    image.batch = preprocess(image.radiograph.pixels, spec.preprocessing)[None, None]
+
+
+def _analyse(image: PreparedImage, model: Model, started: float) -> AnalysedImage:
+    prediction, eligibility = examine(image, model)
+    if image.radiograph is None:
+        raise AssertionError("an image without error was read")
     points = eligibility.covered.operating_points
     probability = model.probability(float(prediction.logits[0]))
     evidence = prediction.evidence[0]
@@ -180,7 +202,8 @@ def _analyse(image: PreparedImage, model: Model, started: float) -> AnalysedImag
     return AnalysedImage(analysis, image.radiograph.pixels, evidence)
 
 
-def _tagged_anatomy(term: str | None) -> CodedConcept | None:
+def tagged_anatomy(term: str | None) -> CodedConcept | None:
+    """The coded region that a header's term names; None where it names none."""
     code = ANATOMY.get(term or "")
     return None if code is None else CodedConcept(code.value, code.scheme_designator, code.meaning)
 

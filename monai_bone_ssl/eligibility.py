@@ -71,7 +71,7 @@ def require_covered(name: str, spec: ModelSpec) -> CoveredPart:
     UnsupportedImage
         ``BODY_PART_NOT_COVERED`` with what the model covers, or why this part is left out.
     """
-    part = next((part for part in spec.body_parts if part.name == name), None)
+    part = spec.body_part(name)
     if part is not None and part.operating_points is not None:
         return CoveredPart(part.concept, part.operating_points)
     covered = ", ".join(part.name for part in spec.body_parts if part.operating_points is not None)

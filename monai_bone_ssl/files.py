@@ -1,4 +1,4 @@
-"""Writing files so that no reader ever meets half of one."""
+"""Writing files so that no reader ever meets half of one, and what a file system refuses as one error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,23 @@ from typing import BinaryIO
 
 from monai_bone_ssl.errors import ReasonCode, ReportError
 
-__all__ = ["atomic_file", "write_atomically"]
+__all__ = ["atomic_file", "write_atomically", "writing"]
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A block that writes ``path``, or what belongs to it.
+
+    Raises
+    ------
+    ReportError
+        ``WRITE_FAILED`` with the path where the file system refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        text = f"{path}: cannot be written ({error.strerror or error})"
+        raise ReportError(ReasonCode.WRITE_FAILED, text) from error
 
 
 @contextmanager
@@ -25,7 +41,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """
     writer = f"{os.getpid()}-{threading.get_ident()}"  # two may write the same name at the same time
     partial = path.with_name(f".{path.name}.{writer}.partial")
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as file:
@@ -35,9 +51,6 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-    except OSError as error:
-        text = f"{path}: cannot be written ({error.strerror or error})"
-        raise ReportError(ReasonCode.WRITE_FAILED, text) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:

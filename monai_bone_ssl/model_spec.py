@@ -121,3 +121,7 @@ class ModelSpec(_Strict, frozen=True):
     """Of cases.npz, the labelled training images to show beside similar ones; None: there is no such file."""
     parent_weights_sha256: Sha256 | None = None
     """Of the model that this one was adapted from at a site; None: it was not."""
+
+    def body_part(self, name: str) -> BodyPartSpec | None:
+        """What the model says of a body part; None where it does not know it."""
+        return next((part for part in self.body_parts if part.name == name), None)

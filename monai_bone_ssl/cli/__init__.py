@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 
 from monai_bone_ssl import __version__
 from monai_bone_ssl.cli import adapt, analyze, compare, data, evaluate, features, fit, pretrain, serve
+from monai_bone_ssl.cli.verbs import print_error
 from monai_bone_ssl.errors import BoneSSLError, ConfigError
 from monai_bone_ssl.results import EXIT_FAULT, EXIT_USAGE
 
@@ -32,10 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(arguments)
     except BoneSSLError as error:
-        print(f"bone-ssl: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
+        print_error(str(error))
         return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAULT
     except KeyboardInterrupt:
-        print("bone-ssl: stopped", file=sys.stderr)  # noqa: T201
+        print_error("stopped")
         return 130
 
 

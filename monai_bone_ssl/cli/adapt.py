@@ -81,7 +81,9 @@ def _roll_back(store: Path, by: str) -> int:
 
 def _adapt(arguments: argparse.Namespace) -> int:
     with extra("adapt"):
-        from monai_bone_ssl.review.adaptation import adapt, labelled_cases, report_table
+        from monai_bone_ssl.review.adaptation import adapt
+        from monai_bone_ssl.review.adaptation_report import report_table
+        from monai_bone_ssl.review.site_features import labelled_cases
     from monai_bone_ssl.model import default_model_folder, read_spec
     from monai_bone_ssl.review.model_versions import adopt, import_model, is_store
     from monai_bone_ssl.review.worklist import worklist_from_results

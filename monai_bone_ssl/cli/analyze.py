@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from monai_bone_ssl.cli.verbs import Verbs, existing, new_verb, print_text
+from monai_bone_ssl.cli.verbs import Verbs, add_model, existing, new_verb, print_error, print_text
 from monai_bone_ssl.results import exit_code, result_json
 
 __all__ = ["add_verb"]
@@ -35,7 +35,7 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "paths", nargs="+", type=existing, metavar="PATH", help="files or folders, any nesting"
     )
     parser.add_argument("-o", "--out", required=True, type=Path, help="folder for the results")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="model folder (default: the one shipped)")
+    add_model(parser)
     parser.add_argument(
         "--evidence",
         action="store_true",
@@ -61,5 +61,5 @@ def _run(arguments: argparse.Namespace) -> int:
     elif results.images:
         print_text(results_table(results, model.spec.target, arguments.out))
     if not results.images:
-        print("bone-ssl: no file in the input: expected DICOM files", file=sys.stderr)  # noqa: T201
+        print_error("no file in the input: expected DICOM files")
     return exit_code(results)

@@ -7,7 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from monai_bone_ssl.cli.verbs import DATA_KINDS, Verbs, existing, extra, new_verb
+from monai_bone_ssl.cli.verbs import DATA_KINDS, Verbs, add_feature_cache, add_labelled_data, extra, new_verb
 from monai_bone_ssl.results import EXIT_OK
 
 __all__ = ["add_verb"]
@@ -53,8 +53,20 @@ example, the paper's table on MURA (the first command makes a backbone, the seco
 def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Add it to the command line."""
     parser = new_verb(verbs, "compare", "many models on the same labelled data", _DESCRIPTION, _run)
-    parser.add_argument("data", type=existing, metavar="DATA", help="labelled radiographs")
+    add_labelled_data(parser)
     parser.add_argument("-o", "--out", required=True, type=Path, help="folder for the table")
+    _add_networks(parser)
+    parser.add_argument(
+        "--baseline",
+        metavar="NAME",
+        help="row or network that all are compared with (default: the first CNN, or the metadata row)",
+    )
+    _add_measures(parser)
+    add_feature_cache(parser)
+
+
+def _add_networks(parser: argparse.ArgumentParser) -> None:
+    """What becomes rows of the table."""
     parser.add_argument(
         "--features",
         action="append",
@@ -76,11 +88,10 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
         default=["linear", "knn"],
         help="rows that each network of --features gets (default: linear knn)",
     )
-    parser.add_argument(
-        "--baseline",
-        metavar="NAME",
-        help="row or network that all are compared with (default: the first CNN, or the metadata row)",
-    )
+
+
+def _add_measures(parser: argparse.ArgumentParser) -> None:
+    """How the rows are measured, and what is shown."""
     parser.add_argument(
         "--long-side",
         type=int,
@@ -101,7 +112,6 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="leave images of the data out of the page, so that it may be shared where they may not",
     )
-    parser.add_argument("--cache", type=Path, help="folder for features (default: the user's cache folder)")
 
 
 def _command(arguments: argparse.Namespace) -> str:

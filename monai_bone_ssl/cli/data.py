@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from monai_bone_ssl.cli.verbs import DATA_KINDS, Verbs, existing, extra, new_verb, print_text
+from monai_bone_ssl.cli.verbs import DATA_KINDS, Verbs, add_labelled_data, extra, new_verb, print_text
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.results import EXIT_OK
 
-__all__ = ["EXIT_PROBLEMS", "add_verb"]
+__all__ = ["add_verb"]
 
-EXIT_PROBLEMS = 4
+_EXIT_PROBLEMS = 4
 """The data were read, and something is wrong with them."""
 
 _CHECK = f"""\
@@ -51,7 +51,7 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
         _CHECK,
         _check,
     )
-    parser.add_argument("data", type=existing, metavar="DATA", help="labelled radiographs")
+    add_labelled_data(parser)
     parser.add_argument("-o", "--out", type=Path, metavar="OUT", help="folder for the tables and pictures")
 
 
@@ -72,4 +72,4 @@ def _check(arguments: argparse.Namespace) -> int:
             (arguments.out / "problems.png").unlink(missing_ok=True)  # of an earlier check
         else:
             write_atomically(arguments.out / "problems.png", pictures)
-    return EXIT_OK if check.is_clean else EXIT_PROBLEMS
+    return EXIT_OK if check.is_clean else _EXIT_PROBLEMS

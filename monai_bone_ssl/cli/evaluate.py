@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from monai_bone_ssl.cli.verbs import DATA_KINDS, Verbs, existing, extra, new_verb
+from monai_bone_ssl.cli.verbs import DATA_KINDS, Verbs, add_labelled_data, add_model, extra, new_verb
 from monai_bone_ssl.results import EXIT_OK
 
 __all__ = ["add_verb"]
@@ -16,15 +16,21 @@ Measure a model on labelled radiographs.
 
 {DATA_KINDS}
 OUT gets metrics.json (each figure with its 95 % interval), predictions.csv and plots.
+
+What a label means is not in the files: FracAtlas-style labels are taken for fractures, all others for
+abnormalities. Where the model answers for something else, a caution says so and the figures are still given.
+
+example:
+  bone-ssl evaluate held_out.csv -o figures --model my_model
 """
 
 
 def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Add it to the command line."""
     parser = new_verb(verbs, "evaluate", "figures on labelled data", _DESCRIPTION, _run)
-    parser.add_argument("data", type=existing, metavar="DATA", help="labelled radiographs")
+    add_labelled_data(parser)
     parser.add_argument("-o", "--out", required=True, type=Path, help="folder for the figures")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="model folder (default: the one shipped)")
+    add_model(parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from monai_bone_ssl.cli.verbs import DATA_KINDS, Verbs, existing, extra, new_verb
+from monai_bone_ssl.cli.verbs import (
+    DATA_KINDS,
+    Verbs,
+    add_feature_cache,
+    add_input_size,
+    add_labelled_data,
+    extra,
+    new_verb,
+)
 from monai_bone_ssl.results import EXIT_OK
 
 __all__ = ["add_verb"]
@@ -43,7 +51,7 @@ in Python:
 def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Add it to the command line."""
     parser = new_verb(verbs, "features", "a network's features of labelled images", _DESCRIPTION, _run)
-    parser.add_argument("data", type=existing, metavar="DATA", help="labelled radiographs")
+    add_labelled_data(parser)
     parser.add_argument(
         "--backbone", required=True, metavar="WEIGHTS", help="safetensors file, timm:NAME or shipped"
     )
@@ -54,19 +62,18 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
         default="auto",
         help="which features (default: %(default)s)",
     )
-    parser.add_argument(
-        "--long-side", type=int, default=448, metavar="PX", help="input size (default: %(default)s)"
-    )
-    parser.add_argument("--cache", type=Path, help="folder for features (default: the user's cache folder)")
+    add_input_size(parser)
+    add_feature_cache(parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     with extra("train"):
         from monai_bone_ssl.training.extractors import load_extractor
-        from monai_bone_ssl.training.features import default_cache, export_features, torchrun_group
+        from monai_bone_ssl.training.features import default_cache, export_features
+        from monai_bone_ssl.training.ssl.distributed import join_processes
 
     extractor = load_extractor(arguments.backbone, arguments.features)
-    with torchrun_group():
+    with join_processes():
         export_features(
             arguments.data,
             extractor,

@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from monai_bone_ssl.cli.verbs import DATA_KINDS, Verbs, existing, extra, new_verb
+from monai_bone_ssl.cli.verbs import (
+    DATA_KINDS,
+    Verbs,
+    add_feature_cache,
+    add_input_size,
+    add_labelled_data,
+    existing,
+    extra,
+    new_verb,
+)
 from monai_bone_ssl.results import EXIT_OK
 
 __all__ = ["add_verb"]
@@ -29,20 +38,18 @@ example:
 def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Add it to the command line."""
     parser = new_verb(verbs, "fit", "labelled data to a model folder", _DESCRIPTION, _run)
-    parser.add_argument("data", type=existing, metavar="DATA", help="labelled radiographs")
+    add_labelled_data(parser)
     parser.add_argument(
         "--backbone", required=True, type=existing, metavar="WEIGHTS", help="safetensors file"
     )
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="MODEL_DIR", help="the model folder")
     parser.add_argument("--name", default="bone_xray_ssl", help="the model's name (default: %(default)s)")
     parser.add_argument("--model-version", default="1.0.0", help="the model's version (default: %(default)s)")
-    parser.add_argument(
-        "--long-side", type=int, default=448, metavar="PX", help="input size (default: %(default)s)"
-    )
+    add_input_size(parser)
     parser.add_argument(
         "--cases-only", action="store_true", help="only add cases.npz to MODEL_DIR, fitted on DATA before"
     )
-    parser.add_argument("--cache", type=Path, help="folder for features (default: the user's cache folder)")
+    add_feature_cache(parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from monai_bone_ssl.cli.verbs import Verbs, existing, extra, new_verb
 from monai_bone_ssl.results import EXIT_OK
+
+if TYPE_CHECKING:
+    from monai_bone_ssl.training.ssl.recipe import Recipe
 
 __all__ = ["add_verb"]
 
@@ -61,7 +65,12 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--cache", type=Path, help="folder for decoded images (default: the user's cache folder)"
     )
+    _add_training(parser)
+    _add_views(parser)
+    _add_objectives(parser)
 
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("training")
     training.add_argument("--epochs", type=int, default=100, help="default: %(default)s")
     training.add_argument(
@@ -90,6 +99,8 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     training.add_argument("--seed", type=int, default=0, help="default: %(default)s")
 
+
+def _add_views(parser: argparse.ArgumentParser) -> None:
     views = parser.add_argument_group("views")
     views.add_argument(
         "--long-side",
@@ -111,6 +122,8 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "--no-study-partners", action="store_true", help="do not match views of different images of a study"
     )
 
+
+def _add_objectives(parser: argparse.ArgumentParser) -> None:
     objectives = parser.add_argument_group("objectives of DINO")
     objectives.add_argument(
         "--prototypes", type=int, default=8192, metavar="K", help="outputs of the head (default: %(default)s)"
@@ -139,10 +152,23 @@ def _run(arguments: argparse.Namespace) -> int:
     with extra("train"):
         from monai_bone_ssl.training.ssl.image_cache import default_image_cache
         from monai_bone_ssl.training.ssl.pretrain import pretrain
-        from monai_bone_ssl.training.ssl.recipe import Recipe
+
+    pretrain(
+        arguments.data,
+        arguments.out,
+        arguments.backbone or arguments.architecture,
+        _recipe(arguments),
+        cache=arguments.cache or default_image_cache(),
+        minutes=arguments.minutes,
+    )
+    return EXIT_OK
+
+
+def _recipe(arguments: argparse.Namespace) -> Recipe:
+    from monai_bone_ssl.training.ssl.recipe import Recipe
 
     rate = _RATE_FROM_RANDOM if arguments.backbone is None else _RATE_FROM_WEIGHTS
-    recipe = Recipe(
+    return Recipe(
         method=arguments.method,
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
@@ -162,12 +188,3 @@ def _run(arguments: argparse.Namespace) -> int:
         early_stop=arguments.early_stop,
         seed=arguments.seed,
     )
-    pretrain(
-        arguments.data,
-        arguments.out,
-        arguments.backbone or arguments.architecture,
-        recipe,
-        cache=arguments.cache or default_image_cache(),
-        minutes=arguments.minutes,
-    )
-    return EXIT_OK

@@ -11,7 +11,18 @@ from pathlib import Path
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 
-__all__ = ["DATA_KINDS", "Verbs", "existing", "extra", "new_verb", "print_text"]
+__all__ = [
+    "DATA_KINDS",
+    "Verbs",
+    "add_feature_cache",
+    "add_input_size",
+    "add_labelled_data",
+    "add_model",
+    "existing",
+    "extra",
+    "new_verb",
+    "print_text",
+]
 
 Verbs = argparse._SubParsersAction  # argparse has no public name for what add_subparsers returns
 
@@ -50,6 +61,28 @@ def new_verb(
     return parser
 
 
+def add_labelled_data(parser: argparse.ArgumentParser) -> None:
+    """Let a verb take DATA, as :data:`DATA_KINDS` tells."""
+    parser.add_argument("data", type=existing, metavar="DATA", help="labelled radiographs")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Let a verb take a model folder."""
+    parser.add_argument("--model", type=Path, metavar="DIR", help="model folder (default: the one shipped)")
+
+
+def add_input_size(parser: argparse.ArgumentParser) -> None:
+    """Let a verb take the size of a network's input."""
+    parser.add_argument(
+        "--long-side", type=int, default=448, metavar="PX", help="input size (default: %(default)s)"
+    )
+
+
+def add_feature_cache(parser: argparse.ArgumentParser) -> None:
+    """Let a verb take the folder where features are kept between runs."""
+    parser.add_argument("--cache", type=Path, help="folder for features (default: the user's cache folder)")
+
+
 def existing(text: str) -> Path:
     """A path that exists, as an argument's type."""
     if not os.path.lexists(text):  # a broken link exists: the results say what is wrong with it
@@ -60,7 +93,12 @@ def existing(text: str) -> Path:
 def print_text(text: str) -> None:
     """Print what may hold file names, whatever the terminal can show."""
     encoding = sys.stdout.encoding
-    print(text.encode(encoding, "backslashreplace").decode(encoding))  # noqa: T201
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def print_error(text: str) -> None:
+    """Print why a verb stopped, apart from its results."""
+    sys.stderr.write(f"bone-ssl: {text}\n")
 
 
 @contextmanager

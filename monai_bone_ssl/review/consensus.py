@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from monai_bone_ssl.review.session import read_verdicts
+from monai_bone_ssl.review.session_files import read_verdicts
 from monai_bone_ssl.review.verdict import Reading, Verdict
 
 __all__ = ["Disagreement", "consensus", "disagreements"]
@@ -29,7 +29,7 @@ def disagreements(folder: Path) -> list[Disagreement]:
     Raises
     ------
     ConfigError
-        ``INVALID_DATA`` as :func:`~monai_bone_ssl.review.session.read_verdicts`.
+        ``INVALID_DATA`` as :func:`~monai_bone_ssl.review.session_files.read_verdicts`.
     """
     return [
         Disagreement(key, {reader: verdict.reading for reader, verdict in verdicts.items()})
@@ -46,7 +46,7 @@ def consensus(folder: Path) -> dict[str, Reading]:
     Raises
     ------
     ConfigError
-        ``INVALID_DATA`` as :func:`~monai_bone_ssl.review.session.read_verdicts`.
+        ``INVALID_DATA`` as :func:`~monai_bone_ssl.review.session_files.read_verdicts`.
     """
     settled = {key: _settled(verdicts) for key, verdicts in _by_case(folder).items()}
     return {key: reading for key, reading in settled.items() if reading is not None}

@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import msgspec
 
-from monai_bone_ssl.errors import ConfigError, ReasonCode, ReportError
+from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.files import writing
 
 __all__ = ["ReaderLock"]
 
@@ -55,14 +56,11 @@ class ReaderLock:
         """
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         lock = cls(path, _Holder(reader, socket.gethostname(), os.getpid(), now, uuid4().hex))
-        try:
+        with writing(path):
             if not lock._create():
                 lock._remove_if_left_behind()
                 if not lock._create():
                     raise _held(path)
-        except OSError as error:
-            text = f"{path}: cannot be written ({error.strerror})"
-            raise ReportError(ReasonCode.WRITE_FAILED, text) from error
         return lock
 
     def check(self) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from monai_bone_ssl.errors import ConfigError, ModelError, ReasonCode, ReportError
-from monai_bone_ssl.files import write_atomically
+from monai_bone_ssl.errors import ConfigError, ModelError, ReasonCode
+from monai_bone_ssl.files import write_atomically, writing
 from monai_bone_ssl.model import MODEL_FILES, read_model_folder, read_spec
 from monai_bone_ssl.model_store import (
     CURRENT,
@@ -182,17 +182,16 @@ def _copy(folder: Path, place: Path) -> None:
     """Copy a model folder so that it is there whole or not at all."""
     source = current_folder(folder)
     partial = place.with_name(f".{place.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
     try:
+        with writing(place):
+            partial.mkdir(parents=True)
+            for name in MODEL_FILES:
+                if (source / name).is_file():
+                    shutil.copyfile(source / name, partial / name)
+            partial.replace(place)
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for name in MODEL_FILES:
-            if (source / name).is_file():
-                shutil.copyfile(source / name, partial / name)
-        partial.replace(place)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        text = f"{place}: cannot be written ({error.strerror or error})"
-        raise ReportError(ReasonCode.WRITE_FAILED, text) from error
 
 
 def _use(store: Path, version: str, by: str, action: str, history: tuple[Change, ...]) -> None:

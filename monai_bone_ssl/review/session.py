@@ -1,113 +1,29 @@
 """One reader's review, kept in a folder that several readers share.
 
-The folder::
-
-    review.json                what everybody who joins has to agree on: model, target, blinded or not
-    verdicts_<reader>.json     one file a reader: verdicts, former verdicts, the case shown last
-    audit_<reader>.csv         what happened when, one line an event; only ever appended to
-    <reader>.lock              who writes as this reader now
-
 A verdict is on the disk when :meth:`ReviewSession.save` returns. No file is written by two readers, none that
-cannot be read is overwritten, and a former verdict moves to the history.
+cannot be read is overwritten, and a former verdict moves to the history. What the files hold:
+:mod:`monai_bone_ssl.review.session_files`.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
-import os
-import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 import msgspec
 
-from monai_bone_ssl.errors import ConfigError, ReasonCode, ReportError
-from monai_bone_ssl.files import write_atomically
-from monai_bone_ssl.findings import Target
+from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.results import ModelIdentity
+from monai_bone_ssl.review.audit import add_event, now
 from monai_bone_ssl.review.lock import ReaderLock
+from monai_bone_ssl.review.reader import Reader
+from monai_bone_ssl.review.session_files import Record, Terms, join, read_record, write_record
 from monai_bone_ssl.review.verdict import Location, Reading, Verdict, agreement
 from monai_bone_ssl.review.worklist import Case, Worklist
 
-__all__ = ["AUDIT_COLUMNS", "Reader", "ReviewSession", "read_audits", "read_verdicts"]
-
-T = TypeVar("T")
-
-_SCHEMA_VERSION = 1
-_LONGEST = 64  # characters in a component group of VR PN, and in VR LO
-
-#: Header of audit_<reader>.csv.
-AUDIT_COLUMNS = ("time", "event", "key", "reading", "decision", "first_reading", "seconds")
-
-
-class Reader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who reads.
-
-    Raises
-    ------
-    ConfigError
-        ``INVALID_CONFIG`` where the name is empty, or either is too long or not what DICOM can hold.
-    """
-
-    name: str
-    """As a DICOM person name, ``Family^Given``, or plain."""
-    organization: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.name.strip(" ^") or "=" in self.name or self.name.count("^") > 4:
-            text = "the reader's name: expected a name, such as Family^Given"
-            raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-        for value in (self.name, self.organization):
-            if len(value) > _LONGEST or "\\" in value or not value.isprintable():
-                text = f"the reader's name and organization: expected {_LONGEST} characters, no backslash"
-                raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-
-    @property
-    def person_name(self) -> str:
-        """As a DICOM person name; a caret says that a plain name is one on purpose."""
-        return self.name if "^" in self.name else f"{self.name}^"
-
-    def require_organization(self) -> None:
-        """Refuse a reader without an organization, which DICOM asks a verified report to name.
-
-        Raises
-        ------
-        ConfigError
-            ``INVALID_CONFIG``.
-        """
-        if not self.organization.strip():
-            text = f"reader {self.name}: expected an organization, which a verified report has to name"
-            raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-
-    @property
-    def file_name(self) -> str:
-        """What stands for the reader in names of files; two names never share one."""
-        slug = re.sub(r"[^a-z0-9]+", "-", self.name.casefold()).strip("-")[:32] or "reader"
-        return f"{slug}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
-
-
-class _Review(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Content of review.json."""
-
-    schema_version: int = _SCHEMA_VERSION
-    blinded: bool
-    model: ModelIdentity | None
-    target: Target | None
-
-
-class _Record(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Content of verdicts_<reader>.json."""
-
-    schema_version: int = _SCHEMA_VERSION
-    reader: Reader
-    position: str | None = None
-    verdicts: dict[str, Verdict] = {}
-    history: list[Verdict] = []
+__all__ = ["ReviewSession"]
 
 
 class ReviewSession:
@@ -116,14 +32,12 @@ class ReviewSession:
     def __init__(
         self,
         folder: Path,
-        reader: Reader,
         model: ModelIdentity | None,
         blinded: bool,
-        record: _Record,
+        record: Record,
         lock: ReaderLock,
     ) -> None:
         self.folder = folder
-        self.reader = reader
         self.blinded = blinded
         self._model = model
         self._record = record
@@ -152,16 +66,14 @@ class ReviewSession:
         ReportError
             ``WRITE_FAILED`` where the folder cannot be written.
         """
-        _join(folder / "review.json", _Review(blinded=blinded, model=worklist.model, target=worklist.target))
+        join(folder, Terms(blinded=blinded, model=worklist.model, target=worklist.target))
         lock = ReaderLock.acquire(folder / f"{reader.file_name}.lock", reader.name)
         try:
-            path = _record_path(folder, reader)
-            record = _read(path, _Record) if path.exists() else _Record(reader=reader)
+            record = read_record(folder, reader)
         except ConfigError:
             lock.release()
             raise
-        record.reader = reader
-        return cls(folder, reader, worklist.model, blinded, record, lock)
+        return cls(folder, worklist.model, blinded, record, lock)
 
     def close(self) -> None:
         """End the review; it can be resumed."""
@@ -178,6 +90,11 @@ class ReviewSession:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def reader(self) -> Reader:
+        """Who reads."""
+        return self._record.reader
 
     @property
     def verdicts(self) -> Mapping[str, Verdict]:
@@ -242,7 +159,7 @@ class ReviewSession:
             flagged=flagged,
             adjudicated=adjudicated,
             model_version=None if self._model is None else self._model.version,
-            read_at=_now(),
+            read_at=now(),
             seconds=seconds,
         )
 
@@ -280,112 +197,8 @@ class ReviewSession:
     def _write(self, **changes: object) -> None:
         """Write the record with changes, and keep them only if that worked."""
         changed = msgspec.structs.replace(self._record, **changes)
-        content = msgspec.json.format(msgspec.json.encode(changed), indent=1) + b"\n"
-        write_atomically(_record_path(self.folder, self.reader), content)
+        write_record(self.folder, changed)
         self._record = changed
 
     def _audit(self, event: str, key: str = "", verdict: Verdict | None = None) -> None:
-        row = [_now(), event, key]
-        if verdict is not None:
-            row += [
-                verdict.reading,
-                verdict.decision or "",
-                verdict.first_reading or "",
-                f"{verdict.seconds:.1f}",
-            ]
-        row += [""] * (len(AUDIT_COLUMNS) - len(row))
-        _append(self.folder / f"audit_{self.reader.file_name}.csv", row)
-
-
-def read_verdicts(folder: Path) -> dict[str, dict[str, Verdict]]:
-    """Verdicts of all readers of a review: name of the reader, then key of the case.
-
-    Raises
-    ------
-    ConfigError
-        ``INVALID_DATA`` where the folder holds no review, or a file in it is damaged.
-    """
-    _read(folder / "review.json", _Review)
-    records = [_read(path, _Record) for path in sorted(folder.glob("verdicts_*.json"))]
-    return {record.reader.name: record.verdicts for record in records}
-
-
-def read_audits(folder: Path) -> list[dict[str, str]]:
-    """Events of all readers of a review in the order of time, each with its ``reader``.
-
-    Raises
-    ------
-    ConfigError
-        ``INVALID_DATA`` as :func:`read_verdicts`.
-    """
-    events = []
-    for path in sorted(folder.glob("verdicts_*.json")):
-        reader = _read(path, _Record).reader
-        audit = folder / f"audit_{reader.file_name}.csv"
-        try:
-            lines = audit.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(ReasonCode.INVALID_DATA, f"{audit}: cannot be read") from error
-        events += [{"reader": reader.name} | row for row in csv.DictReader(lines)]
-    return sorted(events, key=lambda event: datetime.fromisoformat(event["time"]))
-
-
-# --- files --------------------------------------------------------------------------------------------
-
-
-def _now() -> str:
-    return datetime.now().astimezone().isoformat(timespec="milliseconds")
-
-
-def _record_path(folder: Path, reader: Reader) -> Path:
-    return folder / f"verdicts_{reader.file_name}.json"
-
-
-def _join(path: Path, review: _Review) -> None:
-    """Write review.json, or make sure that the one there says the same."""
-    if not path.exists():
-        write_atomically(path, msgspec.json.format(msgspec.json.encode(review), indent=1) + b"\n")
-        return
-    there = _read(path, _Review)
-    for name in ("blinded", "model", "target"):
-        found, expected = getattr(there, name), getattr(review, name)
-        if found != expected:
-            text = f"{path}: this review has {name} {_short(found)}, expected {_short(expected)} to join it"
-            raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-
-
-def _short(value: object) -> str:
-    if isinstance(value, ModelIdentity):
-        return f"{value.name} {value.version} ({value.sha256[:8]})"
-    return value.name if isinstance(value, Target) else str(value)
-
-
-def _read(path: Path, kind: type[T]) -> T:
-    try:
-        content = msgspec.json.decode(path.read_bytes(), type=kind)
-    except OSError as error:
-        text = f"{path}: cannot be read ({error.strerror}), expected a file of a review"
-        raise ConfigError(ReasonCode.INVALID_DATA, text) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, ConfigError) as error:
-        text = f"{path}: {error}; the file is damaged and was left as it is"
-        raise ConfigError(ReasonCode.INVALID_DATA, text) from error
-    version = getattr(content, "schema_version", None)
-    if version != _SCHEMA_VERSION:
-        text = f"{path}: schema_version {version}, expected {_SCHEMA_VERSION}"
-        raise ConfigError(ReasonCode.INVALID_DATA, text)
-    return content
-
-
-def _append(path: Path, row: Sequence[str]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if not path.exists():
-        writer.writerow(AUDIT_COLUMNS)
-    writer.writerow(row)
-    try:
-        with path.open("a", encoding="utf-8", newline="") as file:
-            file.write(text.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise ReportError(ReasonCode.WRITE_FAILED, f"{path}: cannot be written ({error.strerror})") from error
+        add_event(self.folder, self.reader, event, key, verdict)

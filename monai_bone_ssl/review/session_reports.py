@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydicom import Dataset
 
-from monai_bone_ssl.body_parts import ANATOMY
+from monai_bone_ssl.analysis import tagged_anatomy
 from monai_bone_ssl.derived_object import write_object
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode
 from monai_bone_ssl.findings import CodedConcept
@@ -152,11 +152,10 @@ def _images(
 
 
 def _anatomy(header: Dataset, case: Case, spec: ModelSpec | None) -> CodedConcept | None:
-    """What the header says; where it is silent, what the image showed the model."""
-    known = ANATOMY.get(anatomy(header) or "")
-    if known is not None:
-        return CodedConcept(known.value, known.scheme_designator, known.meaning)
-    part = None if case.finding is None else case.finding.body_part
-    if spec is None or part is None:
-        return None
-    return next((body_part.concept for body_part in spec.body_parts if body_part.name == part.value), None)
+    """As in the algorithm's report: the header's, and where that says too little, what the image shows."""
+    tagged = tagged_anatomy(anatomy(header))
+    seen = None if case.finding is None else case.finding.body_part
+    if spec is None or seen is None or (tagged is not None and seen.source == "dicom"):
+        return tagged
+    part = spec.body_part(seen.value)
+    return tagged if part is None else part.concept

@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
-from monai_bone_ssl.analysis import prepare_file
+from monai_bone_ssl.analysis import examine, prepare_file
 from monai_bone_ssl.collect import Source
-from monai_bone_ssl.eligibility import Ineligible, check_eligibility
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode
 from monai_bone_ssl.model import Model
 from monai_bone_ssl.model_spec import ModelSpec
@@ -100,18 +99,10 @@ def _features(case: Case, model: Model) -> tuple[npt.NDArray[np.float32], str, s
     """Features [D], body part and patient; None where the image is not analysed."""
     try:
         header = case_header(case)
+        seen, eligible = examine(prepare_file(Source(case.path), "", model.spec), model)
     except BoneSSLError:
         return None
-    image = prepare_file(Source(case.path), "", model.spec)
-    if image.error is not None or image.batch is None:
-        return None
-    seen = model.predict(image.batch)
-    eligibility = check_eligibility(
-        image.body_part, float(seen.distance[0]), seen.body_part_logits[0], model.spec
-    )
-    if isinstance(eligibility, Ineligible):
-        return None
-    return seen.features[0], eligibility.body_part.value, _patient(header)
+    return seen.features[0], eligible.body_part.value, _patient(header)
 
 
 def _patient(header: Dataset) -> str:

@@ -21,7 +21,16 @@ from monai_bone_ssl.review.site_probe import (
     log_losses,
 )
 
-__all__ = ["MAX_AUROC_LOSS", "MIN_AUROC", "Comparison", "Gate", "OldModel", "compare", "judge"]
+__all__ = [
+    "FIGURE_NAMES",
+    "MAX_AUROC_LOSS",
+    "MIN_AUROC",
+    "Comparison",
+    "Gate",
+    "OldModel",
+    "compare",
+    "judge",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,13 +40,14 @@ MAX_AUROC_LOSS = 0.01
 #: The whole interval of the new AUROC has to be above it.
 MIN_AUROC = 0.6
 
-_NAMES = (
-    "log_loss",
-    "auroc",
-    "accuracy",
-    "sensitivity_at_high_sensitivity",
-    "specificity_at_high_specificity",
-)
+#: What is compared, and how tables call it.
+FIGURE_NAMES = {
+    "log_loss": "log loss (less is better)",
+    "auroc": "AUROC",
+    "accuracy": "accuracy at probability 0.5",
+    "sensitivity_at_high_sensitivity": "sensitivity, high-sensitivity point",
+    "specificity_at_high_specificity": "specificity, high-specificity point",
+}
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,7 @@ def compare(
     low, high = percentile_interval(resampled).reshape(2, *values.shape)
     return tuple(
         Comparison(name, *map(_figure, values[:, column], low[:, column], high[:, column]))
-        for column, name in enumerate(_NAMES)
+        for column, name in enumerate(FIGURE_NAMES)
     )
 
 
@@ -170,7 +180,7 @@ def _scores(logits: Floats, points: list[OperatingPoints]) -> _Scores:
 
 
 def _figures(weights: Floats, scores: _Scores, cases: SiteCases) -> Floats:
-    """[b, figures] under weights [b, n], in the order of ``_NAMES``."""
+    """[b, figures] under weights [b, n], in the order of :data:`FIGURE_NAMES`."""
     labels = cases.labels
     probabilities = 0.5 + 0.5 * np.tanh(scores.logits / 2)
     positive = labels == 1

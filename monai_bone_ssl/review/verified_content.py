@@ -49,7 +49,7 @@ from monai_bone_ssl.report_content import (
     report_tree,
     text_item,
 )
-from monai_bone_ssl.review.session import Reader
+from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.verdict import Location, Reading, Verdict, describe_reading
 from monai_bone_ssl.uids import derived_uid
 

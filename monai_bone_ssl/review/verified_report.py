@@ -28,7 +28,7 @@ from monai_bone_ssl.patient import check_one_patient
 from monai_bone_ssl.report import is_referable
 from monai_bone_ssl.report_content import Algorithm
 from monai_bone_ssl.results import SOFTWARE_NAME
-from monai_bone_ssl.review.session import Reader
+from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.verified_content import ReviewedImage, verified_content
 from monai_bone_ssl.uids import derived_uid
 

@@ -1,13 +1,12 @@
-"""The images to read, with what the algorithm said of each, in the order in which to read them."""
+"""The images to read, with what the algorithm said of each."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 
 from pydicom import Dataset
@@ -26,14 +25,11 @@ from monai_bone_ssl.findings import (
 from monai_bone_ssl.model_spec import ModelSpec
 from monai_bone_ssl.radiograph import check_eligible, read_header
 from monai_bone_ssl.results import ModelIdentity, read_results
-from monai_bone_ssl.review.verdict import Agreement, Verdict
 
 __all__ = [
     "Case",
-    "Filter",
     "Worklist",
     "case_header",
-    "select",
     "with_finding",
     "worklist_from_paths",
     "worklist_from_results",
@@ -184,86 +180,6 @@ def case_header(case: Case) -> Dataset:
     return header
 
 
-# --- choosing and sorting -----------------------------------------------------------------------------
-
-
-class Filter(StrEnum):
-    """Which cases to show."""
-
-    ALL = "all"
-    UNREAD = "unread"
-    POSITIVE = "positive"
-    INDETERMINATE = "indeterminate"
-    NOT_ANALYSED = "not_analysed"
-    DISAGREED = "disagreed"
-    FLAGGED = "flagged"
-
-
-# Filters that tell what the algorithm said.
-_REVEALING = frozenset({Filter.POSITIVE, Filter.INDETERMINATE, Filter.NOT_ANALYSED, Filter.DISAGREED})
-
-
-def select(worklist: Worklist, filter: Filter, verdicts: Mapping[str, Verdict], hide_ai: bool) -> list[Case]:
-    """Cases to show, the most urgent first.
-
-    Positive (the largest probability first), then indeterminate, then those without an answer, then negative.
-    The images of one study stay together, at the place of their most urgent one.
-
-    Parameters
-    ----------
-    worklist
-        All cases.
-    filter
-        Which of them.
-    verdicts
-        The reader's, by key.
-    hide_ai
-        Whether the reader may not know yet what the algorithm said of images not read. Then the order is that
-        of the files, and a filter by the algorithm's answer shows only what was read already.
-    """
-    chosen = [case for case in worklist.cases if _passes(case, filter, verdicts.get(case.key))]
-    if hide_ai:
-        return [case for case in chosen if filter not in _REVEALING or case.key in verdicts]
-    by_urgency = sorted(chosen, key=_urgency)
-    place: dict[str, int] = {}
-    for position, case in enumerate(by_urgency):
-        place.setdefault(_study(case), position)
-    return sorted(by_urgency, key=lambda case: place[_study(case)])
-
-
-def _passes(case: Case, filter: Filter, verdict: Verdict | None) -> bool:
-    match filter:
-        case Filter.ALL:
-            return True
-        case Filter.UNREAD:
-            return verdict is None
-        case Filter.POSITIVE:
-            return case.decision is Decision.POSITIVE
-        case Filter.INDETERMINATE:
-            return case.decision is Decision.INDETERMINATE
-        case Filter.NOT_ANALYSED:
-            return case.decision is None
-        case Filter.DISAGREED:
-            return verdict is not None and verdict.agreement is Agreement.DISAGREE
-        case Filter.FLAGGED:
-            return verdict is not None and verdict.flagged
-
-
-_RANK = {Decision.POSITIVE: 0, Decision.INDETERMINATE: 1, None: 2, Decision.NEGATIVE: 3}
-
-
-def _urgency(case: Case) -> tuple[int, float]:
-    probability = None if case.finding is None else case.finding.probability
-    return _RANK[case.decision], -(probability or 0.0)
-
-
-def _study(case: Case) -> str:
-    return case.study_instance_uid or case.key
-
-
-# --- making cases -------------------------------------------------------------------------------------
-
-
 def _checked(source: Source) -> Source:
     """The source, refused where its header says already that it is no radiograph."""
     if source.error is not None:
@@ -311,5 +227,5 @@ def _resolve(path: Path, out: Path) -> Path:
 
 
 def _points(image: ImageFinding, spec: ModelSpec) -> OperatingPoints | None:
-    name = None if image.body_part is None else image.body_part.value
-    return next((part.operating_points for part in spec.body_parts if part.name == name), None)
+    part = None if image.body_part is None else spec.body_part(image.body_part.value)
+    return None if part is None else part.operating_points

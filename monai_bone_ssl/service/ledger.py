@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Select, and_, delete, exists, func, or_, select, update
@@ -43,7 +43,7 @@ _BEFORE = {StudyState.ANALYSING: StudyState.COMPLETE, StudyState.TO_SEND: StudyS
 
 @dataclass(frozen=True)
 class Instance:
-    """Identity of a received object."""
+    """Identity of a received object: the primary key of its row."""
 
     study_instance_uid: str
     sop_instance_uid: str
@@ -123,10 +123,10 @@ class Ledger:
             study = self._locked_study(session, instance.study_instance_uid, now)
             if study.state == StudyState.RECEIVED:
                 study.last_instance_at = now
-            key = (instance.study_instance_uid, instance.sop_instance_uid, instance.digest)
-            if session.get(InstanceRow, key) is not None:
+            identity = asdict(instance)
+            if session.get(InstanceRow, identity) is not None:
                 return False
-            session.add(InstanceRow(**_key(instance), name=name))
+            session.add(InstanceRow(**identity, name=name))
             study.revision += 1
             study.last_instance_at = now
             _enter(study, StudyState.RECEIVED, now)
@@ -363,14 +363,6 @@ class Ledger:
         except SQLAlchemyError as error:
             text = f"the ledger cannot be used ({type(error).__name__})"
             raise ServiceError(ReasonCode.LEDGER_UNAVAILABLE, text) from error
-
-
-def _key(instance: Instance) -> dict[str, str]:
-    return {
-        "study_instance_uid": instance.study_instance_uid,
-        "sop_instance_uid": instance.sop_instance_uid,
-        "digest": instance.digest,
-    }
 
 
 def _enter(study: StudyRow, state: StudyState, now: float) -> None:

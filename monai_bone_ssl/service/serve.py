@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode, ReportError
+from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode
+from monai_bone_ssl.files import writing
 from monai_bone_ssl.model import Model, default_model_folder
 from monai_bone_ssl.service.dicomweb import DicomWeb
 from monai_bone_ssl.service.events import log_event, start_logging
@@ -198,12 +199,9 @@ class _Service:
 def _only_replica(settings: Settings) -> Iterator[None]:
     """Two processes of one name would take each other's work for their own."""
     path = settings.spool / f".{settings.replica}.lock"
-    try:
+    with writing(path):
         settings.spool.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        text = f"{path}: cannot be written ({error.strerror})"
-        raise ReportError(ReasonCode.WRITE_FAILED, text) from error
     try:
         _lock(descriptor, settings)
         yield

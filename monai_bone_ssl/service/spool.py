@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from monai_bone_ssl.errors import ReasonCode, ReportError
+from monai_bone_ssl.files import writing
 
 __all__ = ["Spool"]
 
@@ -42,13 +43,13 @@ class Spool:
         self._images = folder / "images"
         self._reports = folder / "reports"
         self._reserve = reserve
-        with _refusals_as_errors(folder):
+        with writing(folder):
             self._images.mkdir(parents=True, exist_ok=True)
             self._reports.mkdir(exist_ok=True)
 
     def free(self) -> int:
         """Bytes that may still be received."""
-        with _refusals_as_errors(self._images):
+        with writing(self._images):
             return max(0, shutil.disk_usage(self._images).free - self._reserve)
 
     @contextmanager
@@ -62,7 +63,7 @@ class Spool:
         """
         path = self._images / f"{uuid4().hex}{_PARTIAL}"
         try:
-            with _refusals_as_errors(path):
+            with writing(path):
                 if len(content) > self.free():
                     raise ReportError(ReasonCode.WRITE_FAILED, f"{self._images}: the disk is full")
                 with path.open("wb") as file:
@@ -82,7 +83,7 @@ class Spool:
             ``WRITE_FAILED``.
         """
         name = f"{sop_instance_uid}_{uuid4().hex}.dcm"
-        with _refusals_as_errors(incoming):
+        with writing(incoming):
             incoming.replace(self._images / name)
             _flush_folder(self._images)
         return name
@@ -105,7 +106,7 @@ class Spool:
             ``WRITE_FAILED``.
         """
         folder = self._study_reports(study_instance_uid) / str(revision)
-        with _refusals_as_errors(folder):
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -117,7 +118,7 @@ class Spool:
         ReportError
             ``WRITE_FAILED``.
         """
-        with _refusals_as_errors(folder):
+        with writing(folder):
             for path in (folder, folder.parent, folder.parent.parent):
                 _flush_folder(path)
 
@@ -148,12 +149,3 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _refusals_as_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        text = f"{path}: cannot be written ({error.strerror or error})"
-        raise ReportError(ReasonCode.WRITE_FAILED, text) from error

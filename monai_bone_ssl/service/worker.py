@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Collection
 from typing import ClassVar
+
+import numpy as np
 
 from monai_bone_ssl.collect import Source, Study, group_by_study
 from monai_bone_ssl.errors import BoneSSLError, ReasonCode, ReportError, ServiceError
@@ -40,12 +41,13 @@ class Backoff:
     def __init__(self, first: float, longest: float) -> None:
         self._first = first
         self._longest = longest
+        self._chance = np.random.default_rng()
 
     def seconds(self, attempts: int) -> float:
         """Pause after so many attempts, 1 or more."""
         # 2 ** 60 seconds is long enough, and still a number that a float holds.
         pause = min(self._longest, self._first * 2.0 ** min(attempts - 1, 60))
-        return pause * random.uniform(0.5, 1)  # noqa: S311 - nothing secret
+        return pause * float(self._chance.uniform(0.5, 1))
 
 
 class _Worker:

@@ -13,15 +13,16 @@ import slicer.util
 import vtk
 from BoneXRayReviewLib import dependencies, sample_data
 from BoneXRayReviewLib.adaptation_panel import AdaptationPanel
-from BoneXRayReviewLib.background import BackgroundTask
-from BoneXRayReviewLib.case_panel import CasePanel
-from BoneXRayReviewLib.finish_panel import AdjudicationPanel, FinishPanel
+from BoneXRayReviewLib.adjudication_panel import AdjudicationPanel
+from BoneXRayReviewLib.analysis_panel import AnalysisPanel
+from BoneXRayReviewLib.case_view import CaseView
+from BoneXRayReviewLib.finish_panel import FinishPanel
 from BoneXRayReviewLib.markups import differ
-from BoneXRayReviewLib.messages import reporting, say
+from BoneXRayReviewLib.messages import TITLE, reporting, say
 from BoneXRayReviewLib.parameters import BoneXRayReviewParameterNode
 from BoneXRayReviewLib.path_bindings import PathBindings
+from BoneXRayReviewLib.session_panel import SessionPanel
 from BoneXRayReviewLib.shortcuts import Shortcuts, help_rows
-from BoneXRayReviewLib.similar_lookup import SimilarLookup
 from BoneXRayReviewLib.sources import Source, radiograph_files
 from BoneXRayReviewLib.tasks import TaskRunner
 from BoneXRayReviewLib.verdict_panel import VerdictPanel
@@ -49,7 +50,7 @@ class BoneXRayReview(ScriptedLoadableModule):
 
     def __init__(self, parent: Any) -> None:
         super().__init__(parent)
-        self.parent.title = "Bone X-ray Review"
+        self.parent.title = TITLE
         self.parent.categories = ["Radiology"]
         self.parent.dependencies = []
         self.parent.contributors = ["monai_bone_ssl contributors"]
@@ -95,7 +96,7 @@ class BoneXRayReviewLogic(ScriptedLoadableModuleLogic):
 
 
 class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The module's panel."""
+    """The module's panel: wires its sections to one review."""
 
     def __init__(self, parent: Any = None) -> None:
         VTKObservationMixin.__init__(self)
@@ -115,20 +116,45 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = BoneXRayReviewLogic()
         self._folder = Path(mkdtemp(prefix="BoneXRayReview", dir=slicer.app.temporaryPath))
         self.viewer = Viewer(slicer.app.applicationLogic(), slicer.modules.volumes.logic(), self._on_marked)
-        actions = self._actions()
         self.tasks = TaskRunner(self.ui.taskProgressBar, self.ui.cancelButton)
-        self.similar = SimilarLookup(self._on_similar, self._on_lookup_end)
         self.paths = PathBindings(self.ui)
-        self.worklist_panel = WorklistPanel(self.ui, self.open_case)
-        self.case_panel = CasePanel(self.ui, self._folder)
-        self.verdict_panel = VerdictPanel(self.ui, actions, self._on_edited)
-        self.finish_panel = FinishPanel(self.ui, lambda: self.controller.leave())
-        self.adjudication_panel = AdjudicationPanel(self.ui, lambda key: self.open_case(key, True))
-        self.adaptation_panel = AdaptationPanel(self.ui, self.tasks)
-        self.shortcuts = Shortcuts(slicer.util.mainWindow() or self.parent, actions)
-        self._connect()
+        self._make_sections()
+        self.shortcuts = Shortcuts(slicer.util.mainWindow() or self.parent, self.verdict_panel.actions)
+        self.ui.filterComboBox.connect("currentIndexChanged(int)", self._on_filter)
+        self._observe_scene()
         self._use_parameter_node()
         self._show_review()
+
+    def _make_sections(self) -> None:
+        ui = self.ui
+        for label in (ui.sessionMessage, ui.messageLabel):
+            say(label, "")
+        self.case_view = CaseView(ui, self.viewer, self._folder)
+        self.worklist_panel = WorklistPanel(ui, self.open_case)
+        self.verdict_panel = VerdictPanel(ui, self._actions_beside_the_verdict())
+        self._sections = (
+            SessionPanel(ui, self.start, self.close_review),
+            AnalysisPanel(ui, self.tasks, self._on_analysed),
+            self.worklist_panel,
+            self.case_view,
+            self.verdict_panel,
+            AdjudicationPanel(ui, lambda key: self.open_case(key, True)),
+            FinishPanel(ui),
+            AdaptationPanel(ui, self.tasks),
+        )
+
+    def _actions_beside_the_verdict(self) -> dict[str, Callable[[], None]]:
+        return {
+            "point": lambda: self.viewer.place("point"),
+            "box": lambda: self.viewer.place("box"),
+            "ruler": lambda: self.viewer.place("ruler"),
+            "remove_markup": lambda: self.viewer.markups.remove_last(),
+            "toggle_overlay": self.toggle_overlay,
+            "reveal": self.reveal,
+            "save_and_next": self.save_and_next,
+            "next": lambda: self.step(1),
+            "previous": lambda: self.step(-1),
+        }
 
     def enter(self) -> None:
         """Called each time the module is opened."""
@@ -150,43 +176,16 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _connect(self) -> None:
-        ui = self.ui
-        for label in (ui.sessionMessage, ui.messageLabel):
-            say(label, "")
-        ui.installButton.connect("clicked()", self.install)
-        ui.startButton.connect("clicked()", self.start)
-        ui.closeButton.connect("clicked()", self.close_review)
-        ui.analyseButton.connect("clicked()", self.analyse)
-        ui.filterComboBox.connect("currentIndexChanged(int)", self._on_filter)
-        for event, call in (
-            (slicer.mrmlScene.StartCloseEvent, self._on_scene_start_close),
-            (slicer.mrmlScene.EndCloseEvent, self._on_scene_end_close),
-            (slicer.mrmlScene.EndImportEvent, self._on_scene_end_import),
-        ):
-            self.addObserver(slicer.mrmlScene, event, call)
-
-    def _actions(self) -> dict[str, Callable[[], None]]:
-        actions: dict[str, Callable[[], None]] = {name: self._stance(name) for name in ("agree", "disagree")}
-        actions |= {name: self._reading(name) for name in ("normal", "abnormal", "uncertain", "bad_image")}
-        actions |= {f"confidence_{value}": self._confidence(value) for value in range(1, 6)}
-        actions |= {kind: self._marking(kind) for kind in ("point", "box", "ruler")}
-        return actions | {
-            "flag": self.toggle_flag,
-            "remove_markup": lambda: self.viewer.markups.remove_last(),
-            "toggle_overlay": self.toggle_overlay,
-            "reveal": self.reveal,
-            "save_and_next": self.save_and_next,
-            "next": lambda: self.step(1),
-            "previous": lambda: self.step(-1),
-        }
-
     # --- parameters and scene -------------------------------------------------------------------------
 
     @property
     def controller(self) -> Any:
         """Of the open review; None where none is open."""
         return None if self.review is None else self.review.controller
+
+    def toggle_overlay(self) -> None:
+        """Hide the evidence, or show it again."""
+        self._parameters.overlayVisible = not self._parameters.overlayVisible
 
     def _use_parameter_node(self) -> None:
         """Bind the panel to the scene's parameters."""
@@ -215,6 +214,14 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _on_filter(self, _index: int) -> None:
         self._parameters.filterName = self.worklist_panel.filter_name
+
+    def _observe_scene(self) -> None:
+        for event, call in (
+            (slicer.mrmlScene.StartCloseEvent, self._on_scene_start_close),
+            (slicer.mrmlScene.EndCloseEvent, self._on_scene_end_close),
+            (slicer.mrmlScene.EndImportEvent, self._on_scene_end_import),
+        ):
+            self.addObserver(slicer.mrmlScene, event, call)
 
     def _on_scene_start_close(self, _caller: Any, _event: Any) -> None:
         self._save_draft()
@@ -246,12 +253,6 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # --- a review -------------------------------------------------------------------------------------
 
-    def install(self) -> None:
-        """Install the package, after asking."""
-        with slicer.util.tryWithErrorDisplay("The package could not be installed.", waitCursor=True):
-            dependencies.install_after_asking()
-        self._show_review()
-
     def start(self) -> None:
         """Open the review that is filled in, at the image shown last."""
         if self.close_review():
@@ -260,7 +261,6 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _start(self, key: str | None) -> None:
         with reporting(self.ui.sessionMessage):
             self.review = self.logic.start(self._parameters)
-            self.ui.sessionSection.collapsed = True
         self._show_review()
         if self.review is not None:
             known = key is not None and self.controller.case(key) is not None
@@ -277,10 +277,10 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _end_review(self) -> None:
         self.tasks.abandon()
-        self.similar.clear()
+        self.case_view.similar.clear()
         if self.review is not None:
             with reporting(self.ui.sessionMessage):
-                self.review.controller.session.close()
+                self.controller.session.close()
         self.review = None
 
     def _save_draft(self) -> bool:
@@ -292,46 +292,8 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return False
 
     def _show_review(self) -> None:
-        installed = dependencies.is_installed()
-        open_ = self.review is not None
-        self.ui.packageLabel.text = "" if installed else "The Python package monai-bone-ssl is not installed."
-        self.ui.packageLabel.visible = self.ui.installButton.visible = not installed
-        self.ui.startButton.enabled = installed
-        self.ui.closeButton.enabled = open_
-        self.ui.analyseButton.enabled = open_ and self.review.model is not None
-        self.worklist_panel.set_controller(self.controller)
-        for panel in (self.finish_panel, self.adjudication_panel, self.adaptation_panel):
-            panel.set_review(self.review)
-        if not open_:
-            self.case_panel.clear()
-            self.ui.sessionSection.collapsed = False
-        self.verdict_panel.refresh(self.controller)
-
-    def analyse(self) -> None:
-        """Run the model on the images without a result, in the background, the open one first."""
-        from BoneXRayReviewLib.inference import analyse_cases
-
-        if self.review is None or self.review.model is None or self.tasks.busy:
-            return
-        current, model = self.controller.current, self.review.model
-        waiting = [case for case in self.controller.worklist.cases if case.finding is None]
-        waiting.sort(key=lambda case: current is None or case.key != current.key)
-        task = BackgroundTask(lambda own: analyse_cases(own, waiting, model))
-        self.tasks.run(task, self._on_analysed, self._on_analysis_end, total=len(waiting))
-
-    def _on_analysed(self, item: Any) -> None:
-        with reporting(self.ui.messageLabel):
-            self.controller.set_finding(item.key, item.finding, item.points, item.evidence)
-            current = self.controller.current
-            if current is not None and current.key == item.key:
-                self._show_answer()
-                self.verdict_panel.refresh(self.controller)
-        self.worklist_panel.refresh()
-
-    def _on_analysis_end(self, task: Any) -> None:
-        with reporting(self.ui.messageLabel):
-            task.check()
-            say(self.ui.messageLabel, "The analysis was stopped." if task.cancelled else "")
+        for section in self._sections:
+            section.set_review(self.review)
 
     # --- a case ---------------------------------------------------------------------------------------
 
@@ -369,102 +331,34 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with reporting(self.ui.messageLabel):
             open_case()
             if self.controller.current is not None and not self.controller.image_shown:
-                self._show_case()
+                self._parameters.caseKey = self.controller.current.key
+                self.case_view.show(self.review)
+                self._parameters.radiograph = self.viewer.radiograph
+                self._note_evidence()
         self._refresh()
 
-    def _show_case(self) -> None:
-        from monai_bone_ssl.radiograph import read_radiograph
-        from monai_bone_ssl.review.worklist import case_header
-
-        controller, parameters = self.controller, self._parameters
-        case = controller.current
-        parameters.caseKey = case.key
-        self.viewer.clear()
-        self.case_panel.clear()
-        self.case_panel.show_patient(case_header(case))
-        self.viewer.show(case.path, read_radiograph(case.path), controller.draft.locations)
-        controller.image_shown = True
-        parameters.radiograph = self.viewer.radiograph
-        self._show_answer()
-
     def _show_answer(self) -> None:
-        """Show what the algorithm says of the open case, as far as the reader may know."""
-        controller, parameters = self.controller, self._parameters
-        self.viewer.remove_evidence()
-        self.case_panel.show_similar(None)
-        if not controller.may_see_ai:
-            self.case_panel.show_hidden()
-        else:
-            controller.note_revealed()
-            evidence = controller.evidence()
-            limit = None
-            if evidence is not None:
-                limit = self.review.evidence_limit or max(float(evidence.max()), 1e-6)
-                self.viewer.set_evidence(evidence, limit)
-            worklist = controller.worklist
-            self.case_panel.show_result(controller.current, worklist.target, worklist.model, limit)
-            self.similar.look_up(controller.current, self.review.model)
-        parameters.evidence = self.viewer.evidence
+        self.case_view.show_answer(self.review)
+        self._note_evidence()
+
+    def _note_evidence(self) -> None:
+        """A saved scene knows its evidence, and it is shown as the reader has set it."""
+        self._parameters.evidence = self.viewer.evidence
         self._on_parameters()
-
-    def _on_similar(self, similar: Any) -> None:
-        current = self.controller.current
-        if current is not None and current.key == similar.key:
-            self.case_panel.show_similar(similar)
-
-    def _on_lookup_end(self, task: Any) -> None:
-        with reporting(self.ui.messageLabel):
-            task.check()
-
-    # --- the verdict ----------------------------------------------------------------------------------
-
-    def toggle_overlay(self) -> None:
-        """Hide the evidence, or show it again."""
-        self._parameters.overlayVisible = not self._parameters.overlayVisible
-
-    def toggle_flag(self) -> None:
-        """Flag the open case, or no longer."""
-        if self.review is not None:
-            self._on_edited({"flagged": not self.controller.draft.flagged})
-
-    def _stance(self, name: str) -> Callable[[], None]:
-        def take() -> None:
-            from monai_bone_ssl.review.verdict import Agreement
-
-            self._edit(lambda: self.controller.agree(Agreement(name)))
-
-        return take
-
-    def _reading(self, name: str) -> Callable[[], None]:
-        def take() -> None:
-            from monai_bone_ssl.review.verdict import Reading
-
-            self._edit(lambda: self.controller.edit(reading=Reading(name)))
-
-        return take
-
-    def _confidence(self, value: int) -> Callable[[], None]:
-        return lambda: self._on_edited({"confidence": value})
-
-    def _marking(self, kind: str) -> Callable[[], None]:
-        return lambda: self.viewer.place(kind)
-
-    def _on_marked(self) -> None:
-        if self.controller is not None and self.controller.image_shown:
-            self._on_edited({"locations": self.viewer.locations()})
-
-    def _on_edited(self, changes: dict[str, object]) -> None:
-        self._edit(lambda: self.controller.edit(**changes))
-
-    def _edit(self, change: Callable[[], None]) -> None:
-        if self.review is not None:
-            with reporting(self.ui.messageLabel):
-                change()
-            self.verdict_panel.refresh(self.controller)
 
     def _refresh(self) -> None:
         self.worklist_panel.refresh()
-        self.verdict_panel.refresh(self.controller)
+        self.verdict_panel.refresh()
+
+    def _on_analysed(self, key: str) -> None:
+        current = self.controller.current
+        if current is not None and current.key == key:
+            self._show_answer()
+        self._refresh()
+
+    def _on_marked(self) -> None:
+        if self.controller is not None and self.controller.image_shown:
+            self.verdict_panel.edit(locations=self.viewer.locations())
 
 
 class BoneXRayReviewTest(ScriptedLoadableModuleTest):

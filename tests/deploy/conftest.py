@@ -8,19 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from analyses import Run
+from analyses import ROOT, Run
+from outside import interpreter
 
-ROOT = Path(__file__).parents[2]
 APP = ROOT / "deploy_app"
 
 
 @pytest.fixture(scope="session")
 def sdk_python() -> Path:
     """The interpreter that has the MONAI Deploy App SDK."""
-    python = Path(os.environ.get("BONE_SSL_DEPLOY_PYTHON", ROOT / ".venv-deploy" / "bin" / "python"))
-    if not python.exists():
-        pytest.skip("the MONAI Deploy App SDK is not installed (make deploy, or BONE_SSL_DEPLOY_PYTHON)")
-    return python
+    return interpreter("BONE_SSL_DEPLOY_PYTHON", "the MONAI Deploy App SDK (make deploy)", ".venv-deploy")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import dicom_factory
 import pytest
 from analyses import Run, bone_ssl, outcomes, result
 from dicom_factory import limb_pixels
+from outside import small_file_system
 from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 from pydicom_files import real_radiograph
@@ -271,16 +271,8 @@ def test_folder_without_a_model_or_with_two(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Any:
-    """A file system of 64 KB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("a small file system can be mounted as root only")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_file_system(tmp_path / "disk", "64k") as folder:
+        yield folder
 
 
 def test_disk_that_fills(run_app: RunApp, tiny_folder: Path, tmp_path: Path, small_disk: Path) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
+import compose_spec
+import kubernetes_validate
 import pytest
+import yaml
 
 from deploy.conftest import APP
 
@@ -12,8 +15,6 @@ EXAMPLES = APP / "examples"
 
 
 def test_kubernetes_knows_every_key() -> None:
-    kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="needs kubernetes-validate")
-    yaml = pytest.importorskip("yaml", reason="needs PyYAML")
     documents = list(yaml.safe_load_all((EXAMPLES / "kubernetes.yaml").read_text()))
     assert [document["kind"] for document in documents] == ["PersistentVolumeClaim", "Service", "StatefulSet"]
     for document in documents:
@@ -21,8 +22,6 @@ def test_kubernetes_knows_every_key() -> None:
 
 
 def test_kubernetes_schema_sees_a_mistake() -> None:
-    kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="needs kubernetes-validate")
-    yaml = pytest.importorskip("yaml", reason="needs PyYAML")
     text = (
         (EXAMPLES / "kubernetes.yaml").read_text().replace("readOnlyRootFilesystem", "readOnlyRootFileSystem")
     )
@@ -32,7 +31,6 @@ def test_kubernetes_schema_sees_a_mistake() -> None:
 
 
 def test_compose_follows_its_specification() -> None:
-    compose_spec = pytest.importorskip("compose_spec", reason="needs compose-spec")
     text = (EXAMPLES / "compose.yaml").read_text()
     compose_spec.PyCompose.from_yaml(text).validate()
     with pytest.raises(ValueError, match="read_onli"):

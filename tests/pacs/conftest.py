@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from outside import program
 
 from pacs.node import Node, c_store
 from pacs.orthanc import Orthanc, free_port
@@ -20,12 +21,11 @@ from pacs.orthanc import Orthanc, free_port
 @pytest.fixture(scope="session", autouse=True)
 def network() -> Iterator[None]:
     """Move this process, and so all it starts, into a network namespace with nothing but a loopback."""
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip("needs root and iproute2: Orthanc would listen on all addresses of this machine")
+    program("ip", "iproute2")
     name = f"bone-ssl-{os.getpid()}"
     made = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False)
     if made.returncode != 0:
-        pytest.skip("needs network namespaces")
+        pytest.skip("needs root, for a network of its own: Orthanc would listen on all addresses")
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
         subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
@@ -59,7 +59,6 @@ def postgresql() -> Iterator[str]:
     tools = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not tools:
         pytest.skip("needs PostgreSQL (Debian: postgresql)")
-    pytest.importorskip("pg8000", reason="needs pg8000")
     # Not in pytest's folder, which only root may enter; a short path, because a socket's has to be.
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     port = free_port()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 import time
@@ -12,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-import pytest
 import requests
+from outside import file, program
 from pydicom import Dataset
 
 USER, PASSWORD = "tester", "orthanc-password"
 AE_TITLE = "ORTHANC"
-_PLUGINS = ("libOrthancDicomWeb.so", "libOrthancGdcm.so")
+_PLUGINS = Path("/usr/share/orthanc/plugins")
+_PACKAGES = {"libOrthancDicomWeb.so": "orthanc-dicomweb", "libOrthancGdcm.so": "orthanc-gdcm"}
 
 
 def free_port() -> int:
@@ -49,11 +49,8 @@ class Orthanc:
     """
 
     def __init__(self, folder: Path, dicom_tls: dict[str, Any] | None = None) -> None:
-        if shutil.which("Orthanc") is None:
-            pytest.skip("needs Orthanc (Debian: orthanc, orthanc-dicomweb, orthanc-gdcm)")
-        plugins = [Path("/usr/share/orthanc/plugins") / name for name in _PLUGINS]
-        if not all(plugin.exists() for plugin in plugins):
-            pytest.skip("needs Orthanc's plugins (Debian: orthanc-dicomweb, orthanc-gdcm)")
+        program("Orthanc", "orthanc")
+        plugins = [file(_PLUGINS / name, package) for name, package in _PACKAGES.items()]
         self.folder = folder
         self.dicom_port, self.http_port = free_port(), free_port()
         folder.mkdir(parents=True)
@@ -115,7 +112,7 @@ class Orthanc:
         response = self._get("/dicom-web/instances", **filters)
         assert response.ok, response.text
         tags = ("0020000D", "0020000E", "00080018")
-        return [tuple(item[tag]["Value"][0] for tag in tags) for item in response.json()]  # type: ignore[misc]
+        return [tuple(item[tag]["Value"][0] for tag in tags) for item in response.json()]
 
     def reports(self, study_uid: str | None = None) -> list[Dataset]:
         """All reports as they come back."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+from outside import small_file_system
 from pydicom import dcmread
 from pydicom.uid import ComputedRadiographyImageStorage
 from pynetdicom import AE
@@ -19,13 +19,8 @@ from pacs.orthanc import Orthanc, wait_for
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=False).returncode:
-        pytest.skip("needs to mount a file system")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    with small_file_system(tmp_path / "small", "2m") as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("reserve", [0, 1], ids=["full", "reserve_reached"])

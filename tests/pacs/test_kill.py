@@ -25,7 +25,7 @@ from pacs.test_c_store import references, sop_uids
 def test_one_report_a_study_whenever_the_service_is_killed(
     kills: int, studies: int, run_node: Callable[..., Node], tmp_path: Path
 ) -> None:
-    chance = random.Random(kills)  # noqa: S311 - the same moments each time
+    chance = random.Random(kills)  # the same moments each time
     orthanc = Orthanc(tmp_path / "orthanc")
     node = run_node(c_store(orthanc))
     expected = {}

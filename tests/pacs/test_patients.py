@@ -20,7 +20,7 @@ ROUNDS = 50
 def test_every_report_is_about_its_own_patient(node: Node, orthanc: Orthanc, tmp_path: Path) -> None:
     ae = AE(SENDER)
     ae.add_requested_context(ComputedRadiographyImageStorage)
-    chance = random.Random(0)  # noqa: S311 - the same order each time
+    chance = random.Random(0)  # the same order each time
     expected = {}
     for number in range(ROUNDS):
         association = ae.associate("localhost", node.port, ae_title=NODE)

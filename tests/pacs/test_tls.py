@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
+from outside import program
 
 from pacs.node import Node, c_store, make_study
 from pacs.orthanc import Orthanc, free_port
 from pacs.test_dicomweb import TOP, tables, today
-
-trustme = pytest.importorskip("trustme", reason="needs trustme")
 
 
 class Certificates:
@@ -107,8 +106,7 @@ def test_a_pacs_that_nobody_vouches_for_gets_nothing(
 @pytest.fixture
 def https(certificates: Certificates, orthanc: Orthanc) -> Iterator[str]:
     """URL of the archive by https. Debian's Orthanc 1.10 dies of its own https: socat does it."""
-    if shutil.which("socat") is None:
-        pytest.skip("needs socat")
+    program("socat", "socat")
     port = free_port()
     listen = f"OPENSSL-LISTEN:{port},reuseaddr,fork,verify=0,cert={certificates.both}"
     with subprocess.Popen(["socat", listen, f"TCP:localhost:{orthanc.http_port}"]) as proxy:

@@ -37,7 +37,7 @@ def send_all_sorts(node: Node, folder: Path) -> dict[str, tuple[str, set[str]]]:
     sent = {}
 
     def send(name: str, images: int, bright: float, **options: object) -> tuple[str, list[Path]]:
-        study, paths = make_study(folder / name, name, images, bright, **options)  # type: ignore[arg-type]  # **
+        study, paths = make_study(folder / name, name, images, bright, **options)
         assert node.storescu(*paths, options=["-xv"]).returncode == 0
         sent.setdefault(study, (name, sop_uids(paths)))
         return study, paths

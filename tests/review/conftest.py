@@ -1,4 +1,4 @@
-"""A folder of radiographs, analysed with the tiny model: what most tests of the review begin with."""
+"""What tests of the review begin with: radiographs that a tiny model has analysed, and a site to adapt to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from tiny_model import draw
 
 from monai_bone_ssl.model import Model
 from monai_bone_ssl.pipeline import analyse
+from monai_bone_ssl.review.adaptation import adapt
+from monai_bone_ssl.review.adaptation_report import AdaptationReport, report_table
+from monai_bone_ssl.review.site_features import labelled_cases
+from monai_bone_ssl.review.worklist import Worklist, worklist_from_results
+
+from .probe_site import review, site_images, write_probe_model
 
 STUDY, OTHER_STUDY = "1.2.826.0.1.3680043.10.7", "1.2.826.0.1.3680043.10.8"
 
@@ -40,3 +46,28 @@ def analysed(tmp_path_factory: pytest.TempPathFactory, tiny: Model) -> Path:
     (root / "in" / "notes.txt").write_text("no image")
     analyse([root / "in"], root / "out", tiny, evidence_maps=True)
     return root
+
+
+@pytest.fixture(scope="session")
+def worklist(analysed: Path, tiny: Model) -> Worklist:
+    """The worklist of ``analysed``."""
+    return worklist_from_results(analysed / "out", tiny.spec)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Worklist]:
+    """in/, out/, review/ and model/ of a site with 40 patients. Not to be changed."""
+    root = tmp_path_factory.mktemp("site")
+    model = Model(write_probe_model(root / "model"))
+    return root, review(root, site_images(root / "in", 40), model)
+
+
+@pytest.fixture(scope="session")
+def adapted(
+    site: tuple[Path, Worklist], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[AdaptationReport, Path]:
+    root, worklist = site
+    out = tmp_path_factory.mktemp("adapted")
+    report = adapt(root / "model", labelled_cases(root / "review", worklist), out)
+    assert report.candidate is not None, report_table(report)
+    return report, report.candidate

@@ -6,27 +6,23 @@ condition is a bright patch in one place, which that probe hardly sees.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
-import onnx
 from dicom_factory import make_radiograph
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
-from tiny_model import LONG_SIDE, OFFSET, PARTS, PATCH, draw, spec
+from tiny_model import LONG_SIDE, OFFSET, PARTS, PATCH, Shapes, constant, draw, model_proto, node, write_model
 
 from monai_bone_ssl.model import Model
 from monai_bone_ssl.pipeline import analyse
-from monai_bone_ssl.review.session import Reader, ReviewSession
+from monai_bone_ssl.review.session import ReviewSession
 from monai_bone_ssl.review.verdict import Reading
 from monai_bone_ssl.review.worklist import Worklist, worklist_from_results
 
+from .reviews import ANNA
+
 GRID = LONG_SIDE // PATCH
 FEATURES = GRID * GRID
-READER = Reader("Doe^Anna", "City Hospital")
 #: Row and column of the patch that makes an image abnormal.
 PLACE = (3, 4)
 
@@ -34,13 +30,6 @@ PLACE = (3, 4)
 def write_probe_model(folder: Path) -> Path:
     """Write a model folder with a probe and, as torch's exporter folds one, a copy of its weight."""
     weight = np.full((1, FEATURES), 16.0 / FEATURES, np.float32)
-
-    def node(op: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto:
-        return helper.make_node(op, inputs.split(), [output], **attributes)
-
-    def constant(name: str, values: Any, dtype: Any = np.int64) -> TensorProto:
-        return numpy_helper.from_array(np.asarray(values, dtype), name)
-
     nodes = [
         node("AveragePool", "image", "patches", kernel_shape=[PATCH, PATCH], strides=[PATCH, PATCH]),
         node("Squeeze", "patches channel", "grid"),
@@ -58,33 +47,19 @@ def write_probe_model(folder: Path) -> Path:
         node("ReduceMean", "flat", "distance", axes=[1], keepdims=0),
     ]
     constants = [
-        constant("channel", [1]),
-        constant("square", [1, GRID, GRID]),
-        constant("ends", [0, -1]),
-        constant("ten", 10.0, np.float32),
-        numpy_helper.from_array(weight, "probe.weight"),
-        constant("probe.bias", [OFFSET], np.float32),
-        numpy_helper.from_array(weight[0], "select_1"),
+        constant("channel", [1], np.int64),
+        constant("square", [1, GRID, GRID], np.int64),
+        constant("ends", [0, -1], np.int64),
+        constant("ten", 10.0),
+        constant("probe.weight", weight),
+        constant("probe.bias", [OFFSET]),
+        constant("select_1", weight[0]),
     ]
-    shapes: dict[str, list[Any]] = {
+    shapes: Shapes = {
         "logits": ["B"], "features": ["B", FEATURES], "evidence": ["B", GRID, GRID], "offset": ["B"],
         "body_part_logits": ["B", len(PARTS)], "distance": ["B"],
     }  # fmt: skip
-    graph = helper.make_graph(
-        nodes,
-        "probe",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["B", 1, LONG_SIDE, LONG_SIDE])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()],
-        constants,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model, full_check=True)
-    weights = model.SerializeToString(deterministic=True)
-    folder.mkdir(parents=True)
-    (folder / "model.onnx").write_bytes(weights)
-    written = msgspec.structs.replace(spec(weights), weights_sha256=hashlib.sha256(weights).hexdigest())
-    (folder / "model.json").write_bytes(msgspec.json.encode(written))
-    return folder
+    return write_model(folder, model_proto("probe", ["B", 1, LONG_SIDE, LONG_SIDE], nodes, constants, shapes))
 
 
 def site_images(folder: Path, n_patients: int) -> dict[str, int]:
@@ -119,7 +94,7 @@ def review(root: Path, labels: dict[str, int], model: Model) -> Worklist:
     """Analyse root/in into root/out and read it as ``labels`` say, into root/review."""
     analyse([root / "in"], root / "out", model)
     worklist = worklist_from_results(root / "out", model.spec)
-    with ReviewSession.open(root / "review", READER, worklist) as session:
+    with ReviewSession.open(root / "review", ANNA, worklist) as session:
         for case in worklist.cases:
             reading = Reading.ABNORMAL if labels[case.path.stem] else Reading.NORMAL
             session.save(session.verdict(case, reading, seconds=1))

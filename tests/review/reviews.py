@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from monai_bone_ssl.review.session import Reader, ReviewSession
+from monai_bone_ssl.review.reader import Reader
+from monai_bone_ssl.review.session import ReviewSession
 from monai_bone_ssl.review.verdict import Location, Reading
 from monai_bone_ssl.review.worklist import Case, Worklist
 

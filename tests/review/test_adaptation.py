@@ -1,4 +1,4 @@
-"""From verdicts to another model folder, with a real network file, and back."""
+"""From verdicts to another model folder, with a real network file."""
 
 from __future__ import annotations
 
@@ -11,63 +11,26 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from analyses import bone_ssl
 from onnx import numpy_helper
 
-from monai_bone_ssl.errors import ConfigError, ModelError, ReportError
-from monai_bone_ssl.model import (
-    Model,
-    default_model_folder,
-    read_model_folder,
-    read_spec,
-    write_model_folder,
-)
-from monai_bone_ssl.model_store import read_current
+from monai_bone_ssl.errors import ConfigError, ModelError
+from monai_bone_ssl.model import Model, default_model_folder, read_model_folder, read_spec, write_model_folder
 from monai_bone_ssl.preprocessing import preprocess
 from monai_bone_ssl.radiograph import read_radiograph
-from monai_bone_ssl.review.adaptation import (
-    AdaptationReport,
-    adapt,
-    labelled_cases,
-    next_version,
-    report_json,
-    report_table,
-)
-from monai_bone_ssl.review.model_versions import adopt, current, import_model, rollback, versions
+from monai_bone_ssl.review.adaptation import adapt, next_version
+from monai_bone_ssl.review.adaptation_report import AdaptationReport, report_json, report_table
 from monai_bone_ssl.review.probe_exchange import exchange_probe, read_probe
-from monai_bone_ssl.review.site_features import LabelledCase
+from monai_bone_ssl.review.site_features import LabelledCase, labelled_cases
 from monai_bone_ssl.review.site_probe import LinearProbe
 from monai_bone_ssl.review.worklist import Worklist
 
-from .probe_site import GRID, PLACE, review, site_images, write_probe_model
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Worklist]:
-    """in/, out/, review/ and model/ of a site with 40 patients. Not to be changed."""
-    root = tmp_path_factory.mktemp("site")
-    model = Model(write_probe_model(root / "model"))
-    return root, review(root, site_images(root / "in", 40), model)
-
-
-@pytest.fixture(scope="module")
-def adapted(
-    site: tuple[Path, Worklist], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[AdaptationReport, Path]:
-    root, worklist = site
-    out = tmp_path_factory.mktemp("adapted")
-    report = adapt(root / "model", labelled_cases(root / "review", worklist), out)
-    assert report.candidate is not None, report_table(report)
-    return report, report.candidate
+from .probe_site import GRID, PLACE
 
 
 def inputs(site: tuple[Path, Worklist]) -> Iterator[np.ndarray]:
     spec = read_spec(site[0] / "model")
     for case in site[1].cases:
         yield preprocess(read_radiograph(case.path).pixels, spec.preprocessing)[None, None]
-
-
-# --- the new model ----------------------------------------------------------------------------------------
 
 
 def test_the_report_says_what_was_read_and_what_it_gains(adapted: tuple[AdaptationReport, Path]) -> None:
@@ -142,9 +105,6 @@ def test_no_patient_in_what_is_written(adapted: tuple[AdaptationReport, Path]) -
     assert content["gate"] == {"passed": True, "reasons": []}
 
 
-# --- refusals ---------------------------------------------------------------------------------------------
-
-
 def flipped(cases: list[LabelledCase]) -> list[LabelledCase]:
     labels = np.random.default_rng(1).permutation([labelled.label for labelled in cases])
     return [LabelledCase(c.case, int(label)) for c, label in zip(cases, labels, strict=True)]
@@ -205,119 +165,6 @@ def test_versions_are_counted_on() -> None:
     assert next_version("1.0.0", []) == "1.0.0+site.1"
     assert next_version("1.0.0+site.1", []) == "1.0.0+site.2"
     assert next_version("1.0.0", ["1.0.0", "1.0.0+site.3", "1.0.0+other", "2.0.0+site.9"]) == "1.0.0+site.4"
-
-
-# --- versions ---------------------------------------------------------------------------------------------
-
-
-def test_a_store_is_a_model_folder_that_can_go_back(
-    site: tuple[Path, Worklist], adapted: tuple[AdaptationReport, Path], tmp_path: Path
-) -> None:
-    store = tmp_path / "store"
-    assert import_model(store, site[0] / "model", "Chief") == "0.1.0"
-    assert Model(store).spec.version == "0.1.0"
-    assert adopt(store, adapted[1], "Doe^Anna") == "0.1.0+site.1"
-    assert Model(store).fingerprint == Model(adapted[1]).fingerprint
-    assert versions(store) == ["0.1.0", "0.1.0+site.1"]
-    assert rollback(store, "Roe^Ben") == current(store) == "0.1.0"
-    assert Model(store).fingerprint == Model(site[0] / "model").fingerprint
-    with pytest.raises(ConfigError, match="is the first one"):
-        rollback(store, "Roe^Ben")
-    adopt(store, adapted[1], "Doe^Anna")
-    assert [(c.version, c.by, c.action) for c in read_current(store).history] == [
-        ("0.1.0", "Chief", "imported"),
-        ("0.1.0+site.1", "Doe^Anna", "adopted"),
-        ("0.1.0", "Roe^Ben", "rolled back"),
-        ("0.1.0+site.1", "Doe^Anna", "adopted"),
-    ]
-    assert import_model(store, site[0] / "model", "Chief") == "0.1.0+site.1", "a store stays as it is"
-
-
-def test_a_version_is_never_overwritten_nor_a_stranger_adopted(
-    site: tuple[Path, Worklist], adapted: tuple[AdaptationReport, Path], tmp_path: Path, tiny_folder: Path
-) -> None:
-    store = tmp_path / "store"
-    import_model(store, site[0] / "model", "Chief")
-    with pytest.raises(ConfigError, match="another model has this version"):
-        adopt(store, tiny_folder, "Doe^Anna")
-    other = tmp_path / "other"
-    import_model(other, tiny_folder, "Chief")
-    with pytest.raises(ConfigError, match="adapted from another model"):
-        adopt(other, adapted[1], "Doe^Anna")
-    assert (current(store), current(other)) == ("0.1.0", "0.1.0")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"{}", b'{"version": "../../model", "history": []}', b'{"version": "9", "history": []}', b"\xff"],
-)
-def test_a_damaged_store_is_no_model(site: tuple[Path, Worklist], tmp_path: Path, content: bytes) -> None:
-    import_model(tmp_path, site[0] / "model", "Chief")
-    (tmp_path / "current.json").write_bytes(content)
-    with pytest.raises(ModelError):
-        Model(tmp_path)
-
-
-def test_a_damaged_version_cannot_be_gone_back_to(
-    site: tuple[Path, Worklist], adapted: tuple[AdaptationReport, Path], tmp_path: Path
-) -> None:
-    import_model(tmp_path, site[0] / "model", "Chief")
-    adopt(tmp_path, adapted[1], "Doe^Anna")
-    (tmp_path / "versions" / "0.1.0" / "model.onnx").write_bytes(b"other")
-    with pytest.raises(ModelError, match="sha256"):
-        rollback(tmp_path, "Doe^Anna")
-    assert current(tmp_path) == "0.1.0+site.1"
-
-
-def test_a_store_that_cannot_be_written(site: tuple[Path, Worklist], tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ReportError, match="cannot be written"):
-        import_model(tmp_path / "file", site[0] / "model", "Chief")
-
-
-# --- command line -----------------------------------------------------------------------------------------
-
-
-def test_the_command_line_adapts_adopts_and_rolls_back(site: tuple[Path, Worklist], tmp_path: Path) -> None:
-    root, store = site[0], tmp_path / "store"
-    common = ("adapt", root / "review", "--results", root / "out", "-o", store, "--model", root / "model")
-    looked = bone_ssl(*common)
-    assert looked.code == 0, looked.stderr
-    assert b"may be adopted" in looked.stdout
-    assert not (store / "current.json").exists()
-    adopted = bone_ssl(*common, "--adopt", "--by", "Doe^Anna")
-    assert (adopted.code, adopted.stdout.splitlines()[-1]) == (0, b"version 0.1.0+site.1 is in use")
-    analysed = bone_ssl("analyze", root / "in" / "p000_1.dcm", "-o", tmp_path / "out", "--model", store)
-    assert analysed.code == 0, analysed.stderr
-    assert json.loads((tmp_path / "out" / "result.json").read_text())["model"]["version"] == "0.1.0+site.1"
-    back = bone_ssl("adapt", "--rollback", store, "--by", "Doe^Anna")
-    assert (back.code, back.stdout) == (0, b"version 0.1.0 is in use\n")
-    again = bone_ssl("adapt", "--rollback", store, "--by", "Doe^Anna")
-    assert again.code == 2
-    assert "is the first one" in again.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["adapt"], "expected REVIEW, --results and -o, or --rollback"),
-        (["adapt", "{root}/review", "--results", "{root}/out", "-o", "x", "--adopt"], "expected --by"),
-        (["adapt", "--rollback", "{root}", "--by", "me"], "current.json"),
-    ],
-)
-def test_wrong_use_is_one_line(site: tuple[Path, Worklist], arguments: list[str], words: str) -> None:
-    run = bone_ssl(*[argument.format(root=site[0]) for argument in arguments])
-    assert run.code in (1, 2)
-    (line,) = run.stderr.splitlines()
-    assert words in line
-
-
-def test_without_onnx_it_says_what_to_install(site: tuple[Path, Worklist], tmp_path: Path) -> None:
-    blocked = "import sys\nsys.modules['onnx'] = None\n"
-    root = site[0]
-    run = bone_ssl("adapt", root / "review", "--results", root / "out", "-o", tmp_path, prelude=blocked)
-    assert run.code == 2
-    assert "pip install 'monai-bone-ssl[adapt]'" in run.stderr
 
 
 def test_a_copied_site_has_the_same_model(site: tuple[Path, Worklist], tmp_path: Path) -> None:

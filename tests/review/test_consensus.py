@@ -6,22 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from monai_bone_ssl.model import Model
 from monai_bone_ssl.review.consensus import consensus, disagreements
 from monai_bone_ssl.review.export import export_session
-from monai_bone_ssl.review.session import Reader, ReviewSession
+from monai_bone_ssl.review.reader import Reader
+from monai_bone_ssl.review.session import ReviewSession
 from monai_bone_ssl.review.site_features import labelled_cases
 from monai_bone_ssl.review.verdict import Location, Reading
-from monai_bone_ssl.review.worklist import Worklist, worklist_from_results
+from monai_bone_ssl.review.worklist import Worklist
 
 from .reviews import ANNA, BEN, by_name, read, review
 
 CHIEF = Reader("Chief^Carla", "City Hospital")
-
-
-@pytest.fixture
-def worklist(analysed: Path, tiny: Model) -> Worklist:
-    return worklist_from_results(analysed / "out", tiny.spec)
 
 
 @pytest.fixture

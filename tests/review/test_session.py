@@ -14,18 +14,14 @@ import pytest
 from analyses import ROOT
 
 from monai_bone_ssl.errors import ConfigError, ReportError
-from monai_bone_ssl.model import Model
-from monai_bone_ssl.review.session import AUDIT_COLUMNS, Reader, ReviewSession, read_audits, read_verdicts
+from monai_bone_ssl.review.audit import AUDIT_COLUMNS, read_audits
+from monai_bone_ssl.review.reader import Reader
+from monai_bone_ssl.review.session import ReviewSession
+from monai_bone_ssl.review.session_files import read_verdicts
 from monai_bone_ssl.review.verdict import Agreement, Location, Reading
 from monai_bone_ssl.review.worklist import Worklist, worklist_from_results
 
 from .reviews import ANNA, BEN, by_name, read, review
-
-
-@pytest.fixture
-def worklist(analysed: Path, tiny: Model) -> Worklist:
-    return worklist_from_results(analysed / "out", tiny.spec)
-
 
 # --- keeping ----------------------------------------------------------------------------------------------
 
@@ -57,7 +53,8 @@ def test_a_changed_verdict_keeps_the_former_one(tmp_path: Path, worklist: Workli
 def test_what_was_saved_is_on_the_disk_when_the_process_is_killed(tmp_path: Path, analysed: Path) -> None:
     program = f"""
 from pathlib import Path
-from monai_bone_ssl.review.session import Reader, ReviewSession
+from monai_bone_ssl.review.reader import Reader
+from monai_bone_ssl.review.session import ReviewSession
 from monai_bone_ssl.review.verdict import Reading
 from monai_bone_ssl.review.worklist import worklist_from_results
 worklist = worklist_from_results(Path({str(analysed / "out")!r}))

@@ -66,7 +66,7 @@ def test_words() -> None:
 )
 def test_a_location_has_the_points_of_its_kind(kind: str, points: object, length: float | None) -> None:
     with pytest.raises(ConfigError, match=kind):
-        Location(kind, points, length)  # type: ignore[arg-type]
+        Location(kind, points, length)
 
 
 @pytest.mark.parametrize(("field", "value"), [("confidence", 0), ("confidence", 6), ("seconds", -1.0)])
@@ -76,4 +76,4 @@ def test_a_verdict_has_sensible_numbers(field: str, value: float) -> None:
         "agreement": None, "decision": None, "read_at": "2026-01-02T03:04:05+00:00", "seconds": 1.0,
     }  # fmt: skip
     with pytest.raises(ConfigError, match=str(abs(value))):
-        Verdict(**(plain | {field: value}))  # type: ignore[arg-type]
+        Verdict(**(plain | {field: value}))

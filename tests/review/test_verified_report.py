@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from copy import deepcopy
@@ -13,51 +12,53 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from dicom_factory import make_radiograph
 from highdicom.sr import srread
 from pydicom import Dataset, dcmread
 from pydicom.sr.codedict import codes
-from tiny_model import draw
 from validators import dciodvfy, pixelmed, run_tool
 
-from monai_bone_ssl.errors import ConfigError, ModelError, ReasonCode, ReportError
+from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.findings import FRACTURE
 from monai_bone_ssl.model import Model
 from monai_bone_ssl.pipeline import algorithm
-from monai_bone_ssl.review.session import Reader, ReviewSession, read_audits
+from monai_bone_ssl.review.reader import Reader
+from monai_bone_ssl.review.session import ReviewSession
 from monai_bone_ssl.review.session_reports import SessionReports, write_session_reports
 from monai_bone_ssl.review.verdict import Location, Reading
 from monai_bone_ssl.review.verified_report import ReviewedImage, verified_report
-from monai_bone_ssl.review.worklist import Worklist, case_header, worklist_from_paths, worklist_from_results
+from monai_bone_ssl.review.worklist import Worklist, case_header, worklist_from_paths
 
 from .conftest import OTHER_STUDY, STUDY
-from .reviews import ANNA, BEN, by_name, read
+from .reviews import ANNA, by_name, read
 
 CREATED = datetime(2026, 11, 22, 10, 30, 15)
+
+
 POINT = Location("point", ((10.0, 20.0),))
+
+
 BOX = Location("box", ((30.0, 50.0), (10.0, 20.0)))
+
+
 RULER = Location("ruler", ((0.0, 0.0), (3.0, 4.0)), 0.75)
+
+
 UNSCALED = Location("ruler", ((0.0, 0.0), (3.0, 4.0)))
 
 
-@pytest.fixture
-def worklist(analysed: Path, tiny: Model) -> Worklist:
-    return worklist_from_results(analysed / "out", tiny.spec)
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def reports(
-    analysed: Path, worklist: Worklist, tiny_folder: Path, tmp_path: Path
+    analysed: Path, worklist: Worklist, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[SessionReports, Path]:
-    """Of a reader of both studies, beside the algorithm's."""
-    with ReviewSession.open(tmp_path / "review", ANNA, worklist) as session:
+    """Of a reader of both studies, beside the algorithm's. Not to be changed."""
+    folder = tmp_path_factory.mktemp("reports")
+    with ReviewSession.open(folder / "review", ANNA, worklist) as session:
         read(session, worklist, {"0": Reading.NORMAL})
         read(session, worklist, {"1": Reading.ABNORMAL}, (POINT, BOX, RULER), "Schrägfraktur\n骨折")
         read(session, worklist, {"2": Reading.UNCERTAIN}, (UNSCALED,))
         read(session, worklist, {"3": Reading.NORMAL, "4": Reading.BAD_IMAGE})
-        return write_session_reports(
-            session, worklist, tmp_path / "sr", tiny_folder, analysed / "out"
-        ), tmp_path
+        written = write_session_reports(session, worklist, folder / "sr", tiny_folder, analysed / "out")
+    return written, folder
 
 
 def of_study(reports: SessionReports, study: str) -> Path:
@@ -80,43 +81,56 @@ def items(group: Dataset, code: str) -> list[Dataset]:
     return [item for item in found if item.ConceptNameCodeSequence[0].CodeValue == code]
 
 
-# --- validators -------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def plain(analysed: Path, tiny: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of a study that no algorithm has seen."""
+    folder = tmp_path_factory.mktemp("plain")
+    unanalysed = worklist_from_paths([analysed / "in"], tiny.spec)
+    with ReviewSession.open(folder / "review", ANNA, unanalysed) as session:
+        read(session, unanalysed, {"3": Reading.NORMAL, "4": Reading.NORMAL})
+        written = write_session_reports(session, unanalysed, folder / "sr", None)
+    assert written.unread == (STUDY,)
+    (path,) = written.written
+    return path
 
 
-def test_validators_find_no_error(reports: tuple[SessionReports, Path]) -> None:
-    written, folder = reports
+@pytest.fixture(scope="module")
+def partial(worklist: Worklist, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of a study of three images, two of them read."""
+    folder = tmp_path_factory.mktemp("partial")
+    images = reviewed(worklist, folder, "01")
+    verified_report(images, ANNA, None, FRACTURE, None, CREATED).save_as(folder / "partial.dcm")
+    return folder / "partial.dcm"
+
+
+def test_validators_find_no_error(
+    reports: tuple[SessionReports, Path], plain: Path, partial: Path, tmp_path: Path
+) -> None:
+    written = reports[0]
     assert (len(written.written), written.unread, dict(written.refused)) == (2, (), {})
-    for problems in pixelmed(written.written, folder).values():
+    paths = [*written.written, plain, partial]
+    for problems in pixelmed(paths, tmp_path).values():
         assert problems.errors == []
         assert all("Content Item not in template" in line for line in problems.warnings), problems.warnings
-    for path in written.written:
+    for path in paths:
         assert dciodvfy(path).errors == []
 
 
-def test_without_algorithm_and_predecessor_too(analysed: Path, tmp_path: Path, tiny: Model) -> None:
-    plain = worklist_from_paths([analysed / "in"], tiny.spec)
-    with ReviewSession.open(tmp_path / "review", ANNA, plain) as session:
-        read(session, plain, {"3": Reading.NORMAL, "4": Reading.NORMAL})
-        written = write_session_reports(session, plain, tmp_path / "sr", None)
-    assert written.unread == (STUDY,)
-    (path,) = written.written
-    assert "PredecessorDocumentsSequence" not in dcmread(path)
-    assert dciodvfy(path).errors == []
-    assert pixelmed([path], tmp_path)[path].errors == []
-
-
-def dcmqi_reader() -> str:
-    beside = Path(sys.executable).with_name("tid1500reader")
-    if not beside.is_file():
-        pytest.skip(f"{beside} is not there (pip install dcmqi)")
-    return str(beside)
+def test_without_algorithm_there_is_no_predecessor(plain: Path) -> None:
+    assert "PredecessorDocumentsSequence" not in dcmread(plain)
 
 
 def test_dcmqi_reads_it(reports: tuple[SessionReports, Path]) -> None:
     written, folder = reports
     out = folder / "dcmqi.json"
     run = subprocess.run(
-        [dcmqi_reader(), "--inputDICOM", of_study(written, STUDY), "--outputMetadata", out],
+        [
+            Path(sys.executable).with_name("tid1500reader"),
+            "--inputDICOM",
+            of_study(written, STUDY),
+            "--outputMetadata",
+            out,
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -159,9 +173,6 @@ def test_dcmtk_prints_it(reports: tuple[SessionReports, Path]) -> None:
     assert run.returncode == 0, run.stderr
     for words in ("Doe^Anna", "City Hospital", "VERIFIED", "Fracture (3 of 3 images read)."):
         assert words.lower() in run.stdout.lower()
-
-
-# --- content ----------------------------------------------------------------------------------------------
 
 
 def test_who_verified_what_and_which_report_was_reviewed(
@@ -242,9 +253,6 @@ def test_an_unusable_image_is_coded_as_one_and_makes_the_study_uncertain(
     assert conclusion.TextValue == "Uncertain for fracture (2 of 2 images read)."
 
 
-# --- the same and not the same ----------------------------------------------------------------------------
-
-
 def reviewed(worklist: Worklist, folder: Path, names: str = "012") -> list[ReviewedImage]:
     with ReviewSession.open(folder, ANNA, worklist) as session:
         read(session, worklist, dict.fromkeys(names, Reading.NORMAL))
@@ -269,18 +277,12 @@ def test_uids_depend_on_content_reader_and_time(worklist: Worklist, tmp_path: Pa
     assert len({report.SeriesInstanceUID for report in made}) == 3
 
 
-def test_an_image_that_was_not_read_is_listed_as_not_read(worklist: Worklist, tmp_path: Path) -> None:
-    images = reviewed(worklist, tmp_path, "01")
-    report = verified_report(images, ANNA, None, FRACTURE, None, CREATED)
-    path = tmp_path / "partial.dcm"
-    report.save_as(path)
-    last = groups(path)[-1]
+def test_an_image_that_was_not_read_is_listed_as_not_read(partial: Path) -> None:
+    last = groups(partial)[-1]
     assert items(last, "121106")[0].TextValue == "Not read."
     assert items(last, "111065")[0].ConceptCodeSequence[0].CodeValue == "111225"  # Not Attempted
     assert not items(last, "125605004")
-    assert report.CompletionFlagDescription == "2 of 3 images read"
-    assert dciodvfy(path).errors == []
-    assert pixelmed([path], tmp_path)[path].errors == []
+    assert dcmread(partial).CompletionFlagDescription == "2 of 3 images read"
 
 
 def test_the_wrong_patient_or_study_gets_no_report(
@@ -332,73 +334,3 @@ def test_a_place_outside_of_the_image_is_refused_and_one_over_the_edge_is_cut(
     marked = ReviewedImage(image.header, msgspec.structs.replace(image.verdict, locations=(outside,)))
     with pytest.raises(ReportError, match="outside of it"):
         verified_report([marked], ANNA, None, FRACTURE, None, CREATED)
-
-
-def test_a_reader_without_organization_is_asked_for_it(worklist: Worklist, tmp_path: Path) -> None:
-    with (
-        ReviewSession.open(tmp_path, BEN, worklist) as session,
-        pytest.raises(ConfigError, match="Ben Roe: expected an organization"),
-    ):
-        write_session_reports(session, worklist, tmp_path / "sr", None)
-
-
-# --- a whole session --------------------------------------------------------------------------------------
-
-
-def test_a_study_waits_until_it_is_read_and_one_that_fails_stops_no_other(
-    tmp_path: Path, tiny: Model, tiny_folder: Path
-) -> None:
-    (tmp_path / "in").mkdir()
-    for study in ("1.2.3.1", "1.2.3.2", "1.2.3.3"):
-        for number in range(2):
-            make_radiograph(tmp_path / "in" / f"{study}_{number}.dcm", draw(0.2), study_uid=study)
-    worklist = worklist_from_paths([tmp_path / "in"], tiny.spec)
-    with ReviewSession.open(tmp_path / "review", ANNA, worklist) as session:
-        read(session, worklist, dict.fromkeys(["1.2.3.1_0", "1.2.3.1_1", "1.2.3.2_0"], Reading.NORMAL))
-        read(session, worklist, dict.fromkeys(["1.2.3.3_0", "1.2.3.3_1"], Reading.NORMAL))
-        (tmp_path / "in" / "1.2.3.3_0.dcm").unlink()  # read, and gone
-        written = write_session_reports(session, worklist, tmp_path / "sr", tiny_folder)
-        assert [dcmread(path).StudyInstanceUID for path in written.written] == ["1.2.3.1"]
-        assert written.unread == ("1.2.3.2",)
-        assert {study: error.code for study, error in written.refused.items()} == {
-            "1.2.3.3": ReasonCode.UNREADABLE_FILE
-        }
-        (tmp_path / "in" / "1.2.3.2_1.dcm").unlink()  # nobody can read it any more
-        again = write_session_reports(session, worklist, tmp_path / "sr", tiny_folder)
-        assert len(again.written) == 2
-        assert again.written[0] == written.written[0]
-    events = [event["event"] for event in read_audits(tmp_path / "review")]
-    assert events.count("reported") == 2 + 2 + 1
-
-
-def test_another_model_than_the_reviews_is_refused(
-    worklist: Worklist, tmp_path: Path, tiny_folder: Path
-) -> None:
-    other = tmp_path / "model"
-    shutil.copytree(tiny_folder, other)
-    (other / "model.json").write_text((other / "model.json").read_text()[:-1])
-    with ReviewSession.open(tmp_path / "review", ANNA, worklist) as session:
-        with pytest.raises(ModelError):
-            write_session_reports(session, worklist, tmp_path / "sr", other)
-        assert worklist.model is not None
-        identity = msgspec.structs.replace(worklist.model, sha256="0" * 64)
-        with pytest.raises(ConfigError, match="is not the model of the review"):
-            write_session_reports(
-                session,
-                Worklist(worklist.cases, identity, worklist.target),
-                tmp_path / "sr",
-                tiny_folder,
-            )
-
-
-def test_a_report_that_has_vanished_is_no_silent_loss(
-    analysed: Path, worklist: Worklist, tmp_path: Path, tiny_folder: Path
-) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    shutil.copy(analysed / "out" / "result.json", out)
-    with ReviewSession.open(tmp_path / "review", ANNA, worklist) as session:
-        read(session, worklist, {"3": Reading.NORMAL, "4": Reading.NORMAL})
-        written = write_session_reports(session, worklist, tmp_path / "sr", tiny_folder, out)
-    assert written.written == ()
-    assert "SR_" in written.refused[OTHER_STUDY].text

@@ -16,13 +16,12 @@ from monai_bone_ssl.findings import FRACTURE, Decision
 from monai_bone_ssl.model import Model
 from monai_bone_ssl.results import read_results
 from monai_bone_ssl.review.evidence import load_evidence
+from monai_bone_ssl.review.selection import Filter, select
 from monai_bone_ssl.review.verdict import Agreement, Reading, Verdict
 from monai_bone_ssl.review.worklist import (
     Case,
-    Filter,
     Worklist,
     case_header,
-    select,
     with_finding,
     worklist_from_paths,
     worklist_from_results,
@@ -45,11 +44,6 @@ def verdict(case: Case, reading: Reading, flagged: bool = False) -> Verdict:
         read_at="2026-01-02T03:04:05+00:00",
         seconds=1,
     )
-
-
-@pytest.fixture
-def worklist(analysed: Path, tiny: Model) -> Worklist:
-    return worklist_from_results(analysed / "out", tiny.spec)
 
 
 def test_results_become_cases_with_points_of_their_model_only(
@@ -132,7 +126,7 @@ def test_another_image_under_the_same_name_is_refused(tmp_path: Path) -> None:
 )
 def test_a_damaged_result_is_one_clear_line(analysed: Path, tmp_path: Path, damage: object) -> None:
     text = (analysed / "out" / "result.json").read_text()
-    (tmp_path / "result.json").write_text(damage(text))  # type: ignore[operator]
+    (tmp_path / "result.json").write_text(damage(text))
     with pytest.raises(ConfigError, match=r"result\.json") as caught:
         worklist_from_results(tmp_path)
     assert "\n" not in caught.value.text

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from outside import interpreter
 
 #: Run by test_in_slicer.py in the Slicer environment; this interpreter cannot import them.
 collect_ignore = ["in_slicer"]
@@ -16,7 +14,4 @@ collect_ignore = ["in_slicer"]
 @pytest.fixture(scope="session")
 def slicer_python() -> Path:
     """The interpreter that has slicer-core."""
-    python = Path(os.environ.get("BONE_SSL_SLICER_PYTHON", ROOT / ".venv-slicer" / "bin" / "python"))
-    if not python.exists():
-        pytest.skip("slicer-core is not installed (tests/slicer/requirements.txt, or BONE_SSL_SLICER_PYTHON)")
-    return python
+    return interpreter("BONE_SSL_SLICER_PYTHON", "Slicer's libraries (make slicer)", ".venv-slicer")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from outside import program
 
 ROOT = Path(__file__).parents[2]
 TESTS = Path(__file__).parent / "in_slicer"
@@ -37,9 +37,7 @@ def test_passes_in_the_slicer_environment(slicer_python: Path, name: str) -> Non
 
 def test_window_works_on_an_x_server(slicer_python: Path) -> None:
     """Focus, keys and shortcuts of a real window system."""
-    if shutil.which("xvfb-run") is None:
-        pytest.skip("needs xvfb-run (Debian: xvfb, xauth)")
-    prefix = ("xvfb-run", "-a", "-s", "-screen 0 1280x1800x24")
+    prefix = (program("xvfb-run", "xvfb, xauth"), "-a", "-s", "-screen 0 1280x1800x24")
     run(slicer_python, "test_reading.py", "test_screenshots.py", prefix=prefix, QT_QPA_PLATFORM="xcb")
 
 

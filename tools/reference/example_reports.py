@@ -23,7 +23,7 @@ from monai_bone_ssl.findings import (
 )
 from monai_bone_ssl.report_content import Algorithm, measurement_report
 from monai_bone_ssl.results import SOFTWARE_NAME
-from monai_bone_ssl.review.session import Reader
+from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.verdict import Location, Reading, Verdict
 from monai_bone_ssl.review.verified_content import ReviewedImage, verified_content
 from reference.markdown import table

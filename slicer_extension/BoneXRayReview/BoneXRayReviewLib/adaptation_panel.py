@@ -9,17 +9,17 @@ import slicer.util
 
 from BoneXRayReviewLib.background import BackgroundTask
 from BoneXRayReviewLib.dependencies import install_for_adaptation
-from BoneXRayReviewLib.messages import reporting, say
-from BoneXRayReviewLib.tables import fill_table, prepare_table
+from BoneXRayReviewLib.messages import TITLE, reporting, say
+from BoneXRayReviewLib.tables import Cell, fill_table, prepare_table
 
 if TYPE_CHECKING:
     from BoneXRayReviewLib.review_start import Review
     from BoneXRayReviewLib.tasks import TaskRunner
-    from monai_bone_ssl.review.adaptation import AdaptationReport
+    from monai_bone_ssl.model_spec import Figure
+    from monai_bone_ssl.review.adaptation_report import AdaptationReport
+    from monai_bone_ssl.review.site_judgement import Comparison
 
 __all__ = ["AdaptationPanel"]
-
-_TITLE = "Bone X-ray Review"
 
 
 class AdaptationPanel:
@@ -58,7 +58,8 @@ class AdaptationPanel:
             return
         if not install_for_adaptation():
             return
-        from monai_bone_ssl.review.adaptation import adapt, labelled_cases  # imports onnx
+        from monai_bone_ssl.review.adaptation import adapt  # imports onnx
+        from monai_bone_ssl.review.site_features import labelled_cases
 
         with reporting(self._ui.adaptationLabel):
             folder, out = self._review.model_folder, self._store() / "candidates"
@@ -89,7 +90,7 @@ class AdaptationPanel:
             f"It was fitted to {report.n} verdicts of {report.n_patients} patients. "
             "You can go back with one click."
         )
-        if not slicer.util.confirmOkCancelDisplay(question, windowTitle=_TITLE):
+        if not slicer.util.confirmOkCancelDisplay(question, windowTitle=TITLE):
             return
         with reporting(self._ui.adaptationLabel):
             store, by = self._store(), review.controller.session.reader.name
@@ -145,28 +146,22 @@ class AdaptationPanel:
 
     def _show_report(self, report: AdaptationReport | None) -> None:
         self._report = report
-        rows = (
-            []
-            if report is None
-            else [
-                [
-                    (_name(comparison.name), None),
-                    (_figure(comparison.old), None),
-                    (_figure(comparison.new), None),
-                    (_figure(comparison.difference, sign="+"), None),
-                ]
-                for comparison in report.figures
-            ]
-        )
+        rows = [] if report is None else [_row(comparison) for comparison in report.figures]
         fill_table(self._ui.figuresTable, rows)
         self._ui.figuresTable.visible = bool(rows)
         self._ui.adoptButton.enabled = report is not None and report.candidate is not None
 
 
-def _name(name: str) -> str:
-    return name.replace("_at_", "\nat ").replace("_", " ")
+def _row(comparison: Comparison) -> list[Cell]:
+    from monai_bone_ssl.review.site_judgement import FIGURE_NAMES
+
+    name = FIGURE_NAMES[comparison.name]
+    for end in (" (", " at ", " high-"):  # in two lines: in one it would be too wide for the panel
+        name = name.replace(end, f"\n{end.lstrip()}")
+    shown = (_figure(comparison.old), _figure(comparison.new), _figure(comparison.difference, sign="+"))
+    return [(text, None) for text in (name, *shown)]
 
 
-def _figure(figure: Any, sign: str = "") -> str:
+def _figure(figure: Figure, sign: str = "") -> str:
     """Value, and below it the interval: beside it they would be too wide for the panel."""
     return f"{figure.value:{sign}.2f}\n{figure.ci_low:{sign}.2f} to {figure.ci_high:{sign}.2f}"

@@ -15,9 +15,10 @@ import numpy as np
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import ImageFinding, OperatingPoints
 from monai_bone_ssl.review.evidence import load_evidence
+from monai_bone_ssl.review.selection import Filter, select
 from monai_bone_ssl.review.session import ReviewSession
 from monai_bone_ssl.review.verdict import Agreement, Location, Reading, Verdict, agreement, reading_for
-from monai_bone_ssl.review.worklist import Case, Filter, Worklist, select, with_finding
+from monai_bone_ssl.review.worklist import Case, Worklist, with_finding
 
 __all__ = ["Draft", "ReviewController"]
 
@@ -80,6 +81,12 @@ class ReviewController:
     def case(self, key: str) -> Case | None:
         """The case with a key."""
         return next((case for case in self.worklist.cases if case.key == key), None)
+
+    @property
+    def unanalysed(self) -> list[Case]:
+        """The images without a result, the open one first."""
+        waiting = [case for case in self.worklist.cases if case.finding is None]
+        return sorted(waiting, key=lambda case: self.current is None or case.key != self.current.key)
 
     def set_finding(
         self,
@@ -152,13 +159,6 @@ class ReviewController:
             self._unsaved[self.current.key] = self.draft
         else:
             self.save()
-
-    def close(self) -> None:
-        """Save and end the session."""
-        try:
-            self.leave()
-        finally:
-            self.session.close()
 
     # --- the verdict ----------------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import slicer.util
 
+from BoneXRayReviewLib.messages import TITLE
+
 __all__ = ["PACKAGE", "install_after_asking", "install_for_adaptation", "is_installed", "package_source"]
 
 PACKAGE = "monai-bone-ssl"
@@ -15,7 +17,6 @@ PACKAGE = "monai-bone-ssl"
 # Slicer's own modules are built for the versions of these that it ships: an installation must not move them.
 _KEPT = ("numpy", "scipy")
 
-_TITLE = "Bone X-ray Review"
 _QUESTION = (
     "The module needs the Python package monai-bone-ssl with onnxruntime (no PyTorch, no GPU).\n\n"
     "Install it into Slicer's Python now?"
@@ -66,7 +67,7 @@ def install_for_adaptation() -> bool:
 def _ask_and_install(question: str, packages: list[str]) -> bool:
     wanted = packages + [f"{name}=={importlib.metadata.version(name)}" for name in _KEPT]
     text = question + "\n\n" + "\n".join(wanted)
-    if not slicer.util.confirmOkCancelDisplay(text, windowTitle=_TITLE):
+    if not slicer.util.confirmOkCancelDisplay(text, windowTitle=TITLE):
         return False
     slicer.util.pip_install(wanted)  # it is slicer.packaging's since Slicer 5.12
     importlib.invalidate_caches()

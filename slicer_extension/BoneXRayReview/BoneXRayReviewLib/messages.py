@@ -1,4 +1,4 @@
-"""What went wrong, in the panel: one line that names the cause."""
+"""What the panel tells the reader, and what went wrong: one line that names the cause."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 
 import slicer.util
 
-__all__ = ["reporting", "say"]
+__all__ = ["TITLE", "reporting", "say"]
+
+#: Of the module and its dialogs.
+TITLE = "Bone X-ray Review"
 
 _ERROR_STYLE = "color: #d9534f; font-weight: bold;"
 
@@ -31,4 +34,4 @@ def reporting(label: Any) -> Iterator[None]:
     except BoneSSLError as error:
         say(label, error.text, error=True)
         if isinstance(error, ReportError):
-            slicer.util.errorDisplay(error.text, windowTitle="Bone X-ray Review")
+            slicer.util.errorDisplay(error.text, windowTitle=TITLE)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from BoneXRayReviewLib.controller import ReviewController
 from BoneXRayReviewLib.inference import LazyModel
 from BoneXRayReviewLib.sources import Source
@@ -13,7 +15,8 @@ from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.model import default_model_folder, read_spec
 from monai_bone_ssl.model_spec import ModelSpec
 from monai_bone_ssl.results import ModelIdentity
-from monai_bone_ssl.review.session import Reader, ReviewSession
+from monai_bone_ssl.review.reader import Reader
+from monai_bone_ssl.review.session import ReviewSession
 from monai_bone_ssl.review.worklist import Worklist, worklist_from_paths, worklist_from_results
 
 __all__ = ["Review", "Settings", "start_review"]
@@ -49,12 +52,14 @@ class Review:
         """Model folder or store; None without a model."""
         return None if self.model is None else self.model.folder
 
-    @property
-    def evidence_limit(self) -> float | None:
-        """Evidence at full colour; None where the model that made the results is not at hand."""
-        model = self.controller.worklist.model
-        known = self.spec is not None and model == ModelIdentity.of(self.spec)
-        return self.spec.evidence_limit if self.spec is not None and known else None
+    def evidence_limit(self, evidence: np.ndarray) -> float:
+        """Evidence at full colour: the model's own limit, as in the overlays that ``analyze`` writes.
+
+        Where the model that made the results is not at hand, the image's largest.
+        """
+        if self.spec is not None and self.controller.worklist.model == ModelIdentity.of(self.spec):
+            return self.spec.evidence_limit
+        return max(float(evidence.max()), 1e-6)
 
 
 def start_review(settings: Settings) -> Review:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from BoneXRayReviewLib.messages import TITLE
+
 __all__ = ["SAMPLE", "register"]
 
 SAMPLE = "RG3_UNCR.dcm"
@@ -21,7 +23,7 @@ def register() -> None:
 
     installed = _installed_copy()
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
-        category="Bone X-ray Review",
+        category=TITLE,
         sampleName="Distal tibia (radiograph)",
         uris=[get_url(SAMPLE) if installed is None else installed.as_uri()],
         fileNames=[SAMPLE],

@@ -1,42 +1,35 @@
-"""The reader's verdict on the open case: buttons, confidence, comment and marks."""
+"""The reader's verdict on the open case: buttons, keys, confidence, comment and marks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from BoneXRayReviewLib.messages import reporting
 
 if TYPE_CHECKING:
     from BoneXRayReviewLib.controller import ReviewController
+    from BoneXRayReviewLib.review_start import Review
     from monai_bone_ssl.findings import Target
     from monai_bone_ssl.review.verdict import Location
 
 __all__ = ["VerdictPanel"]
 
-_EDITORS = (
-    "agreeButton", "disagreeButton", "normalButton", "abnormalButton", "uncertainButton", "badImageButton",
-    "pointButton", "boxButton", "rulerButton", "removeMarkupButton", "confidenceSpinBox", "flagCheckBox",
-    "commentEdit", "saveNextButton", "revealButton",
-)  # fmt: skip
-
 
 class VerdictPanel:
-    """Shows and takes the draft of a controller.
+    """Shows and takes the draft of a review's open case.
 
     Parameters
     ----------
     ui
         The panel's widgets.
-    actions
-        By name, as in :data:`~BoneXRayReviewLib.shortcuts.SHORTCUTS`; and ``remove_markup``.
-    edited
-        Called with the fields that the reader changed in a widget.
+    beside
+        By name, the actions that are not about the verdict itself: marking, moving on.
     """
 
-    def __init__(
-        self, ui: Any, actions: dict[str, Callable[[], None]], edited: Callable[[dict[str, object]], None]
-    ) -> None:
+    def __init__(self, ui: Any, beside: Mapping[str, Callable[[], None]]) -> None:
         self._ui = ui
-        self._edited = edited
+        self._controller: ReviewController | None = None
         self._showing = False
         self._answers = {
             "normal": ui.normalButton,
@@ -44,6 +37,16 @@ class VerdictPanel:
             "uncertain": ui.uncertainButton,
             "bad_image": ui.badImageButton,
         }
+        #: All that a key or a button does, by the names of :data:`~BoneXRayReviewLib.shortcuts.SHORTCUTS`.
+        self.actions = {**self._verdict_actions(), **beside}
+        self._connect_buttons()
+        ui.confidenceSpinBox.connect("valueChanged(int)", self._on_confidence)
+        ui.flagCheckBox.connect("toggled(bool)", self._on_flag)
+        ui.commentEdit.connect("textChanged()", self._on_comment)
+        self.set_review(None)
+
+    def _connect_buttons(self) -> None:
+        ui = self._ui
         buttons = self._answers | {
             "agree": ui.agreeButton,
             "disagree": ui.disagreeButton,
@@ -57,29 +60,49 @@ class VerdictPanel:
             "save_and_next": ui.saveNextButton,
         }
         for name, button in buttons.items():
-            button.connect("clicked()", actions[name])
-        ui.confidenceSpinBox.connect("valueChanged(int)", self._on_confidence)
-        ui.flagCheckBox.connect("toggled(bool)", self._on_flag)
-        ui.commentEdit.connect("textChanged()", self._on_comment)
-        self.refresh(None)
+            button.connect("clicked()", self.actions[name])
 
-    def refresh(self, controller: ReviewController | None) -> None:
+    def set_review(self, review: Review | None) -> None:
+        """Work on another review, or on none."""
+        self._controller = None if review is None else review.controller
+        self.refresh()
+
+    def edit(self, **changes: object) -> None:
+        """Change the draft; an error is told beside it."""
+        controller = self._controller
+        if controller is not None:
+            self._change(lambda: controller.edit(**changes))
+
+    def refresh(self) -> None:
         """Show how things stand now."""
-        ui = self._ui
         self._showing = True  # what is written into the widgets below is no edit
+        self._enable(self._controller)
+        self._name_answers(None if self._controller is None else self._controller.worklist.target)
+        self._show_draft(self._controller)
+        self._showing = False
+
+    def _enable(self, controller: ReviewController | None) -> None:
+        ui = self._ui
         open_ = controller is not None and controller.image_shown
-        for name in _EDITORS:
-            getattr(ui, name).enabled = open_
         for button in (ui.previousButton, ui.nextButton):
             button.enabled = controller is not None
-        hidden = open_ and not controller.may_see_ai
         for button in (ui.agreeButton, ui.disagreeButton):
             button.enabled = open_ and controller.can_agree
-        ui.revealButton.visible = hidden
-        self._name_answers(None if controller is None else controller.worklist.target)
+        editors = (
+            *self._answers.values(),
+            *(ui.pointButton, ui.boxButton, ui.rulerButton, ui.removeMarkupButton),
+            *(ui.confidenceSpinBox, ui.flagCheckBox, ui.commentEdit, ui.saveNextButton, ui.revealButton),
+        )
+        for widget in editors:
+            widget.enabled = open_
+        ui.revealButton.visible = open_ and not controller.may_see_ai
+
+    def _show_draft(self, controller: ReviewController | None) -> None:
+        ui = self._ui
         draft = None if controller is None else controller.draft
+        reading = None if draft is None or draft.reading is None else draft.reading.value
         for name, button in self._answers.items():
-            button.checked = draft is not None and draft.reading is not None and draft.reading.value == name
+            button.checked = name == reading
         ui.confidenceSpinBox.value = 0 if draft is None else draft.confidence or 0
         ui.flagCheckBox.checked = draft is not None and draft.flagged
         comment = "" if draft is None else draft.comment
@@ -87,7 +110,6 @@ class VerdictPanel:
             ui.commentEdit.plainText = comment
         ui.locationsLabel.text = "" if draft is None else _describe_locations(draft.locations)
         ui.locationsLabel.visible = bool(ui.locationsLabel.text)
-        self._showing = False
 
     def _name_answers(self, target: Target | None) -> None:
         """Write what the answers mean for what the model looks for; the words are the package's."""
@@ -99,18 +121,56 @@ class VerdictPanel:
         self._ui.normalButton.text = f"{describe_reading(Reading.NORMAL, target)} (N)"
         self._ui.abnormalButton.text = f"{describe_reading(Reading.ABNORMAL, target)} (P)"
 
+    # --- what keys and widgets do ---------------------------------------------------------------------
+
+    def _verdict_actions(self) -> dict[str, Callable[[], None]]:
+        actions: dict[str, Callable[[], None]] = {name: self._stance(name) for name in ("agree", "disagree")}
+        actions |= {name: self._reading(name) for name in self._answers}
+        actions |= {f"confidence_{value}": self._confidence(value) for value in range(1, 6)}
+        return actions | {"flag": self._toggle_flag}
+
+    def _stance(self, name: str) -> Callable[[], None]:
+        def take() -> None:
+            controller = self._controller
+            if controller is not None:
+                from monai_bone_ssl.review.verdict import Agreement
+
+                self._change(lambda: controller.agree(Agreement(name)))
+
+        return take
+
+    def _reading(self, name: str) -> Callable[[], None]:
+        def take() -> None:
+            if self._controller is not None:
+                from monai_bone_ssl.review.verdict import Reading
+
+                self.edit(reading=Reading(name))
+
+        return take
+
+    def _confidence(self, value: int) -> Callable[[], None]:
+        return lambda: self.edit(confidence=value)
+
+    def _toggle_flag(self) -> None:
+        if self._controller is not None:
+            self.edit(flagged=not self._controller.draft.flagged)
+
+    def _change(self, change: Callable[[], None]) -> None:
+        with reporting(self._ui.messageLabel):
+            change()
+        self.refresh()
+
     def _on_confidence(self, value: int) -> None:
-        self._edit(confidence=value or None)
+        if not self._showing:
+            self.edit(confidence=value or None)
 
     def _on_flag(self, checked: bool) -> None:
-        self._edit(flagged=checked)
+        if not self._showing:
+            self.edit(flagged=checked)
 
     def _on_comment(self) -> None:
-        self._edit(comment=self._ui.commentEdit.plainText)
-
-    def _edit(self, **changes: object) -> None:
         if not self._showing:
-            self._edited(changes)
+            self.edit(comment=self._ui.commentEdit.plainText)
 
 
 def _describe_locations(locations: tuple[Location, ...]) -> str:

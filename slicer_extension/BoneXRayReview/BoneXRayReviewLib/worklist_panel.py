@@ -82,7 +82,9 @@ class WorklistPanel:
 
     def _on_filter(self, _index: int) -> None:
         if self._controller is not None:
-            self._controller.filter = type(self._controller.filter)(self.filter_name)
+            from monai_bone_ssl.review.selection import Filter
+
+            self._controller.filter = Filter(self.filter_name)
         self.refresh()
 
     def _on_chosen(self, row: int, _column: int) -> None:

@@ -1,10 +1,8 @@
 """Fixtures of the tests that run inside the Slicer environment; see ../test_in_slicer.py."""
-# ruff: noqa: E402 - the paths come first
 
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,18 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
-
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-MODULE = ROOT / "slicer_extension" / "BoneXRayReview"
-sys.path[:0] = [str(HERE), str(MODULE)]
-sys.path.append(str(ROOT / "tests"))  # after slicer, which would take in a folder of its name
-
-os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-
+from application_stub import MODULE
+from BoneXRayReviewLib.viewer import Viewer
 from dicom_factory import make_radiograph
-from doubles.application import Application, install_modules
+from doubles.application import Application
+from doubles.pythonqt import wrap
 from PySide6 import QtWidgets
+from reader import ReaderHands
+from scene import new_scene
 from tiny_model import draw, write_tiny_model
 
 from monai_bone_ssl.analysis import analyse_file
@@ -34,8 +28,6 @@ from monai_bone_ssl.model import Model
 from monai_bone_ssl.pipeline import combine
 from monai_bone_ssl.results import result_json
 from monai_bone_ssl.shown_image import evidence_map_name
-
-install_modules()
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +64,22 @@ def application(tmp_path: Path, qt_application: QtWidgets.QApplication) -> Itera
 
 
 @pytest.fixture
+def logic() -> Iterator[Any]:
+    """An empty scene without a window, as its application logic."""
+    yield new_scene()
+    slicer.mrmlScene.Clear(True)
+
+
+@pytest.fixture
+def viewer(logic: Any) -> Viewer:
+    """What shows a case in that scene."""
+    volumes = slicer.vtkSlicerVolumesLogic()
+    volumes.SetMRMLApplicationLogic(logic)
+    volumes.SetMRMLScene(slicer.mrmlScene)
+    return Viewer(logic, volumes, lambda: None)
+
+
+@pytest.fixture
 def make_panel(application: Application) -> Iterator[Callable[[], Any]]:
     """Makes the module's panel, as the application does when the module is opened."""
     application.module_path = str(MODULE / "BoneXRayReview.py")
@@ -79,8 +87,6 @@ def make_panel(application: Application) -> Iterator[Callable[[], Any]]:
     made: list[Any] = []
 
     def make() -> Any:
-        from doubles.pythonqt import wrap
-
         widget = module.BoneXRayReviewWidget(wrap(application.inner))
         widget.setup()
         application.show()
@@ -91,6 +97,12 @@ def make_panel(application: Application) -> Iterator[Callable[[], Any]]:
     yield make
     for widget in made:
         widget.cleanup()
+
+
+@pytest.fixture
+def hands(application: Application, make_panel: Callable[[], Any], tmp_path: Path) -> ReaderHands:
+    """A reader at the panel, with a review folder of his own."""
+    return ReaderHands(application, make_panel(), tmp_path / "review")
 
 
 #: File -> share of the picture that is bright: positive, indeterminate, negative, and a hip: not covered.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -15,8 +16,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from scene import render
 
-from monai_bone_ssl.review.session import read_verdicts
-from monai_bone_ssl.review.verdict import Verdict
+from monai_bone_ssl.review.session_files import read_verdicts
+from monai_bone_ssl.review.verdict import Reading, Verdict
 
 _SOURCES = ("results", "folder", "database")
 
@@ -80,6 +81,24 @@ class ReaderHands:
         # Qt takes the second press for a double click only after a first click on the same place.
         QTest.mouseClick(widget.viewport(), Qt.LeftButton, Qt.NoModifier, place)
         QTest.mouseDClick(widget.viewport(), Qt.LeftButton, Qt.NoModifier, place)
+
+    def open_section(self, name: str) -> None:
+        """Unfold a section of the panel, in a window that shows all of it."""
+        getattr(self.ui, name).collapsed = False
+        self.application.show(1100, 1700)
+
+    def analyse(self) -> None:
+        """Run the model and wait until it has ended."""
+        self.click("analyseButton")
+        self.wait(self.panel.tasks)
+
+    def read_as(self, truth: Mapping[str, int]) -> None:
+        """Save a verdict on every image, 1 abnormal, by the name of its file."""
+        session = self.panel.controller.session
+        for case in self.panel.controller.worklist.cases:
+            reading = Reading.ABNORMAL if truth[case.path.stem] else Reading.NORMAL
+            session.save(session.verdict(case, reading, seconds=1))
+        self.panel.worklist_panel.refresh()
 
     def wait(self, runner: Any) -> None:
         """Let the window work until a background task has ended."""

@@ -1,4 +1,4 @@
-"""A MRML scene with one slice view, as the application sets it up, from slicer-core's real libraries."""
+"""A MRML scene with one slice view, as the application sets it up, and a picture to show in it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import slicer.util
 import vtk
 from numpy.typing import NDArray
 from vtk.util.numpy_support import vtk_to_numpy
+
+SIDE = 240
 
 # Logics that the scene needs and that nothing in it holds: without its colour logic it has no colours.
 _alive: list[Any] = []
@@ -97,3 +99,15 @@ def render(application: slicer.vtkSlicerApplicationLogic, side: int = 480) -> ND
     group.SetMRMLDisplayableNode(None)
     window.Finalize()
     return pixels
+
+
+def marked_picture(side: int = SIDE) -> NDArray[np.uint16]:
+    """[side, side]: a ramp, an R in the top left corner, a bar along the bottom."""
+    picture = np.tile(np.linspace(400, 2400, side), (side, 1))
+    letter = ["1111", "1001", "1111", "1010", "1001"]
+    for row, line in enumerate(letter):
+        for column, dot in enumerate(line):
+            if dot == "1":
+                picture[20 + 8 * row : 28 + 8 * row, 20 + 8 * column : 28 + 8 * column] = 4095
+    picture[-12:] = 0
+    return picture.astype(np.uint16)

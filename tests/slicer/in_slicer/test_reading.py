@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import slicer
-from conftest import node_names
+import slicer.util
+from dicom_factory import limb_pixels, make_radiograph
 from doubles.application import Application
 from PySide6.QtTest import QTest
 from reader import ReaderHands
 
 from monai_bone_ssl.findings import Decision
-from monai_bone_ssl.model import read_spec
-from monai_bone_ssl.review.session import Reader, ReviewSession
 from monai_bone_ssl.review.verdict import Agreement, Reading
-from monai_bone_ssl.review.worklist import worklist_from_results
-
-
-@pytest.fixture
-def hands(application: Application, make_panel: Callable[[], Any], tmp_path: Path) -> ReaderHands:
-    return ReaderHands(application, make_panel(), tmp_path / "review")
+from monai_bone_ssl.review.worklist import worklist_from_paths
 
 
 def test_a_study_is_read_with_keys(hands: ReaderHands, results: Path, tiny_folder: Path) -> None:
@@ -150,9 +144,6 @@ def test_restart_and_resume(
     ]  # fmt: skip
 
 
-# --- the overlay --------------------------------------------------------------------------------------
-
-
 def test_one_key_hides_the_evidence(hands: ReaderHands, results: Path, tiny_folder: Path) -> None:
     hands.start(results, tiny_folder)
     assert hands.is_coloured()
@@ -174,251 +165,38 @@ def test_one_key_hides_the_evidence(hands: ReaderHands, results: Path, tiny_fold
 
 def test_without_the_model_evidence_is_scaled_to_the_image(hands: ReaderHands, results: Path) -> None:
     hands.start(results, None)
-    assert hands.panel.review.evidence_limit is None
+    evidence = hands.panel.controller.evidence()
+    assert hands.panel.review.evidence_limit(evidence) == pytest.approx(evidence.max())
     assert hands.is_coloured()
     assert "positive, probability 0.98" in hands.words()
 
 
-# --- blinded ------------------------------------------------------------------------------------------
-
-_BETRAYING = (
-    "positive",
-    "negative",
-    "indeterminate",
-    "0.98",
-    "0.49",
-    "Suspected",
-    "not analysed",
-    "Not analysed",
-    "hip",
-)
-
-
-def _betrayed(hands: ReaderHands) -> list[str]:
-    filters = "AI positive AI indeterminate Not analysed I disagreed with the AI"
-    words = hands.words().replace(filters, "")
-    return [word for word in _BETRAYING if word in words]
-
-
-def test_blinded_nothing_betrays_the_answer_before_the_first_reading(
-    hands: ReaderHands, results: Path, tiny_folder: Path
-) -> None:
-    hands.start(results, tiny_folder, blinded=True)
-    assert [row[0] for row in hands.table("worklistTable")] == ["1", "2", "3", "4"]
-    for file in ("a.dcm", "b.dcm", "c.dcm", "d.dcm"):
-        assert hands.file == file  # the order of the files
-        assert _betrayed(hands) == []
-        assert not hands.is_coloured()
-        assert node_names() == ["Radiograph"]  # nor does the scene
-        assert not hands.ui.agreeButton.enabled
-        hands.press(">")
-    hands.press("<<<<A")
-    assert "hidden" in hands.message
-    assert list(hands.panel.controller.session.verdicts) == []
-
-
-def test_blinded_first_reading_then_the_answer_then_a_change(
-    hands: ReaderHands, results: Path, tiny_folder: Path
-) -> None:
-    hands.start(results, tiny_folder, blinded=True)
-    hands.press(">N")
-    assert _betrayed(hands) == []
-    hands.press("R")
-    assert hands.file == "b.dcm"
-    assert "Suspected fracture" in hands.words()
-    assert hands.is_coloured()
-    assert hands.table("worklistTable")[1][2] == "positive 0.98"
-    first = hands.verdict()
-    assert (first.reading, first.first_reading, first.blinded) == (Reading.NORMAL, Reading.NORMAL, True)
-    hands.press("AS")
-    changed = hands.verdict(file="b.dcm")
-    assert (changed.reading, changed.first_reading, changed.blinded) == (
-        Reading.ABNORMAL,
-        Reading.NORMAL,
-        False,
+def test_images_of_the_dicom_database(hands: ReaderHands, images: Path, tmp_path: Path) -> None:
+    series = {
+        "s1": ([str(images / "a.dcm"), str(images / "b.dcm")], "CR"),
+        "s2": ([str(images / "c.dcm")], "DX"),
+        "s3": ([str(images / "d.dcm")], "CT"),
+    }
+    modality = {name: kind for names, kind in series.values() for name in names}
+    slicer.dicomDatabase = SimpleNamespace(
+        patients=lambda: ["p"],
+        studiesForPatient=lambda _: ["t"],
+        seriesForStudy=lambda _: list(series),
+        filesForSeries=lambda name: series[name][0],
+        fileValue=lambda name, tag: modality[name] if tag == "0008,0060" else "",
     )
-    assert hands.file == "c.dcm"
-    assert _betrayed(hands)  # of b, in the list; but not of c
-    assert "AI result is hidden" in hands.words()
-    key = changed.key
-    assert [event for event, of in hands.audit() if of == key] == ["opened", "saved", "revealed", "changed"]
+    hands.start(tmp_path, None, source="database")
+    files = {case.path.name for case in hands.panel.controller.worklist.cases}
+    assert files == {"a.dcm", "b.dcm", "c.dcm"}  # projection radiographs only
 
 
-# --- two readers --------------------------------------------------------------------------------------
-
-
-def test_two_readers_and_an_adjudication(
-    application: Application, make_panel: Callable[[], Any], results: Path, tiny_folder: Path, tmp_path: Path
-) -> None:
-    hands = ReaderHands(application, make_panel(), tmp_path / "review")
-    hands.start(results, tiny_folder)
-    hands.press("ASNSNSAS")
-    hands.panel.close_review()
-    hands.start(results, tiny_folder, name="Reader^Two")
-    assert hands.ui.progressLabel.text == "0 of 4 read"  # verdicts of her own
-    hands.press("DSNSNSAS")
-    assert hands.verdict(file="b.dcm", name="Reader^One").reading is Reading.ABNORMAL
-    assert hands.verdict(file="b.dcm", name="Reader^Two").reading is Reading.NORMAL
-    hands.panel.close_review()
-    hands.start(results, tiny_folder, name="Senior^Third")
-    hands.ui.adjudicationSection.collapsed = False
-    hands.application.show(1100, 1400)
-    hands.click("disagreementsButton")
-    assert hands.table("disagreementTable")[0][0] == "Reader^One: abnormal, Reader^Two: normal"
-    assert len(hands.table("disagreementTable")) == 1
-    hands.double_click("disagreementTable", 0)
-    assert hands.file == "b.dcm"
-    assert "settles the disagreement" in hands.message
-    hands.press("PS")
-    assert hands.verdict(file="b.dcm", name="Senior^Third").adjudicated
-    hands.click("disagreementsButton")
-    assert hands.table("disagreementTable") == []
-    assert ("adjudicated", hands.verdict(file="b.dcm", name="Senior^Third").key) in hands.audit()
-
-
-def test_the_same_reader_twice_is_refused(hands: ReaderHands, results: Path, tiny_folder: Path) -> None:
-    worklist = worklist_from_results(results, read_spec(tiny_folder))
-    with ReviewSession.open(hands.review, Reader("Reader^One"), worklist):
-        hands.start(results, tiny_folder)
-        assert hands.panel.review is None
-        assert "Reader^One" in hands.ui.sessionMessage.text
-    hands.click("startButton")
-    assert hands.panel.review is not None
-    assert hands.ui.sessionMessage.text == ""
-
-
-# --- bad input ----------------------------------------------------------------------------------------
-
-
-def test_a_vanished_file_is_told_and_cannot_be_judged(
-    hands: ReaderHands, results: Path, images: Path, tiny_folder: Path
-) -> None:
-    (images / "b.dcm").unlink()
-    hands.start(results, tiny_folder)
-    assert hands.file == "b.dcm"
-    assert "b.dcm" in hands.message
-    assert node_names() == []
-    hands.press("A")
-    assert not hands.ui.normalButton.enabled
-    assert list(hands.panel.controller.session.verdicts) == []
-    hands.press(">")
-    assert hands.file == "c.dcm"
-    assert node_names() == ["Radiograph", "Evidence"]
-
-
-def test_another_image_in_the_place_of_a_file_is_not_shown(
-    hands: ReaderHands, results: Path, images: Path, tiny_folder: Path
-) -> None:
-    shutil.copy(images / "a.dcm", images / "b.dcm")
-    hands.start(results, tiny_folder)
-    assert "not the image of the worklist" in hands.message
-    assert node_names() == []
-    assert "Testperson" not in hands.words()
-
-
-@pytest.mark.parametrize(
-    ("damage", "told"),
-    [
-        (lambda results, _: (results / "result.json").write_text("{"), "result.json"),
-        (lambda results, _: (results / "result.json").unlink(), "result.json"),
-        (lambda _, model: (model / "model.json").unlink(), "model.json"),
-    ],
-)
-def test_damaged_input_is_named(
-    hands: ReaderHands,
-    results: Path,
-    tiny_folder: Path,
-    tmp_path: Path,
-    damage: Callable[[Path, Path], Any],
-    told: str,
-) -> None:
-    model = tmp_path / "model"
-    shutil.copytree(tiny_folder, model)
-    damage(results, model)
-    hands.start(results, model)
-    assert hands.panel.review is None
-    assert told in hands.ui.sessionMessage.text
-    assert not (tmp_path / "review").exists()
-
-
-def test_a_model_with_a_wrong_hash_analyses_nothing(
-    hands: ReaderHands, images: Path, tiny_folder: Path, tmp_path: Path
-) -> None:
-    model = tmp_path / "model"
-    shutil.copytree(tiny_folder, model)
-    with (model / "model.onnx").open("ab") as file:
-        file.write(b"x")
-    hands.start(images, model, source="folder")
-    hands.click("analyseButton")
-    hands.wait(hands.panel.tasks)
-    assert "sha256" in hands.message
-    assert {row[2] for row in hands.table("worklistTable")} == {"no result yet"}
-
-
-def test_a_verdict_that_cannot_be_written_stays_on_the_screen(
-    hands: ReaderHands, results: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hands.start(results, tiny_folder)
-    from monai_bone_ssl.errors import ReasonCode, ReportError
-    from monai_bone_ssl.review import session
-
-    def full_disk(path: Path, _content: bytes) -> None:
-        raise ReportError(ReasonCode.WRITE_FAILED, f"{path}: cannot be written (No space left on device)")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(session, "write_atomically", full_disk)
-        hands.press("A4S")
-        assert hands.file == "b.dcm"
-        assert "No space left" in hands.message
-        assert "No space left" in hands.application.errors[0]  # and a dialog
-        assert hands.panel.close_review() is False
-    hands.press("S")
-    assert (hands.verdict(file="b.dcm").confidence, hands.file) == (4, "c.dcm")
-
-
-def test_no_reader_no_review(hands: ReaderHands, results: Path, tiny_folder: Path) -> None:
-    hands.start(results, tiny_folder, name="  ")
-    assert hands.panel.review is None
-    assert "reader's name" in hands.ui.sessionMessage.text
-
-
-def test_an_empty_folder_is_told(hands: ReaderHands, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    hands.start(tmp_path / "empty", None, source="folder")
-    assert "no radiograph in it" in hands.ui.sessionMessage.text
-
-
-# --- in the application -------------------------------------------------------------------------------
-
-
-def test_keys_are_other_modules_own(hands: ReaderHands, results: Path, tiny_folder: Path) -> None:
-    hands.start(results, tiny_folder)
-    hands.panel.exit()
-    hands.press("NS")
-    assert hands.file == "b.dcm"
-    assert list(hands.panel.controller.session.verdicts) == []
-    hands.panel.enter()
-    hands.press("NS")
-    assert hands.file == "c.dcm"
-
-
-def test_window_layout_is_one_slice(hands: ReaderHands) -> None:
-    assert hands.application.layouts == [slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView]
-
-
-def test_no_patient_and_no_path_is_in_the_scene(
-    hands: ReaderHands, results: Path, tiny_folder: Path, tmp_path: Path
-) -> None:
-    hands.start(results, tiny_folder)
-    slicer.mrmlScene.SetURL(str(tmp_path / "scene.mrml"))
-    slicer.mrmlScene.Commit()
-    text = (tmp_path / "scene.mrml").read_text()
-    assert "Radiograph" in text
-    assert [word for word in ("Testperson", "TEST-1", "19700101", "b.dcm") if word in text] == []
-
-
-def test_shortcut_keys_are_all_distinct() -> None:
-    from BoneXRayReviewLib.shortcuts import SHORTCUTS
-
-    keys = [key for key, _, _ in SHORTCUTS]
-    assert len(keys) == len(set(keys))
+def test_review_only_needs_no_model(hands: ReaderHands, tmp_path: Path) -> None:
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    make_radiograph(folder / "x.dcm", limb_pixels())
+    hands.start(folder, None, source="folder")
+    assert not hands.ui.analyseButton.enabled
+    hands.press("N3S")
+    verdict = hands.verdict(file="x.dcm")
+    assert (verdict.reading, verdict.decision, verdict.model_version) == (Reading.NORMAL, None, None)
+    assert worklist_from_paths([folder]).cases[0].key == verdict.key

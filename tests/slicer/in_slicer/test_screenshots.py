@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from dicom_factory import limb_pixels, make_radiograph
-from doubles.application import PANEL_WIDTH, Application
+from doubles.application import PANEL_WIDTH
 from PIL import Image
 from pydicom_files import real_radiograph
 from reader import ReaderHands
 from review.probe_site import site_images, write_probe_model
 
 from monai_bone_ssl.model import default_model_folder
-from monai_bone_ssl.review.verdict import Reading
 
 
 @pytest.fixture
@@ -58,23 +55,19 @@ def colourful(picture: np.ndarray) -> np.ndarray:
 
 
 def test_pictures_of_a_review(
-    application: Application,
-    make_panel: Callable[[], Any],
+    hands: ReaderHands,
     radiographs: Path,
     pictures: Path,
-    tmp_path: Path,
 ) -> None:
-    hands = ReaderHands(application, make_panel(), tmp_path / "review")
-    application.show(1180, 1010)
+    hands.application.show(1180, 1010)
     take(hands, pictures / "start.png")
     hands.start(radiographs, default_model_folder(), source="folder", name="Doe^Anna")
-    hands.click("analyseButton")
-    hands.wait(hands.panel.tasks)
+    hands.analyse()
     tibia = next(
         row for row, case in enumerate(hands.panel.controller.cases) if case.path.name == "RG3_UNCR.dcm"
     )
     hands.double_click("worklistTable", tibia)
-    hands.wait(hands.panel.similar.runner)
+    hands.wait(hands.panel.case_view.similar.runner)
     hands.press("H")
     hidden = take(hands, pictures / "hidden.png")
     hands.press("H")
@@ -91,29 +84,22 @@ def test_pictures_of_a_review(
 
 
 def test_picture_of_an_adaptation(
-    application: Application,
-    make_panel: Callable[[], Any],
+    hands: ReaderHands,
     pictures: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With a model and a site made for the test."""
     monkeypatch.chdir(tmp_path)  # so that the picture shows no path of this machine
-    hands = ReaderHands(application, make_panel(), tmp_path / "review")
     truth = site_images(tmp_path / "site", 40)
     hands.start(tmp_path / "site", write_probe_model(tmp_path / "model"), source="folder", name="Doe^Anna")
-    hands.click("analyseButton")
-    hands.wait(hands.panel.tasks)
-    session = hands.panel.controller.session
-    for case in hands.panel.controller.worklist.cases:
-        reading = Reading.ABNORMAL if truth[case.path.stem] else Reading.NORMAL
-        session.save(session.verdict(case, reading, seconds=1))
-    hands.panel.worklist_panel.refresh()
+    hands.analyse()
+    hands.read_as(truth)
     for name in ("imageSection", "verdictSection"):
         getattr(hands.ui, name).collapsed = True
     hands.ui.adaptationSection.collapsed = False
     hands.ui.storePath.currentPath = "model_store"
-    application.show(1180, 800)
+    hands.application.show(1180, 800)
     hands.click("adaptButton")
     hands.wait(hands.panel.tasks)
     take(hands, pictures / "adaptation.png")
@@ -121,18 +107,12 @@ def test_picture_of_an_adaptation(
 
 
 def test_picture_of_a_blinded_review(
-    application: Application,
-    make_panel: Callable[[], Any],
+    hands: ReaderHands,
     radiographs: Path,
     pictures: Path,
-    tmp_path: Path,
 ) -> None:
-    hands = ReaderHands(application, make_panel(), tmp_path / "review")
-    application.show(1180, 860)
+    hands.application.show(1180, 860)
     hands.start(radiographs, default_model_folder(), source="folder", name="Doe^Anna", blinded=True)
-    hands.click("analyseButton")
-    hands.wait(hands.panel.tasks)
+    hands.analyse()
     picture = take(hands, pictures / "blinded.png")
-    assert (
-        (picture[:, PANEL_WIDTH + 20 :].max(axis=2) - picture[:, PANEL_WIDTH + 20 :].min(axis=2)) > 40
-    ).sum() == 0
+    assert not colourful(picture).any()

@@ -1,5 +1,4 @@
 """The application: its window, its scene, and where a module finds them."""
-# ruff: noqa: N803, N815, ARG002, ARG004, ARG005 - names and arguments are Slicer's
 
 from __future__ import annotations
 
@@ -137,7 +136,7 @@ class ScriptedLoadableModuleWidget:
     def setup(self) -> None:
         """Nothing but the developer's buttons."""
 
-    def resourcePath(self, name: str) -> str:  # noqa: N802
+    def resourcePath(self, name: str) -> str:
         return str(Path(slicer.util.modulePath(self.moduleName)).parent / "Resources" / name)
 
 
@@ -147,7 +146,7 @@ class ScriptedLoadableModuleLogic:
     def __init__(self) -> None:
         self.moduleName = type(self).__name__.removesuffix("Logic")
 
-    def getParameterNode(self) -> Any:  # noqa: N802
+    def getParameterNode(self) -> Any:
         node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
         if node is None:
             node = slicer.vtkMRMLScriptedModuleNode()
@@ -163,7 +162,7 @@ class ScriptedLoadableModuleTest:
 
     messageDelay = 0
 
-    def delayDisplay(self, message: str) -> None:  # noqa: N802
+    def delayDisplay(self, message: str) -> None:
         print(message)
 
 
@@ -186,7 +185,7 @@ def install_modules() -> None:
     """Put the modules that the application brings into ``sys.modules``; once a process."""
     qt = QtModule()
     qt.QUiLoader = _UiLoader
-    sys.modules["qt"] = qt  # type: ignore[assignment]
+    sys.modules["qt"] = qt
     ctk = ModuleType("ctk")
     for widget in ctk_widgets.WIDGETS:
         setattr(ctk, widget.__name__, wrapper_class(widget))
@@ -215,7 +214,7 @@ class SampleDataLogic:
     registered: ClassVar[list[dict[str, Any]]] = []
 
     @staticmethod
-    def registerCustomSampleDataSource(  # noqa: N802
+    def registerCustomSampleDataSource(
         category: str,
         sampleName: str,
         uris: list[str],

@@ -1,5 +1,4 @@
 """The few CTK widgets that the panel uses, with the properties and signals that it may rely on."""
-# ruff: noqa: N815 - CTK's names
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from PySide6.QtCore import Property, Qt, Signal
 _HEADER = 24
 
 
-class ctkCollapsibleButton(QtWidgets.QWidget):  # noqa: N801
+class ctkCollapsibleButton(QtWidgets.QWidget):
     """A section with a heading that folds it."""
 
     contentsCollapsed = Signal(bool)
@@ -41,11 +40,11 @@ class ctkCollapsibleButton(QtWidgets.QWidget):  # noqa: N801
     text = Property(str, _get_text, _set_text)
     collapsed = Property(bool, _get_collapsed, _set_collapsed)
 
-    def mousePressEvent(self, event: QtGui.QMouseEvent) -> None:  # noqa: N802
+    def mousePressEvent(self, event: QtGui.QMouseEvent) -> None:
         if event.position().y() < _HEADER:
             self._set_collapsed(not self._collapsed)
 
-    def paintEvent(self, _event: QtGui.QPaintEvent) -> None:  # noqa: N802
+    def paintEvent(self, _event: QtGui.QPaintEvent) -> None:
         painter = QtGui.QPainter(self)
         bar = QtCore.QRect(0, 0, self.width(), _HEADER - 3)
         painter.fillRect(bar, self.palette().button().color().darker(112))
@@ -54,7 +53,7 @@ class ctkCollapsibleButton(QtWidgets.QWidget):  # noqa: N801
         )
 
 
-class ctkPathLineEdit(QtWidgets.QWidget):  # noqa: N801
+class ctkPathLineEdit(QtWidgets.QWidget):
     """A path, typed or browsed for."""
 
     currentPathChanged = Signal(str)
@@ -96,7 +95,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):  # noqa: N801
     filters = Property(int, _get_filters, _set_filters)
 
 
-class ctkSliderWidget(QtWidgets.QWidget):  # noqa: N801
+class ctkSliderWidget(QtWidgets.QWidget):
     """A slider with a spin box."""
 
     valueChanged = Signal(float)

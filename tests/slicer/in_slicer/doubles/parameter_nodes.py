@@ -28,7 +28,7 @@ _CHANGED = {
 _WIDGETS = {bool: "QCheckBox", str: "QLineEdit", float: "ctkSliderWidget"}
 
 
-def parameterNodeWrapper(cls: type) -> type:  # noqa: N802
+def parameterNodeWrapper(cls: type) -> type:
     """Class decorator: annotations become parameters."""
     hints = typing.get_type_hints(cls, include_extras=True)
     for reserved in ("default", "dataType", "getValue", "setValue", "connectGui", "Modified", "AddObserver"):
@@ -83,7 +83,7 @@ class _Parameter:
 
 
 class _Wrapper:
-    def __init__(self, parameterNode: Any) -> None:  # noqa: N803
+    def __init__(self, parameterNode: Any) -> None:
         self.__dict__["parameterNode"] = parameterNode
         self.__dict__["_guis"] = {}
         for parameter in self.allParameters.values():
@@ -95,13 +95,13 @@ class _Wrapper:
             raise AttributeError(f"{name} is no parameter")
         super().__setattr__(name, value)
 
-    def AddObserver(self, event: Any, callback: Any, priority: float = 0.0) -> int:  # noqa: N802
+    def AddObserver(self, event: Any, callback: Any, priority: float = 0.0) -> int:
         return self.parameterNode.AddObserver(event, callback, priority)
 
-    def RemoveObserver(self, tag: int) -> None:  # noqa: N802
+    def RemoveObserver(self, tag: int) -> None:
         self.parameterNode.RemoveObserver(tag)
 
-    def connectGui(self, gui: Any) -> int:  # noqa: N802
+    def connectGui(self, gui: Any) -> int:
         bound = {}
         for widget in vars(gui).values():
             name = widget.property("SlicerParameterName")
@@ -114,7 +114,7 @@ class _Wrapper:
         self._guis[tag] = (bound, observer)
         return tag
 
-    def disconnectGui(self, tag: int) -> None:  # noqa: N802
+    def disconnectGui(self, tag: int) -> None:
         bound, observer = self._guis.pop(tag)
         self.RemoveObserver(observer)
         for binding in bound.values():

@@ -1,0 +1,79 @@
+"""A store of model versions: adopt, roll back, and never be led to a model that is not the one meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from monai_bone_ssl.errors import ConfigError, ModelError, ReportError
+from monai_bone_ssl.model import Model
+from monai_bone_ssl.model_store import read_current
+from monai_bone_ssl.review.adaptation_report import AdaptationReport
+from monai_bone_ssl.review.model_versions import adopt, current, import_model, rollback, versions
+from monai_bone_ssl.review.worklist import Worklist
+
+
+def test_a_store_is_a_model_folder_that_can_go_back(
+    site: tuple[Path, Worklist], adapted: tuple[AdaptationReport, Path], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    assert import_model(store, site[0] / "model", "Chief") == "0.1.0"
+    assert Model(store).spec.version == "0.1.0"
+    assert adopt(store, adapted[1], "Doe^Anna") == "0.1.0+site.1"
+    assert Model(store).fingerprint == Model(adapted[1]).fingerprint
+    assert versions(store) == ["0.1.0", "0.1.0+site.1"]
+    assert rollback(store, "Roe^Ben") == current(store) == "0.1.0"
+    assert Model(store).fingerprint == Model(site[0] / "model").fingerprint
+    with pytest.raises(ConfigError, match="is the first one"):
+        rollback(store, "Roe^Ben")
+    adopt(store, adapted[1], "Doe^Anna")
+    assert [(c.version, c.by, c.action) for c in read_current(store).history] == [
+        ("0.1.0", "Chief", "imported"),
+        ("0.1.0+site.1", "Doe^Anna", "adopted"),
+        ("0.1.0", "Roe^Ben", "rolled back"),
+        ("0.1.0+site.1", "Doe^Anna", "adopted"),
+    ]
+    assert import_model(store, site[0] / "model", "Chief") == "0.1.0+site.1", "a store stays as it is"
+
+
+def test_a_version_is_never_overwritten_nor_a_stranger_adopted(
+    site: tuple[Path, Worklist], adapted: tuple[AdaptationReport, Path], tmp_path: Path, tiny_folder: Path
+) -> None:
+    store = tmp_path / "store"
+    import_model(store, site[0] / "model", "Chief")
+    with pytest.raises(ConfigError, match="another model has this version"):
+        adopt(store, tiny_folder, "Doe^Anna")
+    other = tmp_path / "other"
+    import_model(other, tiny_folder, "Chief")
+    with pytest.raises(ConfigError, match="adapted from another model"):
+        adopt(other, adapted[1], "Doe^Anna")
+    assert (current(store), current(other)) == ("0.1.0", "0.1.0")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b'{"version": "../../model", "history": []}', b'{"version": "9", "history": []}', b"\xff"],
+)
+def test_a_damaged_store_is_no_model(site: tuple[Path, Worklist], tmp_path: Path, content: bytes) -> None:
+    import_model(tmp_path, site[0] / "model", "Chief")
+    (tmp_path / "current.json").write_bytes(content)
+    with pytest.raises(ModelError):
+        Model(tmp_path)
+
+
+def test_a_damaged_version_cannot_be_gone_back_to(
+    site: tuple[Path, Worklist], adapted: tuple[AdaptationReport, Path], tmp_path: Path
+) -> None:
+    import_model(tmp_path, site[0] / "model", "Chief")
+    adopt(tmp_path, adapted[1], "Doe^Anna")
+    (tmp_path / "versions" / "0.1.0" / "model.onnx").write_bytes(b"other")
+    with pytest.raises(ModelError, match="sha256"):
+        rollback(tmp_path, "Doe^Anna")
+    assert current(tmp_path) == "0.1.0+site.1"
+
+
+def test_a_store_that_cannot_be_written(site: tuple[Path, Worklist], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ReportError, match="cannot be written"):
+        import_model(tmp_path / "file", site[0] / "model", "Chief")
