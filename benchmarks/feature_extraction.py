@@ -22,7 +22,8 @@ from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.training import features as extraction
 from monai_bone_ssl.training.data import load_dataset, read_grey
 from monai_bone_ssl.training.extractors import FeatureExtractor, load_extractor
-from monai_bone_ssl.training.features import extract_features, input_spec
+from monai_bone_ssl.training.features import extract_features
+from monai_bone_ssl.training.input_spec import input_spec
 
 
 def _seconds(function: Callable[[], None]) -> float:

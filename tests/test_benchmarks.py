@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-import pytest
+
+from benchmarks.speed.ratio import not_measured, row, take_turns
+from benchmarks.speed.table import Results, markdown, update_page, write_results
 
 ROOT = Path(__file__).parents[1]
-
-pytest.importorskip("torch", reason="needs the train extra")
-
-from benchmarks.speed.ratio import not_measured, row, take_turns  # noqa: E402 - after the extra was found
-from benchmarks.speed.table import Results, markdown, update_page, write_results  # noqa: E402
 
 
 def test_the_page_shows_the_results_in_the_repository(tmp_path: Path) -> None:

@@ -2,65 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import itertools
-import subprocess
-import sys
-from pathlib import Path
-
 import msgspec
 import numpy as np
 import pytest
-from PIL import Image
+from overlays import chroma, draw, finding, flat
+from tiny_model import POINTS
 
-from monai_bone_ssl.colours import DECISION_COLOURS, colour_evidence, colour_table
+from monai_bone_ssl.colours import DECISION_COLOURS, colour_evidence
 from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.findings import (
     ABNORMALITY,
     FRACTURE,
-    BodyPart,
     Decision,
     ImageFinding,
     OperatingPoints,
     Peak,
     Reason,
     Status,
-    decide,
 )
-from monai_bone_ssl.overlay import draw_overlay
-from monai_bone_ssl.overlay_file import read_thumbnail, write_png
-
-POINTS = OperatingPoints(high_sensitivity=0.3, high_specificity=0.7)
-
-
-def finding(probability=0.9, peak=None, points=POINTS):
-    return ImageFinding(
-        path="a/b.dcm",
-        status=Status.ANALYSED,
-        body_part=BodyPart("hand", "image", 0.93),
-        probability=probability,
-        decision=decide(probability, points),
-        peak=peak,
-        seconds=0.4,
-    )
-
-
-def draw(pixels, evidence, found=None, points=POINTS, target=FRACTURE, limit=0.1, model_name="model"):
-    return draw_overlay(
-        pixels.astype(np.float32),
-        np.asarray(evidence, dtype=np.float32),
-        found or finding(points=points),
-        points,
-        target,
-        limit=limit,
-        model_name=model_name,
-        model_version="1.0.0",
-    )
-
-
-def flat(rows, columns, grey=0.5):
-    return np.full((rows, columns), grey, dtype=np.float32)
 
 
 def runs(mask):
@@ -83,10 +42,6 @@ def panels(rows, columns):
 def cut(image, box):
     left, top, right, bottom = box
     return np.asarray(image)[top:bottom, left:right].astype(int)
-
-
-def chroma(rgb):
-    return rgb.max(axis=-1) - rgb.min(axis=-1)
 
 
 @pytest.mark.parametrize(
@@ -165,20 +120,6 @@ def test_interpolation_is_bilinear_between_patch_centres():
     np.testing.assert_allclose(cut(draw(flat(500, 800), evidence), coloured), expected, atol=3)
 
 
-def test_colour_grows_with_evidence_and_saturates_at_the_limit():
-    evidence = np.linspace(0, 0.2, 41, dtype=np.float32)[None]
-    colour = colour_evidence(np.zeros_like(evidence), evidence, 0.1)[0]
-    lightness = colour @ np.array([0.2126, 0.7152, 0.0722])
-    assert (np.diff(lightness[:21]) > 0).all(), "the order is read from lightness alone"
-    np.testing.assert_array_equal(colour[20:], np.broadcast_to(colour[20], (21, 3)))
-
-
-def test_anatomy_shows_through_full_colour():
-    grey = np.array([[0.2, 0.5, 0.9]], dtype=np.float32)
-    colour = colour_evidence(grey, np.ones_like(grey), 0.1)
-    assert (np.diff(colour, axis=1) > 0.08).all()
-
-
 @pytest.mark.parametrize("patch", [(2, 4), (0, 0), (4, 7), (4, 0)])
 def test_the_marker_surrounds_the_peak_and_leaves_its_patch_free(patch):
     evidence = np.zeros((5, 8))
@@ -237,45 +178,6 @@ def test_long_and_foreign_names_stay_inside_the_picture(target):
     assert (gap[5:] == image[0, 0]).all(), "the caption does not run into the bar"
 
 
-# Machado, Oliveira, Fernandes 2009, doi 10.1109/TVCG.2009.113, severity 1.0, on linear RGB.
-COLOUR_BLINDNESS = {
-    "none": np.eye(3),
-    "protanopia": [
-        [0.152286, 1.052583, -0.204868],
-        [0.114503, 0.786281, 0.099216],
-        [-0.003882, -0.048116, 1.051998],
-    ],
-    "deuteranopia": [
-        [0.367322, 0.860646, -0.227968],
-        [0.280085, 0.672501, 0.047413],
-        [-0.011820, 0.042940, 0.968881],
-    ],
-    "tritanopia": [
-        [1.255528, -0.076749, -0.178779],
-        [-0.078411, 0.930809, 0.147602],
-        [0.004733, 0.691367, 0.303900],
-    ],
-}
-
-
-def lab(rgb, matrix):
-    """CIE L*a*b* (D65) of an sRGB colour as seen with a colour vision deficiency."""
-    value = np.array(rgb) / 255
-    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    seen = np.clip(np.array(matrix) @ linear, 0, 1)
-    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
-    t = np.array(to_xyz) @ seen / [0.9505, 1.0, 1.089]
-    x, y, z = np.where(t > 0.008856, np.cbrt(t), 7.787 * t + 16 / 116)
-    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
-
-
-@pytest.mark.parametrize("vision", COLOUR_BLINDNESS)
-def test_zones_differ_for_every_colour_vision(vision):
-    matrix = COLOUR_BLINDNESS[vision]
-    for one, other in itertools.combinations(DECISION_COLOURS.values(), 2):
-        assert np.linalg.norm(lab(one, matrix) - lab(other, matrix)) > 20  # 2 is just noticeable
-
-
 @pytest.mark.parametrize(
     ("pixels", "evidence", "limit"),
     [
@@ -314,84 +216,6 @@ def test_a_peak_outside_the_image_is_refused(peak):
         draw(flat(10, 10), np.ones((2, 2)), finding(peak=peak))
 
 
-def test_png_round_trip_and_nothing_else_in_the_folder(tmp_path):
-    image = draw(flat(300, 200), np.ones((3, 2)))
-    write_png(image, tmp_path / "a.png")
-    with Image.open(tmp_path / "a.png") as read:
-        np.testing.assert_array_equal(np.asarray(read), np.asarray(image))
-    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
-
-
-@pytest.mark.parametrize("name", ["file/a.png", "folder"])
-def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path, name):
-    (tmp_path / "file").touch()
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(ReportError) as caught:
-        write_png(Image.new("RGB", (8, 8)), tmp_path / name)
-    assert caught.value.code is ReasonCode.WRITE_FAILED
-    assert str(tmp_path / name) in caught.value.text
-    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["file"]
-
-
-FULL_DISK = """
-import resource, sys
-from pathlib import Path
-import numpy as np
-from PIL import Image
-from monai_bone_ssl.colours import DECISION_COLOURS, colour_evidence, colour_table
-from monai_bone_ssl.errors import ReportError
-from monai_bone_ssl.overlay_file import write_png
-noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
-resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-try:
-    write_png(Image.fromarray(noise), Path(sys.argv[1]))
-except ReportError as error:
-    sys.exit(0 if error.code == "write_failed" else 2)
-sys.exit(1)
-"""
-
-
-def test_a_write_cut_short_keeps_the_old_picture(tmp_path):
-    path = tmp_path / "a.png"
-    Image.new("RGB", (5, 5)).save(path)
-    before = path.read_bytes()
-    subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], check=True)
-    assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
-
-
-@pytest.mark.parametrize(("rows", "columns"), [(900, 450), (200, 1000)])
-def test_the_thumbnail_is_the_coloured_radiograph(tmp_path, rows, columns):
-    evidence = np.zeros((4, 4))
-    evidence[3, 0] = 0.1
-    image = draw(flat(rows, columns), evidence)
-    write_png(image, tmp_path / "a.png")
-    jpeg, size = read_thumbnail(tmp_path / "a.png")
-    with Image.open(io.BytesIO(base64.b64decode(jpeg))) as thumbnail:
-        assert thumbnail.format == "JPEG"
-        assert thumbnail.size == size
-        pixels = np.asarray(thumbnail).astype(int)
-    assert max(size) == 300
-    assert size[0] / size[1] == pytest.approx(columns / rows, rel=0.02)
-    y, x = np.unravel_index(chroma(pixels).argmax(), size[::-1])
-    assert (y * 4 // size[1], x * 4 // size[0]) == (3, 0)
-    assert chroma(pixels[: size[1] // 2]).max() < 12, "nothing but the picture"
-
-
-@pytest.mark.parametrize("content", [None, b"", b"no picture", "plain png", "odd entry"])
-def test_a_file_that_is_no_overlay_has_no_thumbnail(tmp_path: Path, content):
-    path = tmp_path / "a.png"
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    elif content is not None:
-        image = Image.new("RGB", (50, 50))
-        if content == "odd entry":
-            image.info["Thumbnail"] = "1,x,AAAA"
-        write_png(image, path)
-    with pytest.raises(ReportError, match=r"a\.png"):
-        read_thumbnail(path)
-
-
 def test_drawing_does_not_change_its_inputs():
     pixels, evidence = flat(60, 50), np.full((3, 3), 0.05, dtype=np.float32)
     found = finding(peak=Peak(5, 5))
@@ -400,15 +224,3 @@ def test_drawing_does_not_change_its_inputs():
     np.testing.assert_array_equal(pixels, before[0])
     np.testing.assert_array_equal(evidence, before[1])
     assert msgspec.json.encode(found) == before[2]
-
-
-def test_a_viewer_that_blends_the_colour_table_itself_draws_the_same() -> None:
-    table = colour_table()
-    rng = np.random.default_rng(0)
-    grey = rng.random((5, 7), dtype=np.float32)
-    evidence = rng.uniform(-1, 3, (5, 7)).astype(np.float32)
-    rows = table[np.rint(np.clip(evidence / 2, 0, 1) * 255).astype(int)]
-    blended = grey[..., None] * (1 - rows[..., 3:]) + rows[..., :3] * rows[..., 3:]
-    np.testing.assert_allclose(colour_evidence(grey, evidence, 2.0), blended, atol=1e-6)
-    assert table[0, 3] == 0
-    assert (np.diff(table[:, 3]) > 0).all()

@@ -1,4 +1,4 @@
-"""The page of all results: parsed as HTML, and used in a real browser."""
+"""The page of all results, parsed as HTML."""
 
 from __future__ import annotations
 
@@ -6,142 +6,49 @@ import base64
 import hashlib
 import io
 import re
-import shutil
 import tracemalloc
-from html.parser import HTMLParser
 from importlib import resources
-from pathlib import Path
 from urllib.parse import unquote
 
 import msgspec
 import numpy as np
 import pytest
+from html_page import HtmlPage
+from page_entries import HOSTILE, analysed, left_out, make_overlay, mixed_entries, write
 from PIL import Image
 
 from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.findings import (
-    FRACTURE,
-    BodyPart,
     ImageFinding,
-    OperatingPoints,
-    Reason,
     Status,
-    decide,
     study_finding,
 )
-from monai_bone_ssl.overlay import draw_overlay, write_png
-from monai_bone_ssl.page import PageEntry, write_page
-
-POINTS = OperatingPoints(high_sensitivity=0.3, high_specificity=0.7)
-HOSTILE = [
-    "<script>document.title='owned'</script>.dcm",
-    "\"><img src=x onerror=document.title='owned'>.dcm",
-    "' autofocus onfocus=document.title='owned' x='.dcm",
-    "</style></article>&amp;&lt;.dcm",
-    "a\u202egnp.exe\u0000\n\x1b[31m.dcm",
-    "undecodable\udcff.dcm",
-    "javascript:alert(1)#?%41.dcm",
-]
-
-
-def analysed(path, probability, uid=None, overlay=None):
-    found = ImageFinding(
-        path=path,
-        status=Status.ANALYSED,
-        study_instance_uid=uid,
-        body_part=BodyPart("hand", "image", 0.93),
-        probability=probability,
-        decision=decide(probability, POINTS),
-        seconds=0.4,
-    )
-    return PageEntry(found, POINTS, overlay)
-
-
-def left_out(path, status, code=ReasonCode.NOT_DICOM, text="not a DICOM file", uid=None):
-    found = ImageFinding(
-        path=path, status=status, reason=Reason(code, text), seconds=0.02, study_instance_uid=uid
-    )
-    return PageEntry(found, None, None)
-
-
-def make_overlay(path, probability=0.9):
-    pixels = np.tile(np.linspace(0, 1, 90, dtype=np.float32), (120, 1))
-    evidence = np.zeros((4, 3), dtype=np.float32)
-    evidence[1, 2] = 0.1
-    found = analysed("x", probability).finding
-    image = draw_overlay(
-        pixels, evidence, found, POINTS, FRACTURE, limit=0.1, model_name="m", model_version="1"
-    )
-    write_png(image, path)
 
 
 @pytest.fixture
 def mixed(tmp_path):
-    """Ten results of every kind, in no order; two studies of several images."""
-    make_overlay(tmp_path / "a.png")
-    make_overlay(tmp_path / "b.png")
-    return [
-        analysed("neg/low.dcm", 0.02),
-        left_out("in/letter.pdf", Status.NOT_ANALYSED),
-        analysed("in/pos.dcm", 0.75, "1.2.3", "a.png"),
-        analysed("in/ind.dcm", 0.5, "1.2.3"),
-        left_out("in/broken.dcm", Status.FAILED, ReasonCode.TRUNCATED_FILE, "pixel data ends early", "1.2.4"),
-        analysed("in/neg.dcm", 0.1, "1.2.3"),
-        analysed("in/top.dcm", 0.98, "1.2.4", "b.png"),
-        analysed("in/ind2.dcm", 0.69),
-    ]
+    return mixed_entries(tmp_path)
 
 
-def write(entries, out, studies=()):
-    return write_page(
-        entries,
-        studies,
-        out,
-        target=FRACTURE,
-        model_name="bone-model",
-        model_version="1.2.3",
-        software_version="0.9",
-    )
-
-
-VOID = {"meta", "img", "link", "br", "path", "rect", "circle"}
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and the cards with their text and links."""
+class Page(HtmlPage):
+    """The cards with their text and links, and the Content Security Policy."""
 
     def __init__(self, path):
-        super().__init__()
-        self.tags, self.cards, self.stack, self.inline, self.text = [], [], [], {}, ""
-        self.feed(path.read_text(encoding="utf-8"))
-        self.close()
+        self.cards = []
+        super().__init__(path)
 
     def handle_starttag(self, tag, attrs):
+        super().handle_starttag(tag, attrs)
         attributes = dict(attrs)
-        self.tags.append((tag, attributes))
-        if tag not in VOID:
-            self.stack.append(tag)
         if tag == "article":
             self.cards.append({"group": attributes["class"], "id": attributes["id"], "text": "", "links": []})
-        elif self.cards and "article" in self.stack and tag == "a":
+        elif tag == "a" and "article" in self.stack:
             self.cards[-1]["links"].append(attributes["href"])
 
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.stack.pop() == tag, f"</{tag}> closes nothing"
-
     def handle_data(self, data):
-        if self.stack and self.stack[-1] in ("script", "style"):
-            self.inline[self.stack[-1]] = self.inline.get(self.stack[-1], "") + data
-            return
-        self.text += data
+        super().handle_data(data)
         if "article" in self.stack:
             self.cards[-1]["text"] += data + " "
-
-    def attributes(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
 
     @property
     def policy(self):
@@ -170,7 +77,6 @@ def test_every_file_has_one_card_most_urgent_first(tmp_path, mixed):
         assert f"File {path} " in card["text"]
     groups = ["positive"] * 2 + ["indeterminate"] * 2 + ["failed", "not_analysed"] + ["negative"] * 2
     assert [card["group"] for card in page.cards] == groups
-    assert page.stack == []
 
 
 def test_a_card_says_what_is_known(tmp_path, mixed):
@@ -381,134 +287,3 @@ def test_no_patient_data_can_get_in():
     """The page is made of findings alone, and a finding has no field for a name, an id or a birth date."""
     fields = {field.name for field in msgspec.structs.fields(ImageFinding)}
     assert not [name for name in fields if re.search("patient|birth|name", name)]
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium (Debian package chromium)")
-    api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def visit(browser):
-    """Open a page from disk; whatever it complains about or asks for from elsewhere fails the test."""
-    contexts, complaints = [], []
-
-    def open_page(path: Path, **options):
-        context = browser.new_context(viewport={"width": 1366, "height": 900}, **options)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on("console", lambda message: complaints.append(message.text))
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on(
-            "request", lambda r: None if r.url.startswith(("file:", "data:")) else complaints.append(r.url)
-        )
-        tab.goto(path.as_uri())
-        return tab
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-
-
-def visible(tab):
-    return [card.get_attribute("id") for card in tab.locator("article").all() if card.is_visible()]
-
-
-def focused(tab):
-    return tab.evaluate("document.activeElement.id")
-
-
-def test_a_filter_shows_its_cards_only(tmp_path, mixed, visit):
-    tab = visit(write(mixed, tmp_path))
-    assert len(visible(tab)) == 8
-    tab.click("nav a[href='#indeterminate']")
-    assert visible(tab) == ["image-3", "image-4"]
-    assert tab.locator("nav a[aria-current]").inner_text() == "Indeterminate 2"
-    tab.reload()
-    assert visible(tab) == ["image-3", "image-4"], "a reload keeps the filter"
-    tab.click("nav a[href='#all']")
-    assert len(visible(tab)) == 8
-
-
-def test_keys_walk_through_what_the_filter_shows(tmp_path, mixed, visit):
-    tab = visit(write(mixed, tmp_path))
-    tab.click("nav a[href='#negative']")
-    walk = []
-    for key in ("j", "j", "j", "k", "ArrowRight", "ArrowLeft"):
-        tab.keyboard.press(key)
-        walk.append(focused(tab))
-    assert walk == ["image-7", "image-8", "image-8", "image-7", "image-8", "image-7"]
-
-
-def test_o_opens_the_overlay_at_full_size(tmp_path, mixed, visit):
-    tab = visit(write(mixed, tmp_path))
-    tab.keyboard.press("j")
-    with tab.context.expect_page() as opened:
-        tab.keyboard.press("o")
-    overlay = opened.value
-    overlay.wait_for_load_state()
-    assert overlay.url == (tmp_path / "b.png").as_uri()
-    with Image.open(tmp_path / "b.png") as image:
-        assert overlay.evaluate("document.images[0].naturalWidth") == image.width
-
-
-def test_a_link_to_a_filtered_out_image_of_the_study_shows_it(tmp_path, mixed, visit):
-    tab = visit(write(mixed, tmp_path))
-    tab.click("nav a[href='#negative']")
-    tab.click("#image-7 a[href='#image-2']")
-    assert "image-2" in visible(tab)
-    assert focused(tab) == "image-2"
-
-
-def test_the_page_is_drawn_and_follows_the_readers_theme(tmp_path, mixed, visit):
-    path = write(mixed, tmp_path)
-    shades = []
-    for scheme in ("light", "dark"):
-        tab = visit(path, color_scheme=scheme)
-        assert tab.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
-        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        colour = tab.evaluate("getComputedStyle(document.body).backgroundColor")
-        shades.append(sum(map(int, re.findall(r"\d+", colour))))
-    assert shades[0] > 600
-    assert shades[1] < 150
-
-
-def test_without_scripts_it_is_a_list(tmp_path, mixed, visit):
-    tab = visit(write(mixed, tmp_path), java_script_enabled=False)
-    tab.click("nav a[href='#negative']")
-    assert len(visible(tab)) == 8
-    assert not tab.locator(".keys").is_visible(), "no hint about keys that do nothing"
-    assert tab.locator("#negative h2").bounding_box()["y"] < 900, "the link leads to the section"
-
-
-def test_in_print_there_are_all_cards_and_no_buttons(tmp_path, mixed, visit):
-    tab = visit(write(mixed, tmp_path))
-    tab.emulate_media(media="print")
-    assert not tab.locator("nav").is_visible()
-    assert len(visible(tab)) == 8
-
-
-def test_hostile_names_do_nothing_in_a_browser(tmp_path, visit):
-    tab = visit(write([analysed(name, 0.9) for name in HOSTILE], tmp_path))
-    tab.keyboard.press("Tab")
-    assert tab.title() == "Fracture review"
-    assert len(visible(tab)) == len(HOSTILE)

@@ -63,11 +63,18 @@ def test_the_source_is_not_changed() -> None:
     np.testing.assert_array_equal(pixels, before)
 
 
-@pytest.mark.parametrize("span", [0.0, 0.003])
-def test_a_blank_image_is_refused(span: float) -> None:
-    with pytest.raises(UnsupportedImage) as refused:
-        preprocess(0.5 + span * ramp(64, 64), SPEC)
-    assert refused.value.code is ReasonCode.BLANK_IMAGE
+def test_an_image_of_less_than_one_grey_level_is_refused() -> None:
+    """One of the 255 steps of a display, between the two percentiles."""
+
+    def two_halves(levels: float) -> np.ndarray:
+        return np.repeat(np.float32([0.5, 0.5 + levels / 255]), 28 * 28).reshape(56, 28)
+
+    for levels in (0.0, 0.5, 0.999):
+        with pytest.raises(UnsupportedImage, match="less than 1/255") as refused:
+            preprocess(two_halves(levels), SPEC)
+        assert refused.value.code is ReasonCode.BLANK_IMAGE
+    image = preprocess(two_halves(1.001), SPEC)
+    assert set(image.ravel()) == {0.0, 1.0}
 
 
 @pytest.mark.parametrize(
@@ -86,3 +93,9 @@ def test_a_recipe_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> Non
     text = msgspec.json.encode(msgspec.to_builtins(SPEC) | wrong)
     with pytest.raises(msgspec.ValidationError, match="expected"):
         msgspec.json.decode(text, type=PreprocessSpec)
+
+
+@pytest.mark.parametrize("recipe", [(14, 14, 0.0, 100.0), (5, 1, 0.0, 90.0)])
+def test_a_recipe_at_the_limits_is_accepted(recipe: tuple[int, int, float, float]) -> None:
+    spec = PreprocessSpec(*recipe)
+    assert max(preprocess(ramp(80, 60), spec).shape) == spec.long_side

@@ -43,6 +43,8 @@ OFFSET = -0.4 * GAIN  # what ``draw`` calls bright is 0.8 to the network
 PARTS = ("hand", "leg", "hip", "shoulder")
 COVERED = ("hand", "leg")
 POINTS = OperatingPoints(high_sensitivity=0.3, high_specificity=0.7)
+#: Of outputs, by name.
+Shapes = dict[str, list[Any]]
 #: Largest accepted distance: a fine checkerboard has 10, a picture by ``draw`` less than 1.
 LIMIT = 2.0
 
@@ -84,15 +86,34 @@ def checkerboard() -> NDArray[np.uint16]:
     return (board * 4000 + ramp[None]).astype(np.uint16)
 
 
+def node(op: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto:
+    """A node of a network, its inputs apart by spaces."""
+    return helper.make_node(op, inputs.split(), [output], **attributes)
+
+
+def constant(name: str, values: Any, dtype: Any = np.float32) -> TensorProto:
+    """A tensor of a network."""
+    return numpy_helper.from_array(np.asarray(values, dtype), name)
+
+
+def model_proto(
+    name: str, image: list[Any], nodes: list[onnx.NodeProto], constants: list[TensorProto], shapes: Shapes
+) -> ModelProto:
+    """A checked network from images float32 of a shape to outputs of others."""
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, image)],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape) for output, shape in shapes.items()],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
 def network() -> ModelProto:
     """The network, any batch size and patch grid; float32, opset 17."""
-
-    def node(op: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto:
-        return helper.make_node(op, inputs.split(), [output], **attributes)
-
-    def constant(name: str, values: Any, dtype: Any = np.float32) -> TensorProto:
-        return numpy_helper.from_array(np.asarray(values, dtype), name)
-
     nodes = [
         node("AveragePool", "image", "patches", kernel_shape=[PATCH, PATCH], strides=[PATCH, PATCH]),
         node("Squeeze", "patches channel", "grid"),
@@ -134,7 +155,7 @@ def network() -> ModelProto:
         constant("zero", 0.0),
         constant("ten", 10.0),
     ]
-    shapes: dict[str, list[Any]] = {
+    shapes: Shapes = {
         "logits": ["B"],
         "features": ["B", 2],
         "evidence": ["B", "h", "w"],
@@ -142,16 +163,7 @@ def network() -> ModelProto:
         "body_part_logits": ["B", len(PARTS)],
         "distance": ["B"],
     }
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["B", 1, "H", "W"])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()],
-        constants,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    return model_proto("tiny", ["B", 1, "H", "W"], nodes, constants, shapes)
 
 
 def spec(weights: bytes) -> ModelSpec:
@@ -191,7 +203,12 @@ def _body_part(name: str) -> BodyPartSpec:
 
 def write_tiny_model(folder: Path) -> Path:
     """Write model.onnx and model.json into a folder, and return it."""
-    weights = network().SerializeToString(deterministic=True)
+    return write_model(folder, network())
+
+
+def write_model(folder: Path, model: ModelProto) -> Path:
+    """Write a network with the tiny model's model.json into a folder, and return it."""
+    weights = model.SerializeToString(deterministic=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(weights)
     (folder / "model.json").write_bytes(msgspec.json.encode(spec(weights)))

@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
+from outside import file, program
 
 _JARS = [
     Path("/usr/share/java") / name
@@ -55,8 +54,7 @@ class Problems(NamedTuple):
 
 def run_tool(*command: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a program of dcmtk or dicom3tools; skip the test where it is not installed."""
-    if shutil.which(str(command[0])) is None:
-        pytest.skip(f"{command[0]} is not installed")
+    program(str(command[0]), "dcmtk, dicom3tools")
     return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
 
 
@@ -75,8 +73,8 @@ def pixelmed(paths: Sequence[Path], scratch: Path) -> dict[Path, Problems]:
     scratch
         A folder for the little program that validates them in one go.
     """
-    if shutil.which("java") is None or not _JARS[0].exists():
-        pytest.skip("the PixelMed toolkit is not installed (Debian: libpixelmed-java, default-jre-headless)")
+    program("java", "default-jdk-headless")
+    file(_JARS[0], "libpixelmed-java")
     outputs = _validate_together(paths, scratch) if _has_compiler() else _validate_each(paths)
     for path, output in outputs.items():
         assert "IOD validation complete" in output, f"PixelMed did not get through {path}: {output}"

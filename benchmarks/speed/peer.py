@@ -39,14 +39,18 @@ def run_peer(python: Path, inputs: Path, out: Path) -> None:
     """The peer application, from a clean output folder."""
     shutil.rmtree(out, ignore_errors=True)
     app = Path(__file__).with_name("peer_app.py")
-    _run([python, app, "-i", inputs, "-o", out, "-m", default_model_folder()], allowed=(0,))
+    (cuda,) = python.parents[1].glob(
+        "lib/python3*/site-packages/nvidia/cu13/lib"
+    )  # the SDK's import needs it
+    command = [python, app, "-i", inputs, "-o", out, "-m", default_model_folder()]
+    _run(command, allowed=(0,), LD_LIBRARY_PATH=str(cuda))
     if not any(out.glob("*.dcm")):
         raise RuntimeError(f"{app.name}: wrote no report for {inputs}")
 
 
-def _run(command: list[str | Path], allowed: tuple[int, ...]) -> float:
+def _run(command: list[str | Path], allowed: tuple[int, ...], **variables: str) -> float:
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=_ROOT)
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=_ROOT, env=os.environ | variables)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode not in allowed:

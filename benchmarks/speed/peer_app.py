@@ -1,7 +1,7 @@
 """The same model in an application made as the MONAI Deploy examples are: what the speed is compared with.
 
 Loader, series selector, series to volume, the model, and a text SR, all but the model by the App SDK's own
-operators, put together as in its examples. Run in the environment of deploy_app/ (``make deploy``):
+operators, put together as in its examples. peer.py runs it, by an interpreter that has the SDK:
 
     python benchmarks/speed/peer_app.py -i STUDY_FOLDER -o OUT -m MODEL_FOLDER
 """
@@ -9,23 +9,24 @@ operators, put together as in its examples. Run in the environment of deploy_app
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import sys
 from pathlib import Path
 
-_SITE = next(
-    Path(entry)
-    for entry in sys.path
-    if (Path(entry) / "nvidia" / "cu13" / "lib" / "libcudart.so.13").is_file()
+import numpy as np
+import onnxruntime as ort
+from monai.deploy.conditions import CountCondition
+from monai.deploy.core import (
+    AppContext,
+    Application,
+    ExecutionContext,
+    Fragment,
+    InputContext,
+    Operator,
+    OperatorSpec,
+    OutputContext,
 )
-ctypes.CDLL(str(_SITE / "nvidia" / "cu13" / "lib" / "libcudart.so.13"), mode=ctypes.RTLD_GLOBAL)
-
-import numpy as np  # noqa: E402 - the SDK's import needs the library above
-import onnxruntime as ort  # noqa: E402
-from monai.deploy.conditions import CountCondition  # noqa: E402
-from monai.deploy.core import AppContext, Application, Fragment, Operator, OperatorSpec  # noqa: E402
-from monai.deploy.operators import (  # noqa: E402
+from monai.deploy.operators import (
     DICOMDataLoaderOperator,
     DICOMSeriesSelectorOperator,
     DICOMSeriesToVolumeOperator,
@@ -33,7 +34,7 @@ from monai.deploy.operators import (  # noqa: E402
     EquipmentInfo,
     ModelInfo,
 )
-from PIL import Image as Picture  # noqa: E402
+from PIL import Image as Picture
 
 _RULES = '{"selections": [{"name": "radiographs", "conditions": {"Modality": "CR"}}]}'
 _LONG_SIDE, _PATCH = 448, 14  # of the shipped model
@@ -53,9 +54,9 @@ class ClassifierOperator(Operator):
         spec.input("image")
         spec.output("text")
 
-    def compute(self, op_input: object, op_output: object, context: object) -> None:  # noqa: ARG002
+    def compute(self, op_input: InputContext, op_output: OutputContext, _context: ExecutionContext) -> None:
         """Normalise, resize, infer."""
-        volume = op_input.receive("image").asnumpy()  # type: ignore[attr-defined]
+        volume = op_input.receive("image").asnumpy()
         pixels = np.squeeze(volume).astype(np.float32)
         low, high = np.percentile(pixels, (1, 99))
         grey = np.uint8(255 * np.clip((pixels - low) / (high - low), 0, 1))
@@ -64,7 +65,7 @@ class ClassifierOperator(Operator):
         small = np.asarray(Picture.fromarray(grey).resize((width, height), Picture.Resampling.BILINEAR))
         batch = small[None, None].astype(np.float32) / 255
         (logit,) = self.session.run(["logits"], {"image": batch})
-        op_output.emit(f"logit of fracture {float(logit[0]):.3f}", "text")  # type: ignore[attr-defined]
+        op_output.emit(f"logit of fracture {float(logit[0]):.3f}", "text")
 
 
 class PeerApp(Application):

@@ -25,7 +25,7 @@ class Read(Operator):
     def setup(self, spec: OperatorSpec) -> None:
         spec.output("image")
 
-    def compute(self, op_input, op_output, context) -> None:  # noqa: ARG002 - the SDK passes all three
+    def compute(self, _input, op_output, _context) -> None:
         radiograph = read_radiograph(RADIOGRAPH)
         image = Image(radiograph.pixels[None], {BODY_PART: radiograph.anatomy or ""})
         op_output.emit(image, "image")
@@ -35,7 +35,7 @@ class Keep(Operator):
     def setup(self, spec: OperatorSpec) -> None:
         spec.input("pred")
 
-    def compute(self, op_input, op_output, context) -> None:  # noqa: ARG002 - the SDK passes all three
+    def compute(self, op_input, _output, _context) -> None:
         np.save(OUT, op_input.receive("pred"))
 
 

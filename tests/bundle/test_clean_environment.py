@@ -10,14 +10,10 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("monai", reason="needs the train extra")
-pytest.importorskip("fire", reason="needs fire, which monai.bundle's command line is made with")
-
 from analyses import ROOT
 from pydicom_files import real_radiograph
 
-pytestmark = [pytest.mark.train, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 def _run(*command: str | Path, folder: Path) -> str:

@@ -8,11 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("monai", reason="needs the train extra")
-pytest.importorskip("fire", reason="needs fire, which monai.bundle's command line is made with")
-
 from analyses import ROOT
+from outside import interpreter
 from pydicom_files import real_radiograph
 
 from monai_bone_ssl.preprocessing import preprocess
@@ -20,19 +17,12 @@ from monai_bone_ssl.radiograph import read_radiograph
 
 from .bundle_commands import BUNDLE
 
-pytestmark = pytest.mark.train
-
 PROGRAM = Path(__file__).with_name("deploy_operator.py")
 
 
 @pytest.fixture(scope="module")
-def python() -> str:
-    found = os.environ.get("BONE_SSL_DEPLOY_TRAIN_PYTHON")
-    if found is None:
-        pytest.skip(
-            "set BONE_SSL_DEPLOY_TRAIN_PYTHON to an interpreter with the MONAI Deploy App SDK and torch"
-        )
-    return found
+def python() -> Path:
+    return interpreter("BONE_SSL_DEPLOY_TRAIN_PYTHON", "the MONAI Deploy App SDK and the train extra")
 
 
 def test_the_operator_gives_the_shipped_models_answer(python, torchscript, shipped, tmp_path):

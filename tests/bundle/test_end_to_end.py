@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-
-pytest.importorskip("timm", reason="needs the train extra")
-pytest.importorskip("fire", reason="needs fire, which monai.bundle's command line is made with")
+from toy_radiographs import write_fractures, write_list
 
 from monai_bone_ssl.model import Model
 from monai_bone_ssl.training.evaluate_model import evaluate_model
 
 from .bundle_commands import BUNDLE, refusal, run
-
-pytestmark = pytest.mark.train
 
 NAME = "vit_tiny_patch16_224"
 SMALL = ("--architecture", NAME, "--epochs", "2", "--long_side", "64", "--size", "32",
@@ -32,35 +25,9 @@ def config(*names: str) -> tuple[str, str]:
     return ("--config_file", paths[0] if len(paths) == 1 else json.dumps(paths))
 
 
-def _limb(random, part, label):
-    """A bright shaft, broken where it is positive; elbows lie, wrists stand."""
-    pixels = random.normal(40, 5, (80, 64))
-    pixels[:, 24:40] += 120
-    if label:
-        row = int(random.integers(20, 60))
-        pixels[row : row + 6, 20:44] = 30
-    return Image.fromarray(np.clip(pixels.T if part == "elbow" else pixels, 0, 255).astype(np.uint8))
-
-
-def _write_list(path, rows):
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    random = np.random.default_rng(0)
-    rows = []
-    for number in range(PER_CLASS):
-        for part in ("elbow", "wrist"):
-            for label in (0, 1):
-                name = f"{part}_{label}_{number}.png"
-                _limb(random, part, label).save(folder / name)
-                split = "val" if number % 26 == 0 else "train"
-                rows.append((name, label, part, f"patient{number}", split))
-    _write_list(folder / "list.csv", [("path", "label", "part", "patient", "split"), *rows])
-    return folder
+    return write_fractures(tmp_path_factory.mktemp("data"), PER_CLASS, validate_every=26).parent
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +179,7 @@ def test_a_wrong_image_is_named_before_the_work(workflow, data, fitted, pretrain
     (wrong / "good.png").write_bytes((data / "elbow_0_0.png").read_bytes())
     (wrong / "bad.png").write_text("no picture")
     rows = [("good.png", 0, "elbow", "a"), ("bad.png", 1, "elbow", "b")]
-    _write_list(wrong / "list.csv", [("path", "label", "part", "patient"), *rows])
+    write_list(wrong / "list.csv", rows, ("path", "label", "part", "patient"))
     where = ["--dataset_dir", wrong, "--output_dir", tmp_path / "out"]
     where += ["--model_dir", fitted] if workflow != "train" else []
     where += ["--backbone", pretrained / f"{NAME}.last.safetensors"] if workflow == "train" else []

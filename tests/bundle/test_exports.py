@@ -14,24 +14,18 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+import torch
+from dicom_factory import limb_pixels, make_radiograph
+from PIL import Image
+from pydicom_files import real_radiograph
 
-torch = pytest.importorskip("torch", reason="needs the train extra")
-pytest.importorskip("monai", reason="needs the train extra")
-pytest.importorskip("fire", reason="needs fire, which monai.bundle's command line is made with")
+from monai_bone_ssl.findings import BodyPart
+from monai_bone_ssl.pipeline import analyse
+from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.radiograph import read_radiograph
+from monai_bone_ssl.training.bundle.network import load_map_network, split_map
 
-from dicom_factory import limb_pixels, make_radiograph  # noqa: E402 - after the extra was found
-from PIL import Image  # noqa: E402
-from pydicom_files import real_radiograph  # noqa: E402
-
-from monai_bone_ssl.findings import BodyPart  # noqa: E402
-from monai_bone_ssl.pipeline import analyse  # noqa: E402
-from monai_bone_ssl.preprocessing import preprocess  # noqa: E402
-from monai_bone_ssl.radiograph import read_radiograph  # noqa: E402
-from monai_bone_ssl.training.bundle.network import load_map_network, split_map  # noqa: E402
-
-from .bundle_commands import BUNDLE, INFERENCE, NETWORK, run  # noqa: E402
-
-pytestmark = pytest.mark.train
+from .bundle_commands import BUNDLE, INFERENCE, NETWORK, run
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,10 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("monai", reason="needs the train extra")
-pytest.importorskip("fire", reason="needs fire, which monai.bundle's command line is made with")
-
 from monai_bone_ssl.model import OUTPUT_NAMES, Model
 from monai_bone_ssl.training.bundle.metadata import contract, update
 
 from .bundle_commands import BUNDLE, run, start
-
-pytestmark = pytest.mark.train
 
 METADATA = BUNDLE / "configs" / "metadata.json"
 SCHEMA = Path(__file__).parent / "meta_schema.json"
@@ -28,13 +23,11 @@ def stated():
 
 
 def test_monai_verifies_it():
-    pytest.importorskip("jsonschema", reason="needs jsonschema, which verify_metadata checks with")
     said = run("--meta_file", METADATA, "--filepath", SCHEMA, verb="verify_metadata")
     assert "metadata is verified with no error" in said
 
 
 def test_the_schema_refuses_what_is_wrong(stated, tmp_path):
-    pytest.importorskip("jsonschema", reason="needs jsonschema, which verify_metadata checks with")
     wrong = tmp_path / "metadata.json"
     wrong.write_text(json.dumps(stated | {"monai_version": 1.6}))
     done = start("verify_metadata", "--meta_file", wrong, "--filepath", SCHEMA)

@@ -9,28 +9,20 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("monai", reason="needs the train extra")
-pytest.importorskip("fire", reason="needs fire, which monai.bundle's command line is made with")
-
 from analyses import ROOT
+from outside import interpreter
 from pydicom_files import real_radiograph
 
 from monai_bone_ssl.pipeline import analyse
 
 from .bundle_commands import BUNDLE
 
-pytestmark = pytest.mark.train
-
 PROGRAM = Path(__file__).with_name("monai_label.py")
 
 
 @pytest.fixture(scope="module")
-def python() -> str:
-    found = os.environ.get("BONE_SSL_MONAI_LABEL_PYTHON")
-    if found is None:
-        pytest.skip("set BONE_SSL_MONAI_LABEL_PYTHON to an interpreter with MONAI Label and the train extra")
-    return found
+def python() -> Path:
+    return interpreter("BONE_SSL_MONAI_LABEL_PYTHON", "MONAI Label and the train extra")
 
 
 def test_the_task_gives_the_answer_of_an_analysis(python, state_dict, shipped, tmp_path):

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from tiny_model import spec
 
-torch = pytest.importorskip("torch", reason="needs the train extra")
-pytest.importorskip("monai", reason="needs the train extra")
-pytest.importorskip("timm", reason="needs the train extra")
-
-from tiny_model import spec  # noqa: E402 - after the extra was found
-
-from monai_bone_ssl.errors import UnsupportedImage  # noqa: E402
-from monai_bone_ssl.preprocessing import preprocess  # noqa: E402
-from monai_bone_ssl.training.bundle.transforms import PreprocessRadiographd  # noqa: E402
-
-pytestmark = pytest.mark.train
+from monai_bone_ssl.errors import UnsupportedImage
+from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.training.bundle.transforms import PreprocessRadiographd
 
 SPEC = spec(b"")
 

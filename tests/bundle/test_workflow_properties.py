@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
-pytest.importorskip("monai", reason="needs the train extra")
-pytest.importorskip("timm", reason="needs the train extra")
-
 from monai.bundle import ConfigWorkflow
 from monai.engines.trainer import Trainer
 from monai.utils.enums import BundleProperty, BundlePropertyConfig
@@ -15,8 +11,6 @@ from toy_radiographs import write_limbs
 from monai_bone_ssl.errors import ConfigError
 
 from .bundle_commands import BUNDLE
-
-pytestmark = pytest.mark.train
 
 TINY = {"architecture": "vit_tiny_patch16_224", "epochs": 2, "batch_size": 8, "long_side": 64, "size": 32,
         "recipe#local_size": 16, "recipe#local_views": 2, "recipe#prototypes": 32}  # fmt: skip

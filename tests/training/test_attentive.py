@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from sklearn.metrics import roc_auc_score
 
-torch = pytest.importorskip("torch", reason="needs the train extra")
-
-from sklearn.metrics import roc_auc_score  # noqa: E402 - after the extra was found
-
-from monai_bone_ssl.training.attentive import (  # noqa: E402
+from monai_bone_ssl.training.attentive import (
     AttentiveProbe,
     fit_attentive,
     predict_held_out_attentive,
 )
-from monai_bone_ssl.training.nested import predict_held_out  # noqa: E402
-from training.labelled import make_dataset, split_by_group  # noqa: E402
-
-pytestmark = pytest.mark.train
+from monai_bone_ssl.training.nested import predict_held_out
+from training.labelled import make_dataset, split_by_group
 
 
 def _probe(width, seed=0):

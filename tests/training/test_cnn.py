@@ -7,16 +7,13 @@ import subprocess
 import sys
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 
-timm = pytest.importorskip("timm", reason="needs the train extra")
-
-from monai_bone_ssl.errors import ConfigError  # noqa: E402 - after the extra was found
-from monai_bone_ssl.training.cnn import load_cnn  # noqa: E402
-from monai_bone_ssl.training.weights_source import parse_source  # noqa: E402
-
-pytestmark = pytest.mark.train
+from monai_bone_ssl.errors import ConfigError
+from monai_bone_ssl.training.cnn import load_cnn
+from monai_bone_ssl.training.weights_source import parse_source
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from data_trees import refusal, write_csv
+from outside import shared
 
 from monai_bone_ssl.body_parts import ANATOMY, FRACATLAS_REGIONS, MURA_REGIONS
 from monai_bone_ssl.findings import ABNORMALITY
@@ -86,9 +87,8 @@ def test_patients_are_not_named_in_a_leak(tmp_path: Path) -> None:
     assert "Doe" not in refusal(write_csv(tmp_path, text))
 
 
-@pytest.mark.shared
-def test_knee_manifest_loads(shared: Path) -> None:
-    dataset = load_dataset(shared / "knee_oa" / "manifest.csv")
+def test_knee_manifest_loads() -> None:
+    dataset = load_dataset(shared("data/knee_oa/manifest.csv"))
     assert len(dataset) == 6604
     assert dataset.labels.sum() == 2791
     assert len(set(dataset.groups)) == 3302

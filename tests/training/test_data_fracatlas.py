@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from data_trees import BOXES, FRACATLAS_ROWS, refusal, write_fracatlas
+from outside import shared
 
 from monai_bone_ssl.body_parts import FRACATLAS_REGIONS
 from monai_bone_ssl.findings import FRACTURE
@@ -76,9 +77,8 @@ def test_missing_fracatlas_columns_are_named(tmp_path: Path) -> None:
     assert "labels.csv: missing columns hardware, block, neardup_group" in refusal(tmp_path)
 
 
-@pytest.mark.shared
-def test_fracatlas_counts_are_those_of_the_data_notes(shared: Path) -> None:
-    dataset = load_dataset(shared / "fracatlas")
+def test_fracatlas_counts_are_those_of_the_data_notes() -> None:
+    dataset = load_dataset(shared("data/fracatlas"))
     assert Counter((image.part, image.label) for image in dataset.images) == {
         ("hand", 0): 677,
         ("hand", 1): 286,
@@ -95,9 +95,8 @@ def test_fracatlas_counts_are_those_of_the_data_notes(shared: Path) -> None:
     assert sum(bool(image.boxes) for image in dataset.images) == dataset.labels.sum() == 543
 
 
-@pytest.mark.shared
-def test_fracatlas_boxes_lie_inside_their_images(shared: Path) -> None:
-    outlined = [image for image in load_dataset(shared / "fracatlas").images if image.boxes][::25]
+def test_fracatlas_boxes_lie_inside_their_images() -> None:
+    outlined = [image for image in load_dataset(shared("data/fracatlas")).images if image.boxes][::25]
     for image in outlined:
         rows, columns = read_grey(image.path).shape
         for box in image.boxes:

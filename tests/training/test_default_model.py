@@ -4,41 +4,29 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
-import pytest
-
-pytest.importorskip("timm", reason="needs the train extra")
-
 import onnx
+import pytest
 import torch
+from outside import shared
 
-from monai_bone_ssl.model import Model, default_model_folder
+from monai_bone_ssl.model import default_model_folder
 from monai_bone_ssl.preprocessing import preprocess
 from monai_bone_ssl.training.backbone import load_backbone, round_to_storage
 from monai_bone_ssl.training.data import load_dataset, read_grey
 from monai_bone_ssl.training.evaluate_model import evaluate_model
 from monai_bone_ssl.training.network import TokenPooling
 
-pytestmark = [pytest.mark.train, pytest.mark.shared]
-
-SHARED = Path(__file__).resolve().parents[3] / "shared"
-WEIGHTS = SHARED / "weights" / "vit_small_patch14_dinov2.fp16.safetensors"
-FRACATLAS = SHARED / "data" / "fracatlas"
-
-if not (WEIGHTS.is_file() and FRACATLAS.is_dir()):
-    pytest.skip("the weights and images in ../shared are absent", allow_module_level=True)
-
 
 @pytest.fixture(scope="module")
-def model():
-    return Model(default_model_folder())
+def fracatlas():
+    return shared("data/fracatlas")
 
 
 @pytest.fixture(scope="module")
 def pooling():
-    backbone = load_backbone(WEIGHTS)
+    backbone = load_backbone(shared("weights/vit_small_patch14_dinov2.fp16.safetensors"))
     round_to_storage(backbone)
     return TokenPooling(backbone, blocks=4).eval()
 
@@ -51,53 +39,50 @@ def probe():
 
 
 @pytest.fixture(scope="module")
-def images():
-    dataset = load_dataset(FRACATLAS)
-    return [
-        preprocess(read_grey(image.path), Model(default_model_folder()).spec.preprocessing)
-        for image in dataset.images[::400]
-    ]
+def images(fracatlas, shipped):
+    chosen = load_dataset(fracatlas).images[::400]
+    return [preprocess(read_grey(image.path), shipped.spec.preprocessing) for image in chosen]
 
 
-def test_torch_and_onnxruntime_agree_on_logits_and_features(model, pooling, probe, images):
+def test_torch_and_onnxruntime_agree_on_logits_and_features(shipped, pooling, probe, images):
     weight, bias = probe
     for image in images:
         with torch.inference_mode():
             features = pooling(torch.from_numpy(image)[None, None]).features.numpy()[0]
-        prediction = model.predict(image[None, None])
+        prediction = shipped.predict(image[None, None])
         assert abs(prediction.logits[0] - (features @ weight + bias)) < 1e-3
         np.testing.assert_allclose(prediction.features[0], features, atol=1e-3)
 
 
-def test_evidence_sums_to_the_logit(model, images):
+def test_evidence_sums_to_the_logit(shipped, images):
     for image in images:
-        prediction = model.predict(image[None, None])
+        prediction = shipped.predict(image[None, None])
         total = prediction.evidence.sum(dtype=np.float64) + prediction.offset[0]
         assert abs(total - prediction.logits[0]) < 1e-4
 
 
-def test_left_and_right_get_the_same_answer(model, images):
+def test_left_and_right_get_the_same_answer(shipped, images):
     for image in images:
-        straight = model.predict(image[None, None])
-        mirrored = model.predict(np.ascontiguousarray(image[None, None, :, ::-1]))
+        straight = shipped.predict(image[None, None])
+        mirrored = shipped.predict(np.ascontiguousarray(image[None, None, :, ::-1]))
         assert abs(straight.logits[0] - mirrored.logits[0]) < 1e-3
         np.testing.assert_allclose(mirrored.evidence[0, :, ::-1], straight.evidence[0], atol=1e-3)
 
 
-def test_evaluation_measures_the_pointing_game(model, tmp_path):
+def test_evaluation_measures_the_pointing_game(fracatlas, shipped, tmp_path):
     """A few images with their outlines, as a FracAtlas-style folder of their own."""
-    chosen = load_dataset(FRACATLAS).images[:30]
+    chosen = load_dataset(fracatlas).images[:30]
     names = {image.path.name for image in chosen}
     data = tmp_path / "data"
     (data / "images").mkdir(parents=True)
     for image in chosen:
         (data / "images" / image.path.name).symlink_to(image.path)
-    header, *rows = (FRACATLAS / "labels.csv").read_text().splitlines()
+    header, *rows = (fracatlas / "labels.csv").read_text().splitlines()
     kept = [row for row in rows if row.split(",")[0] in names]
     (data / "labels.csv").write_text("\n".join([header, *kept]) + "\n")
-    shutil.copyfile(FRACATLAS / "fracture_boxes.json", data / "fracture_boxes.json")
+    shutil.copyfile(fracatlas / "fracture_boxes.json", data / "fracture_boxes.json")
 
-    evaluate_model(data, model, tmp_path / "out")
+    evaluate_model(data, shipped, tmp_path / "out")
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     outlined = [image for image in chosen if image.boxes]
     assert metrics["n"] == 30

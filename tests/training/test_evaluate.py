@@ -6,14 +6,17 @@ import csv
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
-from monai_bone_ssl.errors import ConfigError, ReasonCode, ReportError
+from monai_bone_ssl.errors import ConfigError, ModelError, ReasonCode, ReportError
 from monai_bone_ssl.findings import OperatingPoints, Peak
+from monai_bone_ssl.model import Model
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset
 from monai_bone_ssl.training.evaluate import ImagePrediction, evaluate
+from monai_bone_ssl.training.evaluate_model import operating_points
 
 POINTS = OperatingPoints(high_sensitivity=0.3, high_specificity=0.7)
 FILES = {
@@ -168,3 +171,10 @@ def test_folder_that_cannot_be_written_is_named(fracatlas: LabelledDataset, tmp_
     with pytest.raises(ReportError, match=r"predictions\.csv: cannot be written") as caught:
         evaluate(fracatlas, _predictions(fracatlas), tmp_path / "out")
     assert caught.value.code is ReasonCode.WRITE_FAILED
+
+
+def test_a_model_without_operating_points_is_refused(tiny: Model) -> None:
+    bare = [msgspec.structs.replace(part, operating_points=None) for part in tiny.spec.body_parts]
+    with pytest.raises(ModelError, match="no body part has operating points") as caught:
+        operating_points("hand", msgspec.structs.replace(tiny.spec, body_parts=bare))
+    assert tiny.spec.name in caught.value.text

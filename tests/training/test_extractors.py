@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 
-timm = pytest.importorskip("timm", reason="needs the train extra")
-
-from monai_bone_ssl.errors import ConfigError  # noqa: E402 - after the extra was found
-from monai_bone_ssl.model import Model, default_model_folder  # noqa: E402
-from monai_bone_ssl.training.backbone import create_backbone, load_backbone, round_to_storage  # noqa: E402
-from monai_bone_ssl.training.cnn import load_cnn  # noqa: E402
-from monai_bone_ssl.training.extractors import (  # noqa: E402
+from monai_bone_ssl.errors import ConfigError
+from monai_bone_ssl.model import Model, default_model_folder
+from monai_bone_ssl.training.backbone import create_backbone, load_backbone, round_to_storage
+from monai_bone_ssl.training.cnn import load_cnn
+from monai_bone_ssl.training.extractors import (
     ClassTokens,
     CNNFeatures,
     MirrorAveraged,
@@ -22,9 +21,7 @@ from monai_bone_ssl.training.extractors import (  # noqa: E402
     load_extractor,
     load_vit,
 )
-from monai_bone_ssl.training.network import TokenPooling  # noqa: E402
-
-pytestmark = pytest.mark.train
+from monai_bone_ssl.training.network import TokenPooling
 
 VIT, CNN = "vit_tiny_patch16_224", "resnet18"
 

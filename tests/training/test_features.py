@@ -11,18 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-timm = pytest.importorskip("timm", reason="needs the train extra")
-
-from monai_bone_ssl import cli  # noqa: E402 - after the extra was found
-from monai_bone_ssl.errors import ConfigError, CorruptImage, UnsupportedImage  # noqa: E402
-from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess  # noqa: E402
-from monai_bone_ssl.training import features  # noqa: E402
-from monai_bone_ssl.training.backbone import create_backbone, save_backbone  # noqa: E402
-from monai_bone_ssl.training.data import read_grey  # noqa: E402
-from monai_bone_ssl.training.extractors import ClassTokens  # noqa: E402
-from monai_bone_ssl.training.features import cache_name, extract_features, input_spec  # noqa: E402
-
-pytestmark = pytest.mark.train
+from monai_bone_ssl import cli
+from monai_bone_ssl.errors import ConfigError, CorruptImage, UnsupportedImage
+from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
+from monai_bone_ssl.training import features
+from monai_bone_ssl.training.backbone import create_backbone, save_backbone
+from monai_bone_ssl.training.data import read_grey
+from monai_bone_ssl.training.extractors import ClassTokens
+from monai_bone_ssl.training.features import cache_name, extract_features
+from monai_bone_ssl.training.input_spec import input_spec
 
 SPEC = PreprocessSpec(32, 16, 1.0, 99.0)
 SIZES = [(40, 32), (32, 40), (40, 32), (20, 40), (40, 32), (32, 40), (40, 32)]
@@ -236,7 +233,7 @@ def test_each_process_computes_its_share(extractor, images, tmp_path, monkeypatc
         raise _Captured
 
     monkeypatch.setattr(features, "_compute", capture)
-    monkeypatch.setattr(features, "_barrier", lambda: None)
+    monkeypatch.setattr(features, "wait_for_all", lambda: None)
     for rank in range(2):
         monkeypatch.setattr(features, "_place", lambda rank=rank: (rank, 2))
         with pytest.raises(_Captured):
@@ -251,5 +248,5 @@ def test_cuda_and_cpu_agree(extractor, images, tmp_path, monkeypatch):
     if not torch.cuda.is_available():
         pytest.skip("needs a GPU")
     on_gpu = extract_features(extractor, SPEC, images, tmp_path / "gpu")
-    monkeypatch.setattr(features, "_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(features, "computing_device", lambda: torch.device("cpu"))
     np.testing.assert_allclose(on_gpu, extract_features(extractor, SPEC, images, tmp_path / "cpu"), atol=1e-2)

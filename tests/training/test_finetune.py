@@ -8,22 +8,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-timm = pytest.importorskip("timm", reason="needs the train extra")
-
-from monai_bone_ssl.errors import ConfigError  # noqa: E402 - after the extra was found
-from monai_bone_ssl.preprocessing import PreprocessSpec  # noqa: E402
-from monai_bone_ssl.training import finetune  # noqa: E402
-from monai_bone_ssl.training.augmentation import augment  # noqa: E402
-from monai_bone_ssl.training.backbone import create_backbone, save_backbone  # noqa: E402
-from monai_bone_ssl.training.data import load_dataset  # noqa: E402
-from monai_bone_ssl.training.finetune import finetune_and_predict  # noqa: E402
-from monai_bone_ssl.training.ssl.image_cache import open_image_cache  # noqa: E402
-
-pytestmark = pytest.mark.train
+from monai_bone_ssl.errors import ConfigError
+from monai_bone_ssl.preprocessing import PreprocessSpec
+from monai_bone_ssl.training import finetune
+from monai_bone_ssl.training.augmentation import augment
+from monai_bone_ssl.training.backbone import create_backbone, save_backbone
+from monai_bone_ssl.training.data import load_dataset
+from monai_bone_ssl.training.finetune import finetune_and_predict
+from monai_bone_ssl.training.ssl.image_cache import open_image_cache
 
 SPEC = PreprocessSpec(32, 16, 1.0, 99.0)
 PATIENTS = 24

@@ -2,62 +2,38 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 
 import msgspec
 import numpy as np
 import onnxruntime as ort
 import pytest
+import timm
 import torch
-from PIL import Image
 from safetensors.torch import save_file
+from toy_radiographs import write_fractures
 
-timm = pytest.importorskip("timm", reason="needs the train extra")
-
-from monai_bone_ssl.errors import ConfigError  # noqa: E402 - after the extra was found
-from monai_bone_ssl.model import Model  # noqa: E402
-from monai_bone_ssl.preprocessing import preprocess  # noqa: E402
-from monai_bone_ssl.similar_cases import SimilarCases  # noqa: E402
-from monai_bone_ssl.training import features  # noqa: E402
-from monai_bone_ssl.training.backbone import load_backbone, round_to_storage  # noqa: E402
-from monai_bone_ssl.training.data import load_dataset, read_grey  # noqa: E402
-from monai_bone_ssl.training.evaluate_model import evaluate_model  # noqa: E402
-from monai_bone_ssl.training.export import to_onnx  # noqa: E402
-from monai_bone_ssl.training.fit import add_similar_cases, fit  # noqa: E402
-from monai_bone_ssl.training.network import ProbedViT, TokenPooling  # noqa: E402
-
-pytestmark = pytest.mark.train
+from monai_bone_ssl.errors import ConfigError
+from monai_bone_ssl.findings import ABNORMALITY, FRACTURE, OperatingPoints
+from monai_bone_ssl.model import Model
+from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.similar_cases import SimilarCases
+from monai_bone_ssl.training import features
+from monai_bone_ssl.training.backbone import load_backbone, round_to_storage
+from monai_bone_ssl.training.data import load_dataset, read_grey
+from monai_bone_ssl.training.evaluate import ImagePrediction
+from monai_bone_ssl.training.evaluate_model import evaluate_model, write_evaluation
+from monai_bone_ssl.training.export import to_onnx
+from monai_bone_ssl.training.fit import add_similar_cases, fit
+from monai_bone_ssl.training.network import ProbedViT, TokenPooling
 
 NAME = "vit_tiny_patch16_224"
 PER_CLASS = 60
 
 
-def _limb(rng, part, label):
-    """A bright shaft on a dark ground, broken where it is positive; elbows lie, wrists stand."""
-    pixels = rng.normal(40, 5, (80, 64))
-    pixels[:, 24:40] += 120
-    if label:
-        row = int(rng.integers(20, 60))
-        pixels[row : row + 6, 20:44] = 30
-    pixels = pixels.T if part == "elbow" else pixels
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    rows = []
-    for number in range(PER_CLASS):
-        for part in ("elbow", "wrist"):
-            for label in (0, 1):
-                name = f"{part}_{label}_{number}.png"
-                _limb(rng, part, label).save(folder / name)
-                rows.append((name, label, part, f"patient{number // 3}"))
-    with (folder / "list.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("path", "label", "part", "patient"), *rows])
-    return folder / "list.csv"
+    return write_fractures(tmp_path_factory.mktemp("data"), PER_CLASS, images_a_patient=3)
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +155,17 @@ def test_evaluation_says_that_it_saw_the_images(fitted, data, tmp_path):
     assert metrics["auroc"]["value"] > 0.99
     assert set(metrics["per_part"]) == {"elbow", "wrist"}
     assert "not held out" in summary
+
+
+def test_evaluation_cautions_where_the_labels_mean_something_else(fitted, data, tmp_path):
+    dataset = load_dataset(data)
+    predictions = [ImagePrediction(0.5, OperatingPoints(0.4, 0.6))] * len(dataset)
+    same, other = (
+        write_evaluation(dataset, predictions, msgspec.structs.replace(fitted.spec, target=target), tmp_path)
+        for target in (ABNORMALITY, FRACTURE)
+    )
+    assert "taken to mean abnormality, the model answers for fracture" in other
+    assert "taken to mean" not in same
 
 
 def test_similar_cases_are_the_training_images_by_number(fitted, folder, data, backbone, cache, tmp_path):

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
 
-torch = pytest.importorskip("torch", reason="needs the train extra")
-
-from sklearn.neighbors import KNeighborsClassifier  # noqa: E402 - after the extra was found
-
-from monai_bone_ssl.training import knn  # noqa: E402
-from monai_bone_ssl.training.knn import knn_probabilities  # noqa: E402
-
-pytestmark = pytest.mark.train
+from monai_bone_ssl.training import knn
+from monai_bone_ssl.training.knn import knn_probabilities
 
 CLASSES = 3
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
-torch = pytest.importorskip("torch", reason="needs the train extra")
-
-from sklearn.linear_model import LogisticRegression  # noqa: E402 - after the extra was found
-from sklearn.preprocessing import StandardScaler  # noqa: E402
-
-from monai_bone_ssl.errors import ConfigError  # noqa: E402
-from monai_bone_ssl.training.logistic import (  # noqa: E402
+from monai_bone_ssl.errors import ConfigError
+from monai_bone_ssl.training.logistic import (
     fit_logistic,
     fit_logistic_problems,
     out_of_fold_logits,
 )
-
-pytestmark = pytest.mark.train
 
 STRENGTHS = (1e-6, 1e-4, 1e-2, 1.0, 100.0)
 

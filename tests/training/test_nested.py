@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-pytest.importorskip("torch", reason="needs the train extra")
-
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -23,8 +20,6 @@ from monai_bone_ssl.training.nested import (
     probe_scope,
 )
 from training.labelled import grouped_problem, make_dataset, split_by_group
-
-pytestmark = pytest.mark.train
 
 
 def _pipeline(strength):

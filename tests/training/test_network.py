@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 
-timm = pytest.importorskip("timm", reason="needs the train extra")
-
-from monai_bone_ssl.errors import ConfigError  # noqa: E402 - after the extra was found
-from monai_bone_ssl.training.backbone import (  # noqa: E402
+from monai_bone_ssl.errors import ConfigError
+from monai_bone_ssl.training.backbone import (
     bicubic_matrix,
     fold_normalisation,
     load_backbone,
     round_to_storage,
     save_backbone,
 )
-from monai_bone_ssl.training.network import ProbedViT, TokenPooling  # noqa: E402
-
-pytestmark = pytest.mark.train
+from monai_bone_ssl.training.network import ProbedViT, TokenPooling
 
 NAME = "vit_tiny_patch16_224"
 

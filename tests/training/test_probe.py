@@ -6,9 +6,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-
-pytest.importorskip("torch", reason="needs the train extra")
-
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -23,8 +20,6 @@ from monai_bone_ssl.calibration import (
 )
 from monai_bone_ssl.training.novelty import fit_novelty, out_of_fold_distances
 from monai_bone_ssl.training.probe import STRENGTHS, choose_strength, fit_class_probe, fit_probe, out_of_fold
-
-pytestmark = pytest.mark.train
 
 RNG_SEED = 5
 

@@ -12,16 +12,12 @@ import onnxruntime as ort
 import pytest
 import torch
 
-timm = pytest.importorskip("timm", reason="needs the train extra")
-
-from monai_bone_ssl.errors import ModelError  # noqa: E402 - after the extra was found
-from monai_bone_ssl.model import OUTPUT_NAMES, Model, default_model_folder  # noqa: E402
-from monai_bone_ssl.training.backbone import create_backbone, round_to_storage  # noqa: E402
-from monai_bone_ssl.training.export import store_compactly, to_onnx, write_model  # noqa: E402
-from monai_bone_ssl.training.network import ProbedViT, TokenPooling  # noqa: E402
-from monai_bone_ssl.training.torch_model import load_network  # noqa: E402
-
-pytestmark = pytest.mark.train
+from monai_bone_ssl.errors import ModelError
+from monai_bone_ssl.model import OUTPUT_NAMES, Model, default_model_folder
+from monai_bone_ssl.training.backbone import create_backbone, round_to_storage
+from monai_bone_ssl.training.export import store_compactly, to_onnx, write_model
+from monai_bone_ssl.training.network import ProbedViT, TokenPooling
+from monai_bone_ssl.training.torch_model import load_network
 
 
 def _assert_same(network, model, image):

@@ -5,6 +5,7 @@ How bright an image is decides its label, but for some that lie on the wrong sid
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,21 @@ from PIL import Image
 PARTS = ("ELBOW", "FINGER", "FOREARM", "HAND", "HUMERUS", "SHOULDER", "WRIST")
 
 
-def write_mura(root: Path, *, train_studies: int = 4, valid_studies: int = 20, seed: int = 0) -> Path:
+def write_mura(
+    root: Path,
+    *,
+    train_studies: int = 4,
+    valid_studies: int = 20,
+    seed: int = 0,
+    parts: Sequence[str] = PARTS,
+) -> Path:
     """Write the tree with so many studies a part and label, and return its folder."""
     rng = np.random.default_rng(seed)
     folder = root / "MURA-v1.1"
     patient = 0
     for split, studies in (("train", train_studies), ("valid", valid_studies)):
         paths, labels = [], []
-        for part in PARTS:
+        for part in parts:
             for number in range(2 * studies):
                 label = number % 2
                 patient += number % 3 != 1  # every third patient has two studies

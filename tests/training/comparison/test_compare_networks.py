@@ -8,32 +8,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
+from safetensors.torch import save_file
 from scipy.special import expit, logit
 
-timm = pytest.importorskip("timm", reason="needs the train extra")
-
-import torch  # noqa: E402 - after the extra was found
-from safetensors.torch import save_file  # noqa: E402
-
-from monai_bone_ssl.cli import main  # noqa: E402
-from monai_bone_ssl.errors import ConfigError  # noqa: E402
-from monai_bone_ssl.preprocessing import preprocess  # noqa: E402
-from monai_bone_ssl.training.backbone import create_backbone, save_backbone  # noqa: E402
-from monai_bone_ssl.training.comparison.audit import audit_labels  # noqa: E402
-from monai_bone_ssl.training.comparison.compare_networks import compare_networks  # noqa: E402
-from monai_bone_ssl.training.comparison.feature_rows import (  # noqa: E402
+from monai_bone_ssl.cli import main
+from monai_bone_ssl.errors import ConfigError
+from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.training.backbone import create_backbone, save_backbone
+from monai_bone_ssl.training.comparison.audit import audit_labels
+from monai_bone_ssl.training.comparison.compare_networks import compare_networks
+from monai_bone_ssl.training.comparison.feature_rows import (
     FeatureShelf,
     LinearProbeRow,
     Network,
 )
-from monai_bone_ssl.training.comparison.protocol import make_protocol  # noqa: E402
-from monai_bone_ssl.training.data import LabelledDataset, load_dataset, read_grey  # noqa: E402
-from monai_bone_ssl.training.extractors import load_extractor  # noqa: E402
-from monai_bone_ssl.training.features import extract_features, input_spec  # noqa: E402
-from monai_bone_ssl.training.nested import predict_held_out  # noqa: E402
-from training.comparison.mura_tree import write_mura  # noqa: E402
-
-pytestmark = pytest.mark.train
+from monai_bone_ssl.training.comparison.protocol import make_protocol
+from monai_bone_ssl.training.data import LabelledDataset, load_dataset, read_grey
+from monai_bone_ssl.training.extractors import load_extractor
+from monai_bone_ssl.training.features import extract_features
+from monai_bone_ssl.training.input_spec import input_spec
+from monai_bone_ssl.training.nested import predict_held_out
+from training.comparison.mura_tree import write_mura
 
 SIDE = 32
 

@@ -8,14 +8,10 @@ from itertools import islice
 import numpy as np
 import pytest
 
-pytest.importorskip("timm", reason="needs the train extra")
-
 from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.training.data.unlabelled import UnlabelledImage
 from monai_bone_ssl.training.ssl.batches import Batches, BatchPlan, collate
 from monai_bone_ssl.training.ssl.sources import ImageSources
-
-pytestmark = pytest.mark.train
 
 
 class Pictures:

@@ -8,12 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("timm", reason="needs the train extra")
-
 from monai_bone_ssl.errors import ReasonCode, TrainingError
 from monai_bone_ssl.training.ssl.collapse import CollapseGuard, feature_entropy
-
-pytestmark = pytest.mark.train
 
 PROTOTYPES = 32
 

@@ -9,15 +9,10 @@ import sys
 
 import pytest
 import torch
-
-pytest.importorskip("timm", reason="needs the train extra")
-
 from analyses import ROOT
 from toy_radiographs import write_limbs
 
 from monai_bone_ssl.training.backbone import create_backbone
-
-pytestmark = pytest.mark.train
 
 NAME = "vit_tiny_patch16_224"
 # No drop path: each process draws its own. iBOT, whose masks and second centre have to be shared as well.

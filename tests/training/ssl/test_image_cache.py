@@ -7,9 +7,6 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-
-pytest.importorskip("timm", reason="needs the train extra")
-
 from toy_radiographs import write_limbs
 
 from monai_bone_ssl.errors import ConfigError
@@ -17,8 +14,6 @@ from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.training.data import read_grey
 from monai_bone_ssl.training.ssl import image_cache
 from monai_bone_ssl.training.ssl.image_cache import open_image_cache
-
-pytestmark = pytest.mark.train
 
 SPEC = PreprocessSpec(64, 16, 1.0, 99.0)
 

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import pytest
-
-pytest.importorskip("timm", reason="needs the train extra")
-
 import torch
 
 from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.training.ssl.masking import block_masks
-
-pytestmark = pytest.mark.train
 
 
 def generator(seed=0):

@@ -7,14 +7,10 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
 
-pytest.importorskip("timm", reason="needs the train extra")
-
 from monai_bone_ssl.preprocessing import PreprocessSpec
 from monai_bone_ssl.training.backbone import create_backbone
 from monai_bone_ssl.training.data.unlabelled import UnlabelledImage
 from monai_bone_ssl.training.ssl.online_knn import BodyPartKNN, whole_image_features
-
-pytestmark = pytest.mark.train
 
 SPEC = PreprocessSpec(32, 16, 1.0, 99.0)
 

@@ -6,15 +6,11 @@ import math
 
 import pytest
 
-pytest.importorskip("timm", reason="needs the train extra")
-
 from monai_bone_ssl.training.ssl.schedules import (
     cosine,
     warmup_constant,
     warmup_cosine,
 )
-
-pytestmark = pytest.mark.train
 
 CLOSE = pytest.approx
 

@@ -8,13 +8,9 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-pytest.importorskip("timm", reason="needs the train extra")
-
 from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.training.backbone import create_backbone
 from monai_bone_ssl.training.ssl.self_distillation import SelfDistillation
-
-pytestmark = pytest.mark.train
 
 NAME = "vit_tiny_patch16_224"
 PROTOTYPES = 16

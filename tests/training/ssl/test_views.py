@@ -6,9 +6,6 @@ import math
 
 import numpy as np
 import pytest
-
-pytest.importorskip("timm", reason="needs the train extra")
-
 import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
@@ -31,8 +28,6 @@ from monai_bone_ssl.training.ssl.intensity import (
     gaussian_blur,
 )
 from monai_bone_ssl.training.ssl.views import MultiCrop
-
-pytestmark = pytest.mark.train
 
 SIDE = 256
 

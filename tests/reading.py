@@ -1,0 +1,63 @@
+"""What becomes of a file that is read as a radiograph: its pixels, or the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+
+from monai_bone_ssl.errors import BoneSSLError, CorruptImage, ReasonCode, UnsupportedImage
+from monai_bone_ssl.radiograph import read_radiograph
+
+UNSUPPORTED = {
+    ReasonCode.NOT_DICOM,
+    ReasonCode.UNSUPPORTED_SOP_CLASS,
+    ReasonCode.MULTI_FRAME,
+    ReasonCode.COLOUR,
+    ReasonCode.NOT_FOR_PRESENTATION,
+    ReasonCode.MISSING_PIXEL_DATA,
+    ReasonCode.IMAGE_TOO_SMALL,
+    ReasonCode.BLANK_IMAGE,
+}
+
+
+def normalised(pixels: Any) -> Any:
+    """[H, W] stored values over their full range: what is shown without VOI."""
+    values = pixels.astype(float)
+    return (values - values.min()) / (values.max() - values.min())
+
+
+def refusal(path: Path) -> BoneSSLError | None:
+    """Why a file is refused, after the rules that hold for every error; None where it is read."""
+    try:
+        read_radiograph(path)
+    except BoneSSLError as error:
+        caught = error
+    else:
+        return None
+    assert len(caught.text.splitlines()) == 1
+    assert "Testperson" not in caught.text
+    assert "TEST-0001" not in caught.text
+    assert isinstance(caught, UnsupportedImage if caught.code in UNSUPPORTED else CorruptImage)
+    return caught
+
+
+def reason(path: Path) -> ReasonCode | None:
+    """Reason code of a refusal."""
+    error = refusal(path)
+    return None if error is None else error.code
+
+
+def put(**elements: Any) -> Callable[[Dataset], None]:
+    """Set elements, or delete those whose value is None."""
+
+    def edit(dataset: Dataset) -> None:
+        for keyword, value in elements.items():
+            if value is None:
+                del dataset[keyword]
+            else:
+                setattr(dataset, keyword, value)
+
+    return edit

@@ -1,0 +1,16 @@
+"""Two dozen toy radiographs, prepared once for all runs."""
+
+from __future__ import annotations
+
+import pytest
+from toy_radiographs import write_limbs
+
+
+@pytest.fixture(scope="package")
+def data(tmp_path_factory):
+    return write_limbs(tmp_path_factory.mktemp("limbs"), 24)
+
+
+@pytest.fixture(scope="package")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
