@@ -198,7 +198,7 @@ def _check_single_grey_frame(header: Dataset) -> None:
 
 
 def _check_identified(header: Dataset) -> None:
-    for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
         if uid(header, keyword) is None:
             raise CorruptImage(ReasonCode.MISSING_IDENTIFIER, f"{keyword} is missing or not a valid UID")
 

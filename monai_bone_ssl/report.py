@@ -189,7 +189,7 @@ _INDUSTRIAL = ("1.2.840.10008.5.1.4.1.1.501.", "1.2.840.10008.5.1.4.1.1.601.")
 
 def _is_current(sop_class: UID) -> bool:
     """Whether it is a medical class of today's standard: the modules of others nobody can look up."""
-    known = sop_class.name != sop_class and not sop_class.is_private
+    known = sop_class.name != sop_class  # pydicom has no names of private ones
     return known and not sop_class.is_retired and not sop_class.startswith(_INDUSTRIAL)
 
 

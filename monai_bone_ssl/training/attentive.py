@@ -121,7 +121,7 @@ def fit_attentive(
         for rows in torch.split(torch.randperm(len(inputs), generator=generator), _BATCH):
             loss = binary_cross_entropy_with_logits(probe(inputs[rows]), targets[rows])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call] # torch's stub lacks a return type
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
     return probe.eval()

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
 from tqdm import tqdm
 
 from monai_bone_ssl.calibration import fit_calibration
 from monai_bone_ssl.model_spec import Calibration
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, splits
 from monai_bone_ssl.training.logistic import out_of_fold_logits
+from monai_bone_ssl.training.probabilities import calibrated
 from monai_bone_ssl.training.probe import STRENGTHS, best_strength
 
 __all__ = ["CrossValidation", "cross_validate"]
@@ -29,12 +29,12 @@ class CrossValidation:
     logits: FloatArray
     """[seeds, n]."""
     calibration: Calibration
+    """Fitted on the logits under all seeds."""
 
     @property
     def probabilities(self) -> npt.NDArray[np.float64]:
         """[seeds, n], calibrated."""
-        z = self.calibration.slope * self.logits.astype(np.float64) + self.calibration.intercept
-        return np.asarray(expit(z))
+        return calibrated(self.logits, self.calibration)
 
 
 def cross_validate(features: FloatArray, dataset: LabelledDataset) -> CrossValidation:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from monai_bone_ssl.analysis import peak_box
+from monai_bone_ssl.errors import ModelError, ReasonCode
 from monai_bone_ssl.findings import OperatingPoints
 from monai_bone_ssl.model import Model
 from monai_bone_ssl.model_spec import ModelSpec
@@ -34,6 +35,8 @@ def evaluate_model(data: Path, model: Model, out: Path) -> str:
         If the data are not what was expected.
     CorruptImage, UnsupportedImage
         If an image cannot be read, or is blank.
+    ModelError
+        If no body part has operating points.
     ReportError
         If ``out`` cannot be written.
     """
@@ -60,6 +63,11 @@ def write_evaluation(
     lines = [f"{len(dataset)} images, {int(dataset.labels.sum())} positive"]
     if auroc.value is not None:
         lines.append(f"AUROC {auroc.value:.3f} (95 % interval {auroc.ci_low:.3f} to {auroc.ci_high:.3f})")
+    if dataset.target != spec.target:
+        lines.append(
+            f"Caution: the labels are taken to mean {dataset.target.name}, the model answers for "
+            f"{spec.target.name}. The figures hold only as far as both are the same."
+        )
     if dataset.source.name in {source.name for source in spec.training_data}:
         lines.append(
             "Caution: the model was fitted on images of this set. These figures are not held out; "
@@ -81,8 +89,17 @@ def _predictions(dataset: LabelledDataset, model: Model) -> Iterator[ImagePredic
 
 
 def operating_points(part: str, spec: ModelSpec) -> OperatingPoints:
-    """Operating points of a part; the strictest of all parts where it has none of its own."""
+    """Operating points of a part; the strictest of all parts where it has none of its own.
+
+    Raises
+    ------
+    ModelError
+        If no part has any: there is nothing to decide by.
+    """
     known = {p.name: p.operating_points for p in spec.body_parts if p.operating_points is not None}
+    if not known:
+        text = f"{spec.name} {spec.version}: no body part has operating points, expected one at least"
+        raise ModelError(ReasonCode.INVALID_MODEL, f"{text}; model.json says why under not_covered")
     return known.get(part) or OperatingPoints(
         min(points.high_sensitivity for points in known.values()),
         max(points.high_specificity for points in known.values()),

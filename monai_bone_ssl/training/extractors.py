@@ -18,7 +18,7 @@ from monai_bone_ssl.training.backbone import GreyViT, load_backbone, round_to_st
 from monai_bone_ssl.training.cnn import GreyCNN, load_cnn
 from monai_bone_ssl.training.network import TokenPooling
 from monai_bone_ssl.training.torch_model import load_network
-from monai_bone_ssl.training.weights_source import SHIPPED, parse_source
+from monai_bone_ssl.training.weights_source import parse_source
 
 __all__ = [
     "PRODUCT_BLOCKS",
@@ -32,6 +32,7 @@ __all__ = [
     "is_vit",
     "load_extractor",
     "load_vit",
+    "product_features",
 ]
 
 #: How many of the last blocks the product pools; chosen by cross-validation on FracAtlas, see MODEL_CARD.md.
@@ -42,6 +43,9 @@ _CLASS_TOKEN_BLOCKS = 4
 
 # Nearly every CNN halves the image five times.
 _CNN_STRIDE = 32
+
+# Names the backbone of the model that comes with the package.
+_SHIPPED = "shipped"
 
 FeatureKind = Literal["auto", "tokens", "class", "patches", "pooled"]
 
@@ -277,15 +281,12 @@ def load_extractor(weights: str, features: FeatureKind = "auto") -> FeatureExtra
     ConfigError
         If there are no such weights, or the network does not have such features.
     """
-    source = parse_source(weights)
-    vit = is_vit(source.name)
+    vit = is_vit(weights)
     kind = ("tokens" if vit else "pooled") if features == "auto" else features
     if vit == (kind == "pooled"):
         expected = "tokens, class or patches" if vit else "pooled"
-        raise ConfigError(
-            ReasonCode.INVALID_CONFIG,
-            f"{weights}: {source.name} has no features '{kind}', expected {expected}",
-        )
+        text = f"{weights}: this network has no features '{kind}', expected {expected}"
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
     if kind == "pooled":
         return MirrorAveraged(CNNFeatures(load_cnn(weights).requires_grad_(False)))
     backbone = load_vit(weights).requires_grad_(False)
@@ -293,8 +294,13 @@ def load_extractor(weights: str, features: FeatureKind = "auto") -> FeatureExtra
         return ClassTokens(backbone, _CLASS_TOKEN_BLOCKS)
     if kind == "patches":
         return PatchGrid(backbone)
+    return product_features(backbone)
+
+
+def product_features(backbone: GreyViT) -> TokenFeatures:
+    """The features that the product classifies; the backbone is rounded to what a model file stores."""
     round_to_storage(backbone)
-    return TokenFeatures(TokenPooling(backbone, PRODUCT_BLOCKS)).eval()
+    return TokenFeatures(TokenPooling(backbone.requires_grad_(False), PRODUCT_BLOCKS)).eval()
 
 
 def load_vit(weights: str) -> GreyViT:
@@ -305,15 +311,23 @@ def load_vit(weights: str) -> GreyViT:
     ConfigError
         If there are no such weights.
     """
-    if weights == SHIPPED:
+    if weights == _SHIPPED:
         return load_network(default_model_folder()).pooling.backbone.requires_grad_(True)
     return load_backbone(weights)
 
 
-def is_vit(name: str) -> bool:
-    """Whether a timm architecture is a Vision Transformer, else it is taken for a CNN."""
+def is_vit(weights: str) -> bool:
+    """Whether what a user names is a Vision Transformer; else it is taken for a CNN.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such network.
+    """
+    if weights == _SHIPPED:
+        return True
     with torch.device("meta"):  # the architecture alone, without memory or time for weights
-        return isinstance(timm.create_model(name), VisionTransformer)
+        return isinstance(timm.create_model(parse_source(weights).name), VisionTransformer)
 
 
 def _digest(what: str, model: nn.Module) -> str:

@@ -7,7 +7,6 @@ import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -19,28 +18,20 @@ import torch
 from torch import distributed
 from tqdm import tqdm
 
-from monai_bone_ssl.errors import ConfigError, CorruptImage, ReasonCode, UnsupportedImage
+from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.files import atomic_file, write_atomically
 from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.training.data import load_dataset, read_grey
 from monai_bone_ssl.training.extractors import FeatureExtractor
+from monai_bone_ssl.training.input_spec import input_spec
+from monai_bone_ssl.training.ssl.distributed import computing_device, wait_for_all
 
-__all__ = [
-    "cache_name",
-    "default_cache",
-    "export_features",
-    "extract_features",
-    "input_spec",
-    "torchrun_group",
-]
+__all__ = ["cache_name", "default_cache", "export_features", "extract_features"]
 
 FloatArray = npt.NDArray[np.float32]
 Item = tuple[Path, FloatArray]  # entry of the cache, and the image [H, W]
 T = TypeVar("T")
 R = TypeVar("R")
-
-# Chosen by cross-validation on FracAtlas; the comparisons are in MODEL_CARD.md.
-_PERCENTILES = (1.0, 99.0)
 
 # Measured: one image at a time is fastest on a CPU, whose caches hold it, and one thread decodes more than
 # the network takes.
@@ -53,43 +44,9 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "monai_bone_ssl" / "features"
 
 
-def input_spec(long_side: int, stride: int) -> PreprocessSpec:
-    """The product's preprocessing for an input size.
-
-    Parameters
-    ----------
-    long_side
-        Longer side of the network's input in pixels.
-    stride
-        Of the network, see :class:`~monai_bone_ssl.training.extractors.FeatureExtractor`.
-
-    Raises
-    ------
-    ConfigError
-        If ``long_side`` is not a multiple of ``stride``.
-    """
-    if long_side < stride or long_side % stride:
-        text = f"long side {long_side}: expected a multiple of {stride}"
-        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-    return PreprocessSpec(long_side, stride, *_PERCENTILES)
-
-
 def cache_name(extractor: FeatureExtractor, spec: PreprocessSpec) -> str:
     """Folder in the cache: digest of everything but the image that a feature depends on."""
     return hashlib.sha256(msgspec.json.encode([extractor.recipe, spec])).hexdigest()[:32]
-
-
-@contextmanager
-def torchrun_group() -> Iterator[None]:
-    """Join the process group of ``torchrun`` where that started this process; else do nothing."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        yield
-        return
-    distributed.init_process_group("gloo")
-    try:
-        yield
-    finally:
-        distributed.destroy_process_group()
 
 
 def extract_features(
@@ -100,8 +57,9 @@ def extract_features(
 ) -> FloatArray:
     """Features [N, D] of N images; those in the cache are not computed again, so a stopped run resumes.
 
-    Runs on a GPU where there is one. In a process group (:func:`torchrun_group`) each process computes its
-    share and all return all features; the cache has to be a folder that all of them see.
+    Runs on a GPU where there is one. Of several processes
+    (:func:`~monai_bone_ssl.training.ssl.distributed.join_processes`) each computes its share and all return
+    all features; the cache has to be a folder that all of them see.
 
     Parameters
     ----------
@@ -131,9 +89,9 @@ def extract_features(
         entry: path for entry, path in zip(entries, images, strict=True) if not _is_whole(entry, extractor)
     }
     rank, processes = _place()
-    _barrier()  # all have the same list, as none has begun to write
+    wait_for_all()  # all have the same list, as none has begun to write
     _compute(extractor, spec, dict(islice(missing.items(), rank, None, processes)), quiet=rank > 0)
-    _barrier()
+    wait_for_all()
     features = np.empty((len(images), extractor.width), dtype=np.float32)
     for row, entry in zip(features, entries, strict=True):
         row[:] = np.fromfile(entry, dtype="<f4")
@@ -156,7 +114,7 @@ def export_features(
         ``labels`` 0 or 1, ``parts``, ``splits`` (empty where none is stated), and ``groups``: numbers that
         stand for the patients.
     long_side
-        See :func:`input_spec`.
+        See :func:`~monai_bone_ssl.training.input_spec.input_spec`.
 
     Raises
     ------
@@ -169,7 +127,7 @@ def export_features(
     """
     spec = input_spec(long_side, extractor.stride)
     dataset = load_dataset(data)
-    features = extract_features(extractor, spec, [image.path for image in dataset.images], cache)
+    features = extract_features(extractor, spec, dataset.paths, cache)
     if _place()[0] == 0:
         with atomic_file(out) as file:
             np.savez(
@@ -187,7 +145,7 @@ def _compute(
     extractor: FeatureExtractor, spec: PreprocessSpec, missing: dict[Path, Path], *, quiet: bool
 ) -> None:
     """Write the entries that are missing; ``missing`` maps them to images."""
-    device = _device()
+    device = computing_device()
 
     def load(item: tuple[Path, Path]) -> Item:
         entry, path = item
@@ -271,18 +229,7 @@ def _is_whole(entry: Path, extractor: FeatureExtractor) -> bool:
     return entry.is_file() and entry.stat().st_size == 4 * extractor.width
 
 
-def _device() -> torch.device:
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-
-
 def _place() -> tuple[int, int]:
     if distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
-
-
-def _barrier() -> None:
-    if distributed.is_initialized():
-        distributed.barrier()

@@ -15,7 +15,6 @@ from monai.engines.evaluator import SupervisedEvaluator
 from monai.engines.trainer import SupervisedTrainer
 from monai.handlers.roc_auc import ROCAUC
 from monai.handlers.validation_handler import ValidationHandler
-from scipy.special import expit
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LambdaLR
@@ -28,8 +27,10 @@ from monai_bone_ssl.training.augmentation import augment
 from monai_bone_ssl.training.cnn import load_cnn
 from monai_bone_ssl.training.data import LabelledDataset, splits
 from monai_bone_ssl.training.extractors import ClassTokens, CNNFeatures, is_vit, load_vit
+from monai_bone_ssl.training.nested import INNER_FOLDS
+from monai_bone_ssl.training.probabilities import calibrated
+from monai_bone_ssl.training.ssl.distributed import computing_device
 from monai_bone_ssl.training.ssl.image_cache import ImageCache, default_image_cache, open_image_cache
-from monai_bone_ssl.training.weights_source import parse_source
 
 __all__ = ["finetune_and_predict"]
 
@@ -39,7 +40,6 @@ Batch = tuple[Tensor, Tensor]
 _WEIGHT_DECAY = 0.01
 _WARM_UP = 0.1  # share of the steps
 _NORM_MOMENTUM = 0.1
-_INNER_FOLDS = 5
 
 
 class Classifier(nn.Module):
@@ -197,13 +197,12 @@ def finetune_and_predict(
 
     calibration = fit_calibration(_logits(network, held_out), labels[choosing])
     unlabelled = np.zeros(len(test), dtype=np.int64)
-    logits = _logits(network, load(test, unlabelled, batch_size)).astype(np.float64)
-    return np.asarray(expit(calibration.slope * logits + calibration.intercept))
+    return calibrated(_logits(network, load(test, unlabelled, batch_size)), calibration)
 
 
 def _inner_split(dataset: LabelledDataset, train: IntArray, seed: int) -> tuple[IntArray, IntArray]:
     """Indices to fit on and to choose the epoch on: the first of five grouped folds of ``train``."""
-    fitting, choosing = next(splits(dataset.take(train), n_splits=_INNER_FOLDS, seed=seed))
+    fitting, choosing = next(splits(dataset.take(train), n_splits=INNER_FOLDS, seed=seed))
     for part in (fitting, choosing):
         if len(set(dataset.labels[train[part]])) < 2:
             text = f"{dataset.source.name}: too few groups of a class to choose the epoch on"
@@ -213,20 +212,20 @@ def _inner_split(dataset: LabelledDataset, train: IntArray, seed: int) -> tuple[
 
 def _open_all(dataset: LabelledDataset, spec: PreprocessSpec, cache: Path) -> ImageCache:
     # All images of the data set, whatever this fit uses: every fold then finds the same cache.
-    images = open_image_cache([image.path for image in dataset.images], spec, cache)
+    images = open_image_cache(dataset.paths, spec, cache)
     if images.left_out:
         raise ConfigError(ReasonCode.INVALID_DATA, images.left_out[0])
     return images
 
 
 def _encoder(weights: str) -> ClassTokens | CNNFeatures:
-    if is_vit(parse_source(weights).name):
+    if is_vit(weights):
         return ClassTokens(load_vit(weights), 1)
     return CNNFeatures(load_cnn(weights))
 
 
 def _prepare_for_training(network: Classifier) -> None:
-    network.to(_device())
+    network.to(computing_device())
     network.to(memory_format=torch.channels_last)  # takes half the default's time on a CPU
     for module in network.modules():
         if isinstance(module, _BatchNorm):
@@ -251,7 +250,7 @@ def _train(
     scheduler = LambdaLR(optimizer, partial(_rate, steps=epochs * len(drawn)))
     best = BestEpoch(network)
     evaluator = SupervisedEvaluator(
-        device=_device(),
+        device=computing_device(),
         val_data_loader=held_out,
         network=network,
         prepare_batch=_prepare_batch,
@@ -260,7 +259,7 @@ def _train(
         decollate=False,
     )
     trainer = SupervisedTrainer(
-        device=_device(),
+        device=computing_device(),
         max_epochs=epochs,
         train_data_loader=drawn,
         network=network,
@@ -295,7 +294,7 @@ def _rate(step: int, steps: int) -> float:
 def _logits(network: Classifier, batches: DataLoader[Batch]) -> npt.NDArray[np.float32]:
     """Logits [n] of the images in the loader's order."""
     network.eval()
-    parts = [network(_prepare_batch(batch, _device())[0]) for batch in batches]
+    parts = [network(_prepare_batch(batch, computing_device())[0]) for batch in batches]
     return np.asarray(torch.cat(parts)[:, 0].cpu().numpy())
 
 
@@ -329,7 +328,3 @@ def _augmented_batch(
 
 def _prediction_and_label(output: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     return output["pred"], output["label"]
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

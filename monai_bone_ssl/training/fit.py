@@ -26,21 +26,17 @@ from monai_bone_ssl.model_spec import (
 )
 from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.similar_cases import SimilarCases
-from monai_bone_ssl.training.backbone import load_backbone, round_to_storage
+from monai_bone_ssl.training.backbone import load_backbone
 from monai_bone_ssl.training.cross_validation import CrossValidation, cross_validate
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, load_dataset, read_grey, splits
 from monai_bone_ssl.training.export import store_compactly, to_onnx, write_model
-from monai_bone_ssl.training.extractors import PRODUCT_BLOCKS, TokenFeatures
-from monai_bone_ssl.training.features import extract_features, input_spec
+from monai_bone_ssl.training.extractors import PRODUCT_BLOCKS, product_features
+from monai_bone_ssl.training.features import extract_features
 from monai_bone_ssl.training.figures import auroc_figures, share_figure
+from monai_bone_ssl.training.input_spec import input_spec
 from monai_bone_ssl.training.network import ProbedViT, TokenPooling
 from monai_bone_ssl.training.novelty import Novelty, fit_novelty, out_of_fold_distances
-from monai_bone_ssl.training.probe import (
-    LinearProbe,
-    fit_class_probe,
-    fit_probe,
-    out_of_fold,
-)
+from monai_bone_ssl.training.probe import LinearProbe, fit_class_probe, fit_probe, out_of_fold
 
 __all__ = ["add_similar_cases", "fit", "similar_cases"]
 
@@ -99,27 +95,15 @@ def fit(
         If a folder cannot be written.
     """
     dataset = load_dataset(data).training()
-    vit = load_backbone(backbone).requires_grad_(False)
-    round_to_storage(vit)
-    preprocessing = input_spec(long_side, vit.patch_size)
-    pooling = TokenPooling(vit, PRODUCT_BLOCKS).eval()
-    paths = [image.path for image in dataset.images]
-    features = extract_features(TokenFeatures(pooling), preprocessing, paths, cache)
+    extractor = product_features(load_backbone(backbone))
+    preprocessing = input_spec(long_side, extractor.stride)
+    features = extract_features(extractor, preprocessing, dataset.paths, cache)
 
     judged = cross_validate(features, dataset)
-    names = tuple(dataset.regions)
-    placed = np.flatnonzero(np.isin(dataset.parts, names))
-    part_labels = np.array([names.index(part) for part in dataset.parts[placed]])
-    whole = pooling.last_mean(torch.from_numpy(features)).numpy()
-    distances = out_of_fold_distances(whole, list(splits(dataset, seed=PROTOCOL_SEEDS[0])))
+    probe = fit_probe(features, dataset.labels, judged.strength)
+    whole = extractor.pooling.last_mean(torch.from_numpy(features)).numpy()
     novelty = fit_novelty(whole)
-
-    network = _assemble(
-        pooling,
-        fit_probe(features, dataset.labels, judged.strength),
-        fit_class_probe(features[placed], part_labels, len(names), _BODY_PART_STRENGTH),
-        novelty,
-    )
+    network = _assemble(extractor.pooling, probe, _fit_body_part(features, dataset), novelty)
     spec = ModelSpec(
         schema_version=SCHEMA_VERSION,
         name=name,
@@ -127,19 +111,14 @@ def fit(
         architecture=f"{backbone.name.split('.')[0]}, mean and maximum of the last {PRODUCT_BLOCKS} blocks",
         preprocessing=preprocessing,
         target=dataset.target,
-        body_parts=tuple(_body_part(part, dataset, judged) for part in names),
+        body_parts=tuple(_body_part(part, dataset, judged) for part in dataset.regions),
         calibration=judged.calibration,
-        out_of_distribution=OutOfDistribution(
-            distance=float(np.quantile(distances, _ACCEPTED)),
-            body_part_confidence=_BODY_PART_CONFIDENCE,
-            conflict_confidence=_CONFLICT_CONFIDENCE,
-            method=novelty.method,
-        ),
+        out_of_distribution=_out_of_distribution(novelty, whole, dataset),
         evidence_limit=_evidence_limit(network, preprocessing, dataset),
         training_data=(_training_data(dataset),),
         figures=auroc_figures(dataset, judged.logits)
-        | {"body_part_accuracy": _body_part_accuracy(features, dataset, placed, part_labels)},
-        weights_sha256="0" * 64,
+        | {"body_part_accuracy": _body_part_accuracy(features, dataset)},
+        weights_sha256="0" * 64,  # write_model fills it in
         libraries={library: library_version(library) for library in _LIBRARIES},
     )
     height, width = preprocessing.size(5, 4)
@@ -179,12 +158,9 @@ def add_similar_cases(data: Path, backbone: Path, model_folder: Path, *, cache: 
     """
     content = read_model_folder(model_folder)
     dataset = load_dataset(data).training()
-    vit = load_backbone(backbone).requires_grad_(False)
-    round_to_storage(vit)
-    pooling = TokenPooling(vit, PRODUCT_BLOCKS).eval()
-    paths = [image.path for image in dataset.images]
-    features = extract_features(TokenFeatures(pooling), content.spec.preprocessing, paths, cache)
-    first = preprocess(read_grey(paths[0]), content.spec.preprocessing)[None, None]
+    extractor = product_features(load_backbone(backbone))
+    features = extract_features(extractor, content.spec.preprocessing, dataset.paths, cache)
+    first = preprocess(read_grey(dataset.paths[0]), content.spec.preprocessing)[None, None]
     of_model = Model(model_folder).predict(first).features[0]
     if of_model.shape != features[0].shape or np.abs(of_model - features[0]).max() > _ROUNDING:
         text = f"{backbone.name}: gives other features than {model_folder}, expected the model's backbone"
@@ -235,6 +211,17 @@ def _evidence_limit(network: ProbedViT, spec: PreprocessSpec, dataset: LabelledD
     return evidence_limit(peaks)
 
 
+def _out_of_distribution(novelty: Novelty, whole: FloatArray, dataset: LabelledDataset) -> OutOfDistribution:
+    """Limits; the distance's from images that the distance was not fitted on, of features [n, C]."""
+    distances = out_of_fold_distances(whole, list(splits(dataset, seed=PROTOCOL_SEEDS[0])))
+    return OutOfDistribution(
+        distance=float(np.quantile(distances, _ACCEPTED)),
+        body_part_confidence=_BODY_PART_CONFIDENCE,
+        conflict_confidence=_CONFLICT_CONFIDENCE,
+        method=novelty.method,
+    )
+
+
 def _training_data(dataset: LabelledDataset) -> TrainingData:
     return TrainingData(
         name=dataset.source.name,
@@ -246,14 +233,25 @@ def _training_data(dataset: LabelledDataset) -> TrainingData:
     )
 
 
-def _body_part_accuracy(
-    features: FloatArray, dataset: LabelledDataset, placed: IntArray, part_labels: IntArray
-) -> Figure:
+def _placed(dataset: LabelledDataset) -> tuple[IntArray, IntArray]:
+    """Indices of the images whose part is one region, and the number of each one's region."""
+    names = list(dataset.regions)
+    placed = np.flatnonzero(np.isin(dataset.parts, names))
+    return placed, np.array([names.index(part) for part in dataset.parts[placed]])
+
+
+def _fit_body_part(features: FloatArray, dataset: LabelledDataset) -> LinearProbe:
+    placed, regions = _placed(dataset)
+    return fit_class_probe(features[placed], regions, len(dataset.regions), _BODY_PART_STRENGTH)
+
+
+def _body_part_accuracy(features: FloatArray, dataset: LabelledDataset) -> Figure:
     """Share of images whose part the body-part probe of the other folds names."""
+    placed, regions = _placed(dataset)
     folds = [
         (np.flatnonzero(np.isin(placed, train)), np.flatnonzero(np.isin(placed, test)))
         for train, test in splits(dataset, seed=PROTOCOL_SEEDS[0])
     ]
     fit_parts = partial(fit_class_probe, classes=len(dataset.regions), strength=_BODY_PART_STRENGTH)
-    logits = out_of_fold(features[placed], part_labels, folds, fit_parts)
-    return share_figure(logits.argmax(axis=1) == part_labels, dataset.groups[placed])
+    logits = out_of_fold(features[placed], regions, folds, fit_parts)
+    return share_figure(logits.argmax(axis=1) == regions, dataset.groups[placed])

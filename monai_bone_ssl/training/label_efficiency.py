@@ -22,17 +22,20 @@ Probabilities = npt.NDArray[np.float64]
 SHARES = (0.01, 0.1, 0.25, 1.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelShare:
-    """The figure that one share of the training studies reached under one seed."""
+    """What was predicted after learning from one share of the training studies, drawn under one seed."""
 
     share: float
     """As asked for; the counts tell what was taken."""
     seed: int
+    """Of the draw."""
     n_studies: int
-    """Studies, or groups where studies are unknown."""
+    """Studies that were learnt from, or groups where studies are unknown."""
     n_images: int
-    value: float
+    """Images that were learnt from."""
+    probabilities: Probabilities
+    """Of the test images [len(test)]."""
 
 
 def label_efficiency(
@@ -40,12 +43,11 @@ def label_efficiency(
     train: IntArray,
     test: IntArray,
     predict: Callable[[IntArray, IntArray], Probabilities],
-    metric: Callable[[IntArray, Probabilities], float],
     *,
     shares: Sequence[float] = SHARES,
     seeds: Sequence[int] = (0, 1, 2),
 ) -> tuple[LabelShare, ...]:
-    """Fit on subsets of the training images and judge each on all test images.
+    """Fit on subsets of the training images and predict all test images with each.
 
     Parameters
     ----------
@@ -53,20 +55,18 @@ def label_efficiency(
         Labelled images, and indices of them.
     predict
         From indices of training and of test images to probabilities of the latter.
-    metric
-        From labels and probabilities of the test images to a figure.
     shares, seeds
         See :func:`training_subset`; each share is drawn under each seed.
     """
-    units, labels = _units(dataset)[train], dataset.labels[test]
-    known: dict[bytes, float] = {}  # the whole is the same under every seed
+    units = _units(dataset)[train]
+    known: dict[bytes, Probabilities] = {}  # the whole is the same under every seed
     results = []
     runs = [(share, seed) for share in shares for seed in seeds]
     for share, seed in tqdm(runs, desc="label efficiency", unit="fit"):
         subset = training_subset(dataset, train, share, seed)
         key = subset.tobytes()
         if key not in known:
-            known[key] = metric(labels, predict(subset, test))
+            known[key] = predict(subset, test)
         n_studies = len(np.unique(units[np.isin(train, subset)]))
         results.append(LabelShare(share, seed, n_studies, len(subset), known[key]))
     return tuple(results)

@@ -23,7 +23,9 @@ class Localisation(msgspec.Struct, frozen=True, kw_only=True):
     pointing_game: float
     """Share of the positive images with boxes whose evidence peaks inside one of them."""
     ci_low: float | None
+    """Lower end of its 95 % interval; None where there are too few groups."""
     ci_high: float | None
+    """Upper end of its 95 % interval; None where there are too few groups."""
     n: int
     chance: float
     """The same share for a point drawn at random: mean share of the image that its boxes cover."""

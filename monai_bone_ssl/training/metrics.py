@@ -52,16 +52,22 @@ class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
     """A figure with its 95 % interval; None where undefined, with the reason."""
 
     value: float | None
+    """The figure; None where it is undefined."""
     ci_low: float | None
+    """Lower end of the interval; None where there is none."""
     ci_high: float | None
+    """Upper end of the interval; None where there is none."""
     reason: str | None = None
+    """Why the value or the interval is None; None where both are given."""
 
 
 class BinaryMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """Figures over one set of images (or studies)."""
 
     n: int
+    """Images (or studies)."""
     n_positive: int
+    """Those with label 1."""
     n_groups: int
     """Groups (patients) drawn as wholes for the intervals."""
     threshold: float | None

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from monai_bone_ssl.calibration import MIN_CASES, fit_calibration
@@ -15,14 +14,12 @@ from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.model_spec import Calibration
 from monai_bone_ssl.training.data import LabelledDataset, splits
 from monai_bone_ssl.training.logistic import Fold, LinearProbe, fit_logistic, out_of_fold_logits
+from monai_bone_ssl.training.probabilities import calibrated
 
 __all__ = [
     "INNER_FOLDS",
     "WIDE_STRENGTHS",
-    "Scope",
     "fit_chosen_probe",
-    "inner_folds",
-    "predict_by_scope",
     "predict_held_out",
     "predict_with_choice",
     "probe_scope",
@@ -84,9 +81,9 @@ def predict_held_out(
 
     def predict(own_train: IntArray, own_test: IntArray) -> Probabilities:
         probe, calibration = fit_chosen_probe(features, dataset, own_train)
-        return _calibrated(calibration, probe.logits(features[own_test])[:, 0])
+        return calibrated(probe.logits(features[own_test])[:, 0], calibration)
 
-    return predict_by_scope(dataset, train, test, predict)
+    return _predict_by_scope(dataset, train, test, predict)
 
 
 def fit_chosen_probe(
@@ -94,7 +91,7 @@ def fit_chosen_probe(
 ) -> tuple[LinearProbe, Calibration]:
     """The linear probe that :func:`predict_held_out` fits on images of one scope, and its calibration."""
     known, labels = features[train], dataset.labels[train]
-    logits = out_of_fold_logits(known, labels, inner_folds(dataset, train), WIDE_STRENGTHS)
+    logits = out_of_fold_logits(known, labels, _inner_folds(dataset, train), WIDE_STRENGTHS)
     chosen, calibration = _choose(logits, labels)
     return fit_logistic(known, labels, (WIDE_STRENGTHS[chosen],))[0], calibration
 
@@ -116,18 +113,18 @@ def predict_with_choice(
     """
 
     def predict(own_train: IntArray, own_test: IntArray) -> Probabilities:
-        folds = inner_folds(dataset, own_train)
+        folds = _inner_folds(dataset, own_train)
         per_fold = [candidates(own_train[known], own_train[unseen]) for known, unseen in folds]
         logits = np.empty((len(per_fold[0]), len(own_train)), dtype=np.float32)
         for (_, unseen), of_fold in zip(folds, per_fold, strict=True):
             logits[:, unseen] = of_fold
         chosen, calibration = _choose(logits, dataset.labels[own_train])
-        return _calibrated(calibration, candidates(own_train, own_test)[chosen])
+        return calibrated(candidates(own_train, own_test)[chosen], calibration)
 
-    return predict_by_scope(dataset, train, test, predict)
+    return _predict_by_scope(dataset, train, test, predict)
 
 
-def predict_by_scope(
+def _predict_by_scope(
     dataset: LabelledDataset,
     train: IntArray,
     test: IntArray,
@@ -154,7 +151,7 @@ def predict_by_scope(
     return probabilities
 
 
-def inner_folds(dataset: LabelledDataset, train: IntArray) -> list[Fold]:
+def _inner_folds(dataset: LabelledDataset, train: IntArray) -> list[Fold]:
     """Folds of the training images that keep groups whole: positions in ``train``."""
     return list(splits(dataset.take(train), INNER_FOLDS, seed=_INNER_SEED))
 
@@ -170,7 +167,3 @@ def _choose(logits: FloatArray, labels: IntArray) -> tuple[int, Calibration]:
     """Row of out-of-fold logits [S, N] with the best AUROC, the first of equals, and its calibration."""
     chosen = int(np.argmax([roc_auc_score(labels, row) for row in logits]))
     return chosen, fit_calibration(logits[chosen], labels)
-
-
-def _calibrated(calibration: Calibration, logits: FloatArray) -> Probabilities:
-    return np.asarray(expit(calibration.slope * logits.astype(np.float64) + calibration.intercept))

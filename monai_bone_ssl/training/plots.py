@@ -30,9 +30,10 @@ from monai_bone_ssl.training.sample import Sample
 
 __all__ = [
     "COLOURS",
-    "GREY",
+    "LEGEND",
     "LINES",
     "draw_reliability",
+    "frame_roc",
     "interval_text",
     "new_figure",
     "parts_figure",
@@ -45,7 +46,9 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-_BLUE, _ORANGE, GREY = "#0072B2", "#D55E00", "0.6"
+_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "0.6"
+#: Title of the legend of ROC curves.
+LEGEND = "AUROC (95 % interval)"
 #: Colours and line styles of curves that share one picture, to be taken in turn.
 COLOURS = ("#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#882255")
 LINES = ("--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 3)))
@@ -56,7 +59,6 @@ _BAND_RESAMPLES = 500
 def roc_figure(sample: Sample, metrics: Metrics) -> Figure:
     """ROC curve over all images with its 95 % band, and one curve for each part with enough cases."""
     figure, axes = new_figure(5.6, 5.4)
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
     if 0 < metrics.n_positive < metrics.n:
         _draw_roc_band(axes, sample)
         _draw_roc(axes, sample, f"all: {interval_text(metrics.auroc)}", _BLUE, "-", 2.2)
@@ -66,12 +68,8 @@ def roc_figure(sample: Sample, metrics: Metrics) -> Figure:
         label = f"{part}: {interval_text(metrics.per_part[part].auroc)}"
         of_part = sample.take(sample.parts == part)
         _draw_roc(axes, of_part, label, COLOURS[style], LINES[style], 1.3)
-    axes.set(xlabel="1 \N{MINUS SIGN} specificity", ylabel="Sensitivity", aspect="equal")
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(title="AUROC (95 % interval)", loc="lower right", frameon=False, fontsize=9)
-    else:
-        axes.text(0.5, 0.3, "Undefined: images of one class only", ha="center")
+    if frame_roc(axes):
+        axes.legend(title=LEGEND, loc="lower right", frameon=False, fontsize=9)
     return figure
 
 
@@ -84,7 +82,7 @@ def reliability_figure(sample: Sample, metrics: Metrics) -> Figure:
     axes.text(0.03, 0.95, f"ECE {interval_text(metrics.ece)}", transform=axes.transAxes, va="top")
     counts = np.bincount(probability_bins(sample.probabilities), minlength=N_BINS)
     centres = (np.arange(N_BINS) + 0.5) / N_BINS
-    counts_axes.bar(centres, counts, width=0.9 / N_BINS, color=GREY)
+    counts_axes.bar(centres, counts, width=0.9 / N_BINS, color=_GREY)
     counts_axes.set(xlabel="Probability", ylabel="Images", yscale="log", ylim=(0.7, None))
     strip(axes, counts_axes)
     return figure
@@ -143,6 +141,17 @@ def parts_figure(metrics: Metrics) -> Figure:
     return figure
 
 
+def frame_roc(axes: Axes) -> bool:
+    """Chance line, names and limits of axes with ROC curves; whether there is a curve for a legend."""
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, zorder=1)
+    axes.set(xlabel="1 \N{MINUS SIGN} specificity", ylabel="Sensitivity", aspect="equal")
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+    curves = bool(axes.get_legend_handles_labels()[0])
+    if not curves:
+        axes.text(0.5, 0.3, "Undefined: images of one class only", ha="center")
+    return curves
+
+
 def draw_reliability(axes: Axes, sample: Sample, colour: str) -> None:
     """Observed share of positives against the mean probability of each bin, with 95 % intervals."""
     in_bin = (probability_bins(sample.probabilities)[:, None] == np.arange(N_BINS)).astype(np.float64)
@@ -156,7 +165,7 @@ def draw_reliability(axes: Axes, sample: Sample, colour: str) -> None:
         lambda weights: ratio(weights @ positive_in_bin, weights @ in_bin), sample.groups
     )
     low, high = percentile_interval(resampled)
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8)
     axes.vlines(mean_probability, low, high, color=colour, linewidth=1.4)
     axes.plot(mean_probability, observed, "o", color=colour, markersize=6)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))

@@ -43,50 +43,44 @@ def predict_held_out_sgd(
 
     Parameters
     ----------
-    features
-        [N, D], or [A, N, D] of A views of each image: the first is the image as it is and serves for
-        testing, the others are augmented; training draws among all.
-    dataset, train, test
+    features, dataset, train, test
         See there.
-    epochs
-        Passes over the training images.
-    seed
-        Of the start, the order and the views.
+    epochs, seed
+        See :func:`fit_sgd`.
     """
-    views = features[None] if features.ndim == 2 else features
 
     def candidates(known: IntArray, unseen: IntArray) -> FloatArray:
-        probe = fit_sgd(views[:, known], dataset.labels[known], LEARNING_RATES, epochs=epochs, seed=seed)
-        return probe.logits(views[0, unseen]).T
+        probe = fit_sgd(features[known], dataset.labels[known], LEARNING_RATES, epochs=epochs, seed=seed)
+        return probe.logits(features[unseen]).T
 
     return predict_with_choice(dataset, train, test, candidates)
 
 
 def fit_sgd(
-    views: FloatArray, labels: IntArray, rates: Sequence[float], *, epochs: int, seed: int
+    features: FloatArray, labels: IntArray, rates: Sequence[float], *, epochs: int, seed: int
 ) -> LinearProbe:
     """One linear layer a learning rate on the same batches; momentum, cosine schedule, no weight decay.
 
     Parameters
     ----------
-    views, labels
-        Features [A, N, D] of A views of each image, standardised here, and 0 or 1 [N].
+    features, labels
+        [N, D], standardised here, and 0 or 1 [N].
     rates
         Learning rates for batches of 256 (R of them).
     epochs, seed
-        Passes over the N images, and the seed of the start, the order and the views.
+        Passes over the N images, and the seed of the start and the order.
 
     Returns
     -------
     K = R logits.
     """
     generator = torch.Generator().manual_seed(seed)
-    inputs, targets = torch.from_numpy(views), torch.from_numpy(labels).float()
-    mean = inputs.mean(dim=(0, 1))
-    deviation = inputs.std(dim=(0, 1), correction=0)
+    inputs, targets = torch.from_numpy(features), torch.from_numpy(labels).float()
+    mean = inputs.mean(dim=0)
+    deviation = inputs.std(dim=0, correction=0)
     scale = torch.where(deviation > 1e-6 * (mean.abs() + 1e-6), deviation, 1.0)
 
-    n_views, n_images, width = inputs.shape
+    n_images, width = inputs.shape
     batch = min(_BATCH, n_images)
     scaled_rates = torch.tensor(rates) * batch / 256
     weight = torch.randn(len(rates), width, generator=generator) * _INITIAL_DEVIATION
@@ -97,8 +91,7 @@ def fit_sgd(
         if step % n_batches == 0:
             order = torch.randperm(n_images, generator=generator)
         rows = order[step % n_batches * batch :][:batch]
-        view = torch.randint(n_views, (batch,), generator=generator)
-        x = (inputs[view, rows] - mean) / scale  # [B, D]
+        x = (inputs[rows] - mean) / scale  # [B, D]
         weight_gradient, bias_gradient = _gradients(x, targets[rows], weight, bias)
         weight_velocity = _MOMENTUM * weight_velocity + weight_gradient
         bias_velocity = _MOMENTUM * bias_velocity + bias_gradient

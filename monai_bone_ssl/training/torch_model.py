@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf has no types
+from google.protobuf.message import DecodeError
 from onnx import ModelProto, numpy_helper
 
 from monai_bone_ssl.errors import BoneSSLError, ModelError, ReasonCode

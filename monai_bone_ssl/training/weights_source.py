@@ -1,4 +1,4 @@
-"""How a user names pre-trained weights: a file named after its timm architecture, timm's own, the shipped."""
+"""How a user names pre-trained weights: a file named after its timm architecture, or timm's own."""
 
 from __future__ import annotations
 
@@ -10,12 +10,8 @@ import timm
 from torch import nn
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.model import default_model_folder, read_model_folder
 
-__all__ = ["SHIPPED", "WeightsSource", "download", "normalisation", "parse_source"]
-
-#: Names the backbone of the model that comes with the package.
-SHIPPED = "shipped"
+__all__ = ["WeightsSource", "download", "normalisation", "parse_source"]
 
 _TIMM = "timm:"
 
@@ -28,11 +24,11 @@ class WeightsSource(NamedTuple):
     tagged: str
     """The same with timm's tag of the pre-training (``resnet50.a1_in1k``), where one was named."""
     file: Path | None
-    """None for timm's own source, and for the shipped model's."""
+    """None for timm's own source."""
 
 
 def parse_source(weights: str | Path) -> WeightsSource:
-    """Understand ``timm:NAME``, ``shipped``, or a safetensors file ``<timm name>[.anything].safetensors``.
+    """Understand ``timm:NAME``, or a safetensors file ``<timm name>[.anything].safetensors``.
 
     Raises
     ------
@@ -40,9 +36,6 @@ def parse_source(weights: str | Path) -> WeightsSource:
         If timm knows no such model, or no such tag of it.
     """
     text = str(weights)
-    if text == SHIPPED:
-        architecture = read_model_folder(default_model_folder()).spec.architecture.split(",")[0]
-        return WeightsSource(architecture, architecture, None)
     if not text.startswith(_TIMM):
         return _of_file(Path(weights))
     tagged = text.removeprefix(_TIMM)

@@ -31,7 +31,9 @@ class FoundImages:
     """The files of a folder: those that the network can look at, and why it cannot at the others."""
 
     images: Sequence[Path]
+    """Files to be given to the network."""
     refused: Sequence[ImageResult]
+    """The others, with their reasons."""
 
 
 def find_radiographs(folder: str, output_dir: str, spec: ModelSpec) -> FoundImages:
@@ -117,7 +119,7 @@ def as_items(paths: Iterable[Path]) -> list[dict[str, str]]:
 
 
 def _require_readable(dataset: LabelledDataset) -> None:
-    _for_each([image.path for image in dataset.images], _read)
+    _for_each(dataset.paths, _read)
 
 
 def _read(path: Path) -> None:

@@ -12,6 +12,7 @@ from monai.utils.misc import ensure_tuple
 
 from monai_bone_ssl.training.ssl import pretrain
 from monai_bone_ssl.training.ssl.distributed import Process
+from monai_bone_ssl.training.ssl.pretrainer import Pretrainer
 from monai_bone_ssl.training.ssl.recipe import Recipe
 
 __all__ = ["make_trainer"]
@@ -28,7 +29,7 @@ def make_trainer(
     process: Process,
     device: torch.device,
     minutes: float | None = None,
-) -> pretrain.Pretrainer:
+) -> Pretrainer:
     """The engine of a run, see :func:`monai_bone_ssl.training.ssl.pretrain.make_trainer`.
 
     Parameters

@@ -25,11 +25,14 @@ class ImageResult(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     status: Status
     reason: Reason | None = None
+    """Why the image is not analysed; None where it is."""
     body_part: BodyPart | None = None
     logit: float | None = None
+    """Before calibration; None, as all that follows, where the image is not analysed."""
     probability: float | None = None
     decision: Decision | None = None
     peak: Peak | None = None
+    """Centre of the patch with the largest evidence, in source pixels."""
 
 
 def write_results(results: Sequence[ImageResult], spec: ModelSpec, out: Path) -> None:

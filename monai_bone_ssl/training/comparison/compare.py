@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from monai_bone_ssl import __version__
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.files import write_atomically
-from monai_bone_ssl.training.comparison import plots
-from monai_bone_ssl.training.comparison.audit import AUDIT_NEIGHBOURS, audit_csv
+from monai_bone_ssl.training.comparison.audit import audit_csv
+from monai_bone_ssl.training.comparison.charts import make_charts
 from monai_bone_ssl.training.comparison.efficiency import efficiency_points
-from monai_bone_ssl.training.comparison.gallery import evidence_limit, make_thumbnail, worst_errors
-from monai_bone_ssl.training.comparison.measure import Runs, measure_rows
+from monai_bone_ssl.training.comparison.gallery import error_gallery, suspect_gallery
+from monai_bone_ssl.training.comparison.measure import measure_rows
 from monai_bone_ssl.training.comparison.methods import Method
 from monai_bone_ssl.training.comparison.outcome import (
     SCHEMA_VERSION,
@@ -28,18 +25,15 @@ from monai_bone_ssl.training.comparison.outcome import (
     ProtocolSummary,
     SuspectLabel,
 )
-from monai_bone_ssl.training.comparison.page import Card, Chart, Gallery, write_page
+from monai_bone_ssl.training.comparison.page import write_page
 from monai_bone_ssl.training.comparison.predictions import PredictionStore
 from monai_bone_ssl.training.comparison.protocol import THRESHOLD, Protocol
-from monai_bone_ssl.training.comparison.table import FIGURES, table_csv
+from monai_bone_ssl.training.comparison.table import table_csv
 from monai_bone_ssl.training.data import LabelledDataset
 from monai_bone_ssl.training.evaluate import studies_of
-from monai_bone_ssl.training.plots import to_png
+from monai_bone_ssl.training.software import software
 
 __all__ = ["check_names", "compare"]
-
-Ints = NDArray[np.int64]
-FloatArray = NDArray[np.float32]
 
 _LIBRARIES = ("torch", "timm", "scikit-learn", "scipy", "numpy", "pillow")
 
@@ -96,26 +90,19 @@ def compare(
     check_names([method.name for method in methods], baseline)
     store = PredictionStore(out / "predictions", dataset)
     probabilities = {method.name: store.runs(method, protocol) for method in methods}
-    evaluated = dataset.take(protocol.evaluated)
-    rows, runs = measure_rows(methods, probabilities, evaluated, baseline)
+    rows, runs = measure_rows(methods, probabilities, dataset.take(protocol.evaluated), baseline)
     curves = [method for method in methods if method.name in efficiency_of]
     efficiency = [point for method in curves for point in efficiency_points(method, store, protocol)]
     comparison = Comparison(
         schema_version=SCHEMA_VERSION,
         data=_data_summary(dataset, protocol, store.data_digest),
-        protocol=ProtocolSummary(
-            kind="held_out" if protocol.held_out else "cross_validated",
-            description=protocol.describe(),
-            seeds=protocol.seeds,
-            threshold=THRESHOLD,
-            probe_scope=probe_scope,
-        ),
+        protocol=_protocol_summary(protocol, probe_scope),
         baseline=baseline,
         rows=rows,
         label_efficiency=tuple(efficiency),
         suspect_labels=tuple(suspects[:_SUSPECTS]),
         command=command,
-        software=_software(),
+        software=software(*_LIBRARIES),
     )
     write_atomically(out / "table.csv", table_csv(comparison))
     if suspects:
@@ -125,9 +112,9 @@ def compare(
     write_page(
         comparison,
         out / "index.html",
-        charts=_charts(comparison, runs),
-        errors=[_errors(method, runs[method.name], store, protocol, embed_images) for method in methods],
-        suspects=_suspects(comparison, dataset, embed_images) if suspects else None,
+        charts=make_charts(comparison, runs),
+        errors=[error_gallery(row, runs[row.name], store, protocol, embed_images) for row in methods],
+        suspects=suspect_gallery(comparison, dataset, embed_images) if suspects else None,
     )
     return comparison
 
@@ -145,6 +132,16 @@ def check_names(names: Sequence[str], baseline: str) -> None:
         raise _invalid(f"{times} rows are called {name}, expected one; name them with NAME=WEIGHTS")
     if baseline not in names:
         raise _invalid(f"baseline {baseline}: expected one of the rows, {'; '.join(names)}")
+
+
+def _protocol_summary(protocol: Protocol, probe_scope: str | None) -> ProtocolSummary:
+    return ProtocolSummary(
+        kind="held_out" if protocol.held_out else "cross_validated",
+        description=protocol.describe(),
+        seeds=protocol.seeds,
+        threshold=THRESHOLD,
+        probe_scope=probe_scope,
+    )
 
 
 def _data_summary(dataset: LabelledDataset, protocol: Protocol, digest: str) -> DataSummary:
@@ -170,99 +167,6 @@ def _data_summary(dataset: LabelledDataset, protocol: Protocol, digest: str) -> 
         n_groups=len(np.unique(test.groups)),
         n_studies=None if studies is None else len(np.unique(studies)),
     )
-
-
-def _software() -> dict[str, str]:
-    versions = {"monai-bone-ssl": __version__}
-    for library in _LIBRARIES:
-        try:
-            versions[library] = version(library)
-        except PackageNotFoundError:  # a comparison of predictions alone needs no network
-            continue
-    return versions
-
-
-def _charts(comparison: Comparison, runs: Mapping[str, Runs]) -> list[Chart]:
-    samples = {name: next(iter(by_seed.values())) for name, by_seed in runs.items()}
-    charts = [
-        Chart(
-            "Accuracy by part",
-            to_png(plots.bars_figure(comparison, "accuracy", FIGURES["accuracy"])),
-            "A probability from 0.5 on counts as positive.",
-        ),
-        Chart(
-            "ROC curves",
-            to_png(plots.roc_figure(comparison, samples)),
-            "All evaluated images, predictions under the first seed; the AUROCs are means over the seeds.",
-        ),
-        Chart(
-            "Reliability",
-            to_png(plots.reliability_figure(comparison, samples)),
-            "Observed share of positives in 15 bins of the probability, first seed; lines: 95 % interval.",
-        ),
-    ]
-    if comparison.label_efficiency:
-        charts.append(
-            Chart(
-                "Label efficiency",
-                to_png(plots.efficiency_figure(comparison)),
-                "The same test images, predicted after learning from a share of the training studies. Dots: "
-                "draws of the share, each the mean over the folds of the first seed; lines: their mean.",
-            )
-        )
-    return charts
-
-
-def _errors(
-    method: Method, runs: Runs, store: PredictionStore, protocol: Protocol, embed_images: bool
-) -> Gallery:
-    dataset = store.dataset
-    mean = np.mean([sample.probabilities for sample in runs.values()], axis=0)
-    evaluated = dataset.take(protocol.evaluated)
-    alarms, misses = worst_errors(evaluated.labels, mean)
-    chosen = [int(protocol.evaluated[i]) for i in (*alarms, *misses)]
-    evidence = _evidence(method, store, protocol, chosen) if embed_images else {}
-    limit = evidence_limit(evidence)
-    cards = []
-    for i, probability in zip(chosen, mean[[*alarms, *misses]], strict=True):
-        image = dataset.images[i]
-        kind = "labelled positive" if image.label else "labelled negative"
-        picture = make_thumbnail(image.path, evidence.get(i), limit) if embed_images else None
-        cards.append(Card(image.name, f"{image.part}, {kind}, probability {probability:.2f}", picture))
-    note = f"{len(alarms)} false positives, then {len(misses)} false negatives."
-    if evidence:
-        note += f" Colour: evidence for the target; full colour is {limit:.2g} logit per patch, in this row."
-    return Gallery(method.name, note, tuple(cards))
-
-
-def _evidence(
-    method: Method, store: PredictionStore, protocol: Protocol, images: Sequence[int]
-) -> dict[int, FloatArray]:
-    """Evidence by a model that did not see the image: that of its fold under the first seed."""
-    evidence: dict[int, FloatArray] = {}
-    for fold in protocol.folds_of(protocol.seeds[0]):
-        tested = np.intersect1d(images, fold.test)
-        if len(tested):
-            evidence |= store.evidence(method, fold, tested)
-    return evidence
-
-
-def _suspects(comparison: Comparison, dataset: LabelledDataset, embed_images: bool) -> Gallery:
-    by_name = {image.name: image for image in dataset.images}
-    cards = [
-        Card(
-            suspect.path,
-            f"{suspect.part}, labelled {'positive' if suspect.label else 'negative'}, "
-            f"neighbours for it {100 * suspect.probability_of_label:.0f} %",
-            make_thumbnail(by_name[suspect.path].path) if embed_images else None,
-        )
-        for suspect in comparison.suspect_labels
-    ]
-    note = (
-        f"Images whose {AUDIT_NEIGHBOURS} nearest neighbours in other folds speak most against their label. "
-        "The label may be right and the image unusual: a reader decides. All images are in label_audit.csv."
-    )
-    return Gallery("Label audit", note, tuple(cards))
 
 
 def _invalid(text: str) -> ConfigError:

@@ -29,16 +29,13 @@ from monai_bone_ssl.training.comparison.protocol import Protocol, make_protocol
 from monai_bone_ssl.training.comparison.table import cell, columns
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset
 from monai_bone_ssl.training.extractors import FeatureKind, is_vit, load_extractor
-from monai_bone_ssl.training.features import input_spec
+from monai_bone_ssl.training.input_spec import input_spec
 from monai_bone_ssl.training.nested import probe_scope
-from monai_bone_ssl.training.weights_source import parse_source
 
-__all__ = ["PROBES", "Probe", "compare_networks"]
+__all__ = ["Probe", "compare_networks"]
 
+#: A way to classify frozen features.
 Probe = Literal["linear", "knn", "sgd", "attentive"]
-
-#: Ways to classify frozen features.
-PROBES: tuple[Probe, ...] = ("linear", "knn", "sgd", "attentive")
 
 
 def compare_networks(
@@ -158,14 +155,14 @@ def _feature_rows(
     for probe, kind in (("linear", LinearProbeRow), ("knn", NeighboursRow), ("sgd", SGDProbeRow)):
         if probe in probes and network is not None:
             rows.append(kind(network, shelf))
-    if "attentive" in probes and is_vit(parse_source(source.weights).name):
+    if "attentive" in probes and is_vit(source.weights):
         rows.append(AttentiveRow(_network(source, long_side, "patches"), shelf))
     return rows
 
 
 def _baseline(asked: str | None, rows: Sequence[Method], sources: Sequence[_Source]) -> str:
     if asked is None:
-        cnns = [source.name for source in sources if not is_vit(parse_source(source.weights).name)]
+        cnns = [source.name for source in sources if not is_vit(source.weights)]
         asked = cnns[0] if cnns else rows[0].name
     names = [row.name for row in rows]
     of_network = [name for name in names if name.startswith(f"{asked}, ")]

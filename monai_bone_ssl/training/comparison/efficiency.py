@@ -12,7 +12,7 @@ from monai_bone_ssl.training.comparison.methods import Method
 from monai_bone_ssl.training.comparison.outcome import EfficiencyPoint
 from monai_bone_ssl.training.comparison.predictions import PredictionStore
 from monai_bone_ssl.training.comparison.protocol import THRESHOLD, Fold, Protocol
-from monai_bone_ssl.training.label_efficiency import LabelShare, label_efficiency
+from monai_bone_ssl.training.label_efficiency import label_efficiency
 
 __all__ = ["efficiency_points"]
 
@@ -40,29 +40,16 @@ def _points_of_fold(method: Method, store: PredictionStore, fold: Fold) -> Itera
     def predict(train: Ints, test: Ints) -> Floats:
         return store.predict(method, Fold(fold.seed, fold.number, train, test))
 
-    # The predictions are kept: the second pass reads what the first one wrote.
-    accuracies = label_efficiency(store.dataset, fold.train, fold.test, predict, _accuracy)
-    aurocs = label_efficiency(store.dataset, fold.train, fold.test, predict, _auroc)
-    for one, other in zip(accuracies, aurocs, strict=True):
-        yield _point(method.name, fold.number, one, other)
-
-
-def _point(row: str, fold: int, accuracy: LabelShare, auroc: LabelShare) -> EfficiencyPoint:
-    return EfficiencyPoint(
-        row=row,
-        share=accuracy.share,
-        seed=accuracy.seed,
-        fold=fold,
-        n_studies=accuracy.n_studies,
-        n_images=accuracy.n_images,
-        accuracy=accuracy.value,
-        auroc=None if np.isnan(auroc.value) else auroc.value,
-    )
-
-
-def _accuracy(labels: Ints, probabilities: Floats) -> float:
-    return float(np.mean((probabilities >= THRESHOLD) == (labels == 1)))
-
-
-def _auroc(labels: Ints, probabilities: Floats) -> float:
-    return float(weighted_auroc(np.ones((1, len(labels))), labels, probabilities)[0])
+    labels = store.dataset.labels[fold.test]
+    for learnt in label_efficiency(store.dataset, fold.train, fold.test, predict):
+        auroc = float(weighted_auroc(np.ones((1, len(labels))), labels, learnt.probabilities)[0])
+        yield EfficiencyPoint(
+            row=method.name,
+            share=learnt.share,
+            seed=learnt.seed,
+            fold=fold.number,
+            n_studies=learnt.n_studies,
+            n_images=learnt.n_images,
+            accuracy=float(np.mean((learnt.probabilities >= THRESHOLD) == (labels == 1))),
+            auroc=None if np.isnan(auroc) else auroc,
+        )

@@ -37,8 +37,11 @@ class Network:
     """A frozen network with the input that it gets."""
 
     name: str
+    """As the table shows it."""
     extractor: FeatureExtractor
+    """Frozen, in evaluation mode."""
     spec: PreprocessSpec
+    """Preprocessing of its input."""
 
     @property
     def recipe(self) -> str:
@@ -63,8 +66,7 @@ class FeatureShelf:
         """Features [N, D] of a dataset's N images."""
         if self._latest is None or self._latest[0] is not network or self._latest[1] is not dataset:
             self._latest = None  # makes room before the next ones come
-            paths = [image.path for image in dataset.images]
-            features = extract_features(network.extractor, network.spec, paths, self._cache)
+            features = extract_features(network.extractor, network.spec, dataset.paths, self._cache)
             self._latest = (network, dataset, features)
         return self._latest[2]
 
@@ -96,10 +98,7 @@ class _FeatureRow:
         return hashlib.sha256(msgspec.json.encode([self.network.recipe, self.kind, self.how])).hexdigest()
 
     def evidence(
-        self,
-        dataset: LabelledDataset,  # noqa: ARG002
-        train: Ints,  # noqa: ARG002
-        images: Ints,  # noqa: ARG002
+        self, _dataset: LabelledDataset, _train: Ints, _images: Ints, /
     ) -> Mapping[int, FloatArray] | None:
         """None: this classifier does not say."""
         return None
@@ -111,12 +110,12 @@ class LinearProbeRow(_FeatureRow):
     kind = "linear probe"
     how = "Frozen features, logistic regression by L-BFGS, strength chosen inside the training images"
 
-    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int) -> Floats:  # noqa: ARG002
+    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, _seed: int, /) -> Floats:
         """See :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
         return predict_held_out(self.shelf.features(self.network, dataset), dataset, train, test)
 
     def evidence(
-        self, dataset: LabelledDataset, train: Ints, images: Ints
+        self, dataset: LabelledDataset, train: Ints, images: Ints, /
     ) -> Mapping[int, FloatArray] | None:
         """Logit before calibration as a sum over patches, for pooled patch tokens of a Vision Transformer."""
         extractor = self.network.extractor
@@ -138,7 +137,7 @@ class NeighboursRow(_FeatureRow):
     kind = "k-NN"
     how = "Frozen features, 10 to 200 nearest neighbours (T = 0.07), number chosen inside the training images"
 
-    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int) -> Floats:  # noqa: ARG002
+    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, _seed: int, /) -> Floats:
         """See :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
         return predict_held_out_knn(self.shelf.features(self.network, dataset), dataset, train, test)
 
@@ -149,7 +148,7 @@ class SGDProbeRow(_FeatureRow):
     kind = "SGD probe"
     how = f"Frozen features, linear layer by SGD, {_SGD_EPOCHS} epochs, one of DINOv2's 13 learning rates"
 
-    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int) -> Floats:
+    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int, /) -> Floats:
         """See :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
         features = self.shelf.features(self.network, dataset)
         return predict_held_out_sgd(features, dataset, train, test, epochs=_SGD_EPOCHS, seed=seed)
@@ -162,7 +161,7 @@ class AttentiveRow(_FeatureRow):
     how = f"Frozen patch tokens on a 7 x 7 grid, one learned query, {_ATTENTIVE_EPOCHS} epochs of AdamW"
     first_seed_only = True
 
-    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int) -> Floats:
+    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int, /) -> Floats:
         """See :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
         grid = self.shelf.features(self.network, dataset)
         extractor = self.network.extractor

@@ -51,11 +51,11 @@ class FineTunedRow:
             msgspec.json.encode(["fine-tuned", self.network.recipe, self.epochs])
         ).hexdigest()
 
-    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int) -> Floats:
+    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int, /) -> Floats:
         """See :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
         return finetune_and_predict(
             self.weights, dataset, train, test, spec=self.network.spec, epochs=self.epochs, seed=seed
         )
 
-    def evidence(self, dataset: LabelledDataset, train: Ints, images: Ints) -> None:
+    def evidence(self, dataset: LabelledDataset, train: Ints, images: Ints, /) -> None:
         """None: a fine-tuned network does not say."""

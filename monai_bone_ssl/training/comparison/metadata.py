@@ -38,7 +38,7 @@ class MetadataBaseline:
         """See :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
         return hashlib.sha256(self.description.encode()).hexdigest()
 
-    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int) -> Floats:  # noqa: ARG002
+    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, _seed: int, /) -> Floats:
         """See :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
         table = _columns(dataset)
         model = make_pipeline(StandardScaler(), LogisticRegression())
@@ -46,7 +46,7 @@ class MetadataBaseline:
         probabilities: Floats = model.predict_proba(table[test])[:, 1]
         return probabilities
 
-    def evidence(self, dataset: LabelledDataset, train: Ints, images: Ints) -> None:
+    def evidence(self, dataset: LabelledDataset, train: Ints, images: Ints, /) -> None:
         """See :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
 
 

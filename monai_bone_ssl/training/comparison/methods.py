@@ -35,7 +35,7 @@ class Method(Protocol):
     def first_seed_only(self) -> bool:
         """Whether it is too dear to be run under more than the protocol's first seed."""
 
-    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int) -> Floats:
+    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int, /) -> Floats:
         """Probabilities of the target.
 
         Parameters
@@ -54,7 +54,7 @@ class Method(Protocol):
         """
 
     def evidence(
-        self, dataset: LabelledDataset, train: Ints, images: Ints
+        self, dataset: LabelledDataset, train: Ints, images: Ints, /
     ) -> Mapping[int, NDArray[np.float32]] | None:
         """What each patch adds to the logit [h, w] of some images, by index, as learnt from ``train``.
 

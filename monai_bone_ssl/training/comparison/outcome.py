@@ -40,12 +40,14 @@ class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     licence: str
+    """Terms of use."""
     reference: str
     target: str
     """What a positive label means."""
     digest: str
     """SHA-256 over all images and what is known of each: the same digest, the same data."""
     parts: dict[str, PartCounts]
+    """Images by body part."""
     n_groups: int
     """Groups (patients) of the evaluated images."""
     n_studies: int | None
@@ -56,9 +58,12 @@ class ProtocolSummary(msgspec.Struct, frozen=True, kw_only=True):
     """How every row was measured."""
 
     kind: Literal["held_out", "cross_validated"]
+    """Whether the data came with a split of their own."""
     description: str
+    """What was done, in a sentence or two."""
     seeds: tuple[int, ...]
     threshold: float
+    """Probability from which every row calls an image positive."""
     probe_scope: str | None
     """Whether linear probes are one a part or one for all, and why; None where no row is a linear probe."""
 
@@ -68,6 +73,7 @@ class RowOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     description: str
+    """What the row is, in a sentence."""
     seeds: tuple[int, ...]
     """Seeds that the figures are means over."""
     metrics: Metrics
@@ -84,6 +90,7 @@ class EfficiencyPoint(msgspec.Struct, frozen=True):
     """Figures of a row that learnt from a share of a fold's training studies."""
 
     row: str
+    """Its name."""
     share: float
     """As asked for; the counts tell what was taken."""
     seed: int
@@ -93,7 +100,9 @@ class EfficiencyPoint(msgspec.Struct, frozen=True):
     n_studies: int
     """Studies that were learnt from, or groups where studies are unknown."""
     n_images: int
+    """Images that were learnt from."""
     accuracy: float
+    """On the fold's test images."""
     auroc: float | None
     """None where the fold's test images are of one class."""
 
@@ -102,6 +111,7 @@ class SuspectLabel(msgspec.Struct, frozen=True):
     """An image whose nearest neighbours of other groups disagree with its label."""
 
     path: str
+    """As the data list it."""
     label: int
     part: str
     probability_of_label: float
@@ -123,6 +133,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Images whose neighbours speak most against their label, worst first; all of them are in
     label_audit.csv."""
     command: str
+    """What was typed."""
     software: dict[str, str]
     """Versions by distribution."""
 

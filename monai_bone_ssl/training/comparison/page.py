@@ -5,50 +5,20 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.html_document import clean, document_head, read_resource
-from monai_bone_ssl.training.comparison.gallery import Thumbnail
+from monai_bone_ssl.training.comparison.charts import Chart
+from monai_bone_ssl.training.comparison.gallery import Card, Gallery
 from monai_bone_ssl.training.comparison.html import difference_table, figure_table
 from monai_bone_ssl.training.comparison.outcome import Comparison
 from monai_bone_ssl.training.comparison.table import FIGURES, levels
 from monai_bone_ssl.training.metrics import MIN_CASES
 
-__all__ = ["Card", "Chart", "Gallery", "write_page"]
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A picture of the figures."""
-
-    title: str
-    png: bytes
-    caption: str
-
-
-@dataclass(frozen=True)
-class Card:
-    """One image of a gallery."""
-
-    name: str
-    """Path as the data list it."""
-    facts: str
-    """Part, label and probability in words."""
-    picture: Thumbnail | None
-    """None on a page without images, and for a blank image."""
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Some images of one kind."""
-
-    title: str
-    note: str
-    cards: tuple[Card, ...]
+__all__ = ["write_page"]
 
 
 def write_page(

@@ -37,7 +37,9 @@ class McNemar(msgspec.Struct, frozen=True):
     """McNemar's test (1947, doi:10.1007/BF02295996), exact: are two error rates the same?"""
 
     only_first_right: int
+    """Images that only the first model gets right."""
     only_second_right: int
+    """Images that only the second model gets right."""
     p_value: float
     """Two-sided binomial probability of such a split of the images on which one of the two is right."""
 
@@ -46,7 +48,9 @@ class PairedDeLong(msgspec.Struct, frozen=True):
     """DeLong's test (1988, doi:10.2307/2531595) of two AUROCs measured on the same images."""
 
     first: float
+    """The first model's AUROC."""
     second: float
+    """The second model's."""
     standard_error: float
     """Of the difference."""
     p_value: float
@@ -70,6 +74,7 @@ class PairedComparison(msgspec.Struct, frozen=True, kw_only=True):
     mean_over_parts: Differences | None
     """Of the means over the parts with cases enough; None where none has enough."""
     per_part: dict[str, Differences]
+    """By body part."""
     mcnemar: McNemar
     """Of the first run, over all images."""
     delong: PairedDeLong | None

@@ -14,9 +14,10 @@ from monai_bone_ssl.training.comparison.outcome import Comparison, EfficiencyPoi
 from monai_bone_ssl.training.comparison.table import ALL, MEAN, cell, columns
 from monai_bone_ssl.training.plots import (
     COLOURS,
-    GREY,
+    LEGEND,
     LINES,
     draw_reliability,
+    frame_roc,
     interval_text,
     new_figure,
     strip,
@@ -37,19 +38,14 @@ def roc_figure(comparison: Comparison, samples: Mapping[str, Sample]) -> Figure:
         By row, predictions under the first seed.
     """
     figure, axes = new_figure(9.4, 4.8)
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
     for i, row in enumerate(comparison.rows):
         sample = samples[row.name]
         if 0 < sample.labels.sum() < len(sample):
             x, y, _ = roc_curve(sample.labels, sample.probabilities)
             label = f"{_short(row.name)}: {interval_text(row.metrics.auroc)}"
             axes.plot(x, y, color=_colour(i), linestyle=LINES[i % len(LINES)], linewidth=1.5, label=label)
-    axes.set(xlabel="1 \N{MINUS SIGN} specificity", ylabel="Sensitivity", aspect="equal")
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-    if axes.get_legend_handles_labels()[0]:
-        figure.legend(title="AUROC (95 % interval)", loc="outside right center", frameon=False, fontsize=9)
-    else:
-        axes.text(0.5, 0.3, "Undefined: images of one class only", ha="center")
+    if frame_roc(axes):
+        figure.legend(title=LEGEND, loc="outside right center", frameon=False, fontsize=9)
     return figure
 
 

@@ -21,7 +21,7 @@ from monai_bone_ssl.training.comparison.methods import Method
 from monai_bone_ssl.training.comparison.protocol import Fold, Protocol
 from monai_bone_ssl.training.data import LabelledDataset
 
-__all__ = ["PredictionStore", "content_digest", "file_name"]
+__all__ = ["PredictionStore", "file_name"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -46,7 +46,7 @@ class PredictionStore:
     def __init__(self, folder: Path, dataset: LabelledDataset) -> None:
         self.folder = folder
         self.dataset = dataset
-        self.data_digest = content_digest(dataset)
+        self.data_digest = _content_digest(dataset)
 
     def runs(self, method: Method, protocol: Protocol) -> dict[int, Floats]:
         """Probabilities [m] of the evaluated images for each seed that the method is run under."""
@@ -86,8 +86,7 @@ class PredictionStore:
         evidence = dict(method.evidence(self.dataset, fold.train, images) or {})
         if evidence:
             with atomic_file(path) as file:
-                # numpy's stub takes every key for allow_pickle's.
-                np.savez(file, **{str(i): values for i, values in evidence.items()})  # type: ignore[arg-type]
+                np.savez(file, allow_pickle=False, **{str(i): values for i, values in evidence.items()})
         return evidence
 
     def _path(self, method: Method, fold: Fold, kind: str, suffix: str) -> Path:
@@ -118,7 +117,7 @@ class PredictionStore:
         raise _altered(path)
 
 
-def content_digest(dataset: LabelledDataset) -> str:
+def _content_digest(dataset: LabelledDataset) -> str:
     """Digest of what a prediction may depend on: each image's bytes, name, label, part, group and study."""
     digest = hashlib.sha256()
     for image in tqdm(dataset.images, desc="reading the data", unit="image"):

@@ -8,16 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, splits
+from monai_bone_ssl.training.data import PROTOCOL_FOLDS, PROTOCOL_SEEDS, LabelledDataset, splits
 from monai_bone_ssl.training.sample import Sample
 
-__all__ = ["N_FOLDS", "THRESHOLD", "Fold", "Protocol", "make_protocol", "make_sample"]
+__all__ = ["THRESHOLD", "Fold", "Protocol", "make_protocol", "make_sample"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-#: Folds of the cross-validation of data without a held-out split.
-N_FOLDS = 5
 
 #: Probability from which every row calls an image positive. Nothing is left undecided: operating points are
 #: a product's, and no row gets to choose them.
@@ -29,10 +26,13 @@ class Fold:
     """Images to learn from and images to predict; no group is in both."""
 
     seed: int
+    """Of the shuffle."""
     number: int
+    """Among the folds of its seed, from 0."""
     train: Ints
     """Indices into the dataset's images."""
     test: Ints
+    """Indices of the images to predict."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +65,10 @@ class Protocol:
             )
         seeds = ", ".join(map(str, self.seeds))
         return (
-            f"Cross-validation: {N_FOLDS} folds that keep every group (patient) whole and the share of "
-            f"positives alike, drawn anew under the seeds {seeds}. Every image is predicted by a model that "
-            "saw no image of its group; everything is chosen inside the other folds. Each figure is the mean "
-            "over the seeds."
+            f"Cross-validation: {PROTOCOL_FOLDS} folds that keep every group (patient) whole and the share "
+            f"of positives alike, drawn anew under the seeds {seeds}. Every image is predicted by a model "
+            "that saw no image of its group; everything is chosen inside the other folds. Each figure is the "
+            "mean over the seeds."
         )
 
 
@@ -90,7 +90,7 @@ def make_protocol(dataset: LabelledDataset) -> Protocol:
         folds = [
             Fold(seed, number, train.astype(np.int64), test.astype(np.int64))
             for seed in PROTOCOL_SEEDS
-            for number, (train, test) in enumerate(splits(dataset, N_FOLDS, seed))
+            for number, (train, test) in enumerate(splits(dataset, seed=seed))
         ]
         return Protocol(held_out=False, evaluated=np.arange(len(dataset)), folds=tuple(folds))
     train, test = np.flatnonzero(names == "train"), np.flatnonzero(names == "valid")

@@ -1,6 +1,7 @@
 """Labelled radiographs from MURA, a FracAtlas-style folder, a DICOM tree or a CSV; and unlabelled ones."""
 
 from monai_bone_ssl.training.data.dataset import (
+    PROTOCOL_FOLDS,
     PROTOCOL_SEEDS,
     AnnotatedBox,
     DataSource,
@@ -13,6 +14,7 @@ from monai_bone_ssl.training.data.pixels import read_grey
 from monai_bone_ssl.training.data.unlabelled import UnlabelledImage, list_images
 
 __all__ = [
+    "PROTOCOL_FOLDS",
     "PROTOCOL_SEEDS",
     "AnnotatedBox",
     "DataSource",

@@ -40,6 +40,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
     kind: ProblemKind
     text: str
+    """What is wrong, in words."""
     images: tuple[str, ...] = ()
     """Names of the images concerned."""
     across: tuple[str, ...] = ()
@@ -55,6 +56,7 @@ class Count(msgspec.Struct, frozen=True):
     split: str | None
     label: int
     images: int
+    """How many images."""
     studies: int | None
     """None where the data state none."""
     groups: int
@@ -68,16 +70,21 @@ class Sizes(msgspec.Struct, frozen=True):
     median: tuple[int, int]
     largest: tuple[int, int]
     distinct: int
+    """How many different sizes."""
 
 
 class DataCheck(msgspec.Struct, frozen=True):
     """What :func:`check_data` found."""
 
     source: str
+    """Name of the data."""
     images: int
+    """Images listed."""
     groups: int
+    """Patients, or what stands for them."""
     counts: tuple[Count, ...]
     sizes: Sizes | None
+    """None where no image can be decoded."""
     problems: tuple[Problem, ...]
 
     @property

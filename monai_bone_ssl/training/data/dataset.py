@@ -17,6 +17,7 @@ from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import Target
 
 __all__ = [
+    "PROTOCOL_FOLDS",
     "PROTOCOL_SEEDS",
     "AnnotatedBox",
     "DataSource",
@@ -30,7 +31,8 @@ __all__ = [
 
 Split = Literal["train", "valid"]
 
-#: Seeds of the evaluation protocol: 5 grouped folds under each, figures averaged over the three.
+#: The evaluation protocol: so many grouped folds under each seed, figures averaged over the three seeds.
+PROTOCOL_FOLDS = 5
 PROTOCOL_SEEDS = (0, 1, 2)
 
 
@@ -39,9 +41,13 @@ class AnnotatedBox:
     """One outlined finding, in pixels of the image: edges in [0, columns] x [0, rows]."""
 
     x: float
+    """Left edge."""
     y: float
+    """Upper edge."""
     width: float
+    """Columns."""
     height: float
+    """Rows."""
     polygons: tuple[tuple[tuple[float, float], ...], ...] = ()
     """Closed outlines of (x, y) corners; empty where only the box is known."""
 
@@ -55,18 +61,23 @@ class LabelledImage:
     """One radiograph with its label."""
 
     path: Path
+    """The file: PNG, JPEG or DICOM."""
     name: str
     """Path as the list gives it."""
     label: int
     """1 where the target is present, else 0."""
     part: str
+    """Body part, a key of :attr:`LabelledDataset.regions` or ``mixed``."""
     group: str
     """What must never be split: the patient, or the stand-in for one."""
     study: str | None = None
+    """Study, unique within the data; None where the list states none."""
     split: Split | None = None
+    """Split that the data come with; None where they state none."""
     hardware: bool | None = None
     """Whether implants or fixation are visible; None where nobody noted it."""
     boxes: tuple[AnnotatedBox, ...] = ()
+    """Outlined findings; empty where nobody outlined any."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +85,11 @@ class DataSource:
     """Where labelled data come from, for the model card."""
 
     name: str
+    """Of the data set, or of the folder and list."""
     licence: str
+    """Terms of use."""
     reference: str
+    """Publication, or who gave the data."""
     public_names: bool = False
     """Whether the images' names are public, and so may be shown beside similar cases; a hospital's own list
     may name patients in them."""
@@ -86,13 +100,21 @@ class LabelledDataset:
     """Labelled radiographs with the meaning of their parts and of their label."""
 
     images: tuple[LabelledImage, ...]
+    """In the order of the list."""
     regions: Mapping[str, Region]
     """What each part name means; a part without one region (``mixed``) is not in it."""
     target: Target
+    """What label 1 means."""
     source: DataSource
+    """Where the data come from."""
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Image files [n]."""
+        return [image.path for image in self.images]
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -130,6 +152,7 @@ class Listing(NamedTuple):
     """Labelled data as their lists have them, not yet held against the files."""
 
     dataset: LabelledDataset
+    """All that the lists name."""
     contradictions: tuple[str, ...] = ()
     """What the lists say against themselves, one line each: a reason to refuse them."""
 
@@ -172,7 +195,7 @@ def _groups_in_both_splits(images: Sequence[LabelledImage]) -> set[str]:
 
 
 def splits(
-    dataset: LabelledDataset, n_splits: int = 5, seed: int = 0
+    dataset: LabelledDataset, n_splits: int = PROTOCOL_FOLDS, seed: int = 0
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Folds that keep every group whole and the share of positives alike.
 

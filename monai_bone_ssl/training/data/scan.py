@@ -15,8 +15,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from monai_bone_ssl.errors import CorruptImage, UnsupportedImage
-from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
+from monai_bone_ssl.preprocessing import preprocess
 from monai_bone_ssl.training.data.pixels import read_grey
+from monai_bone_ssl.training.input_spec import input_spec
 
 __all__ = ["THUMBNAIL_SIDE", "ImageScan", "scan_images"]
 
@@ -24,7 +25,7 @@ __all__ = ["THUMBNAIL_SIDE", "ImageScan", "scan_images"]
 THUMBNAIL_SIDE = 32
 
 # As the models' preprocessing, but small; an image is blank here where it is blank there.
-_SMALL = PreprocessSpec(long_side=64, patch_size=1, low_percentile=1.0, high_percentile=99.0)
+_SMALL = input_spec(64, 1)
 
 
 @dataclass(frozen=True, eq=False)

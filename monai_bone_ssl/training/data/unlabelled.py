@@ -24,6 +24,7 @@ class UnlabelledImage:
     """One radiograph without its label. MURA's folder names spell the label: only ``path`` repeats them."""
 
     path: Path
+    """The file: PNG, JPEG or DICOM."""
     part: str | None
     """Body part; None where nobody says."""
     group: str | None

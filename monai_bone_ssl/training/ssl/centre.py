@@ -1,7 +1,6 @@
-"""The teacher's centre: keeps one prototype from taking all images (arXiv:2104.14294, section 3.1).
+"""The teacher's and the student's distributions over the prototypes, which both losses compare.
 
-``Centre(out_dim, momentum)``; ``centre.probabilities(teacher, temperature)``, ``centre.update(teacher)``;
-``entropy(probabilities)`` to watch for collapse.
+The teacher's is centred, which keeps one prototype from taking all images (arXiv:2104.14294, section 3.1).
 """
 
 from __future__ import annotations
@@ -11,7 +10,11 @@ from torch import Tensor, nn
 
 from monai_bone_ssl.training.ssl.distributed import sum_over_processes
 
-__all__ = ["Centre", "entropy"]
+__all__ = ["Centre", "entropy", "student_log_probabilities"]
+
+# Both DINO's.
+_MOMENTUM = 0.9
+_STUDENT_TEMPERATURE = 0.1
 
 
 class Centre(nn.Module):
@@ -25,7 +28,7 @@ class Centre(nn.Module):
         Share of the old centre that an update keeps.
     """
 
-    def __init__(self, out_dim: int, momentum: float) -> None:
+    def __init__(self, out_dim: int, momentum: float = _MOMENTUM) -> None:
         super().__init__()
         self.momentum = momentum
         self.value = nn.Buffer(torch.zeros(out_dim))
@@ -47,6 +50,11 @@ class Centre(nn.Module):
         mean = total[:-1] / total[-1].clamp_min(1)
         weight = (1 - self.momentum) * total[-1].clamp_max(1)  # no outputs anywhere: the centre stays
         self.value.lerp_(mean, weight)
+
+
+def student_log_probabilities(student: Tensor) -> Tensor:
+    """Logarithm of the student's distribution [..., K], from its outputs [..., K]."""
+    return torch.log_softmax(student.float() / _STUDENT_TEMPERATURE, dim=-1)
 
 
 def entropy(probabilities: Tensor) -> Tensor:

@@ -1,10 +1,9 @@
 """DINO's loss on class tokens (arXiv:2104.14294): the student predicts the teacher's view of other crops.
 
-``DINOLoss(out_dim, student_temp=0.1, centre_momentum=0.9)``; one step::
+``DINOLoss(out_dim)``; one step::
 
     loss = dino(student, teacher, teacher_temp)        # student [S, B, K], teacher [T, B, K]
-    dino.update_centre(teacher)                        # after the loss; every process calls it
-    dino.teacher_entropy(teacher, teacher_temp)        # to watch for collapse
+    dino.centre.update(teacher)                        # after the loss; every process calls it
 
 The student's first T views are the teacher's, in its order. The centre is in ``state_dict()``.
 """
@@ -14,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from monai_bone_ssl.training.ssl.centre import Centre, entropy
+from monai_bone_ssl.training.ssl.centre import Centre, student_log_probabilities
 
 __all__ = ["DINOLoss"]
 
@@ -26,16 +25,11 @@ class DINOLoss(nn.Module):
     ----------
     out_dim
         Number of prototypes (K).
-    student_temp
-        Temperature of the student's softmax.
-    centre_momentum
-        Share of the old centre that an update keeps.
     """
 
-    def __init__(self, out_dim: int, student_temp: float = 0.1, centre_momentum: float = 0.9) -> None:
+    def __init__(self, out_dim: int) -> None:
         super().__init__()
-        self.student_temp = student_temp
-        self.centre = Centre(out_dim, centre_momentum)
+        self.centre = Centre(out_dim)
 
     def forward(self, student: Tensor, teacher: Tensor, teacher_temp: float) -> Tensor:
         """Mean loss over the batch and over all pairs of a teacher's view and another view of the student.
@@ -50,7 +44,7 @@ class DINOLoss(nn.Module):
             Temperature of the teacher's softmax.
         """
         targets = self.centre.probabilities(teacher, teacher_temp)  # [T, B, K]
-        log_predictions = torch.log_softmax(student.float() / self.student_temp, dim=-1)  # [S, B, K]
+        log_predictions = student_log_probabilities(student)  # [S, B, K]
         losses = [
             -(target * log_prediction).sum(dim=-1).mean()
             for t, target in enumerate(targets)
@@ -58,11 +52,3 @@ class DINOLoss(nn.Module):
             if s != t
         ]
         return torch.stack(losses).mean()
-
-    def update_centre(self, teacher: Tensor) -> None:
-        """Move the centre towards the mean of head outputs [..., K] over all processes."""
-        self.centre.update(teacher)
-
-    def teacher_entropy(self, teacher: Tensor, teacher_temp: float) -> Tensor:
-        """Mean entropy of the teacher's distributions in nats; log K means collapse to a flat answer."""
-        return entropy(self.centre.probabilities(teacher, teacher_temp)).mean()

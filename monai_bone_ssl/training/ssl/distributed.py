@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from tqdm import tqdm
 
-__all__ = ["Process", "join_processes", "sum_over_processes", "wait_for_all"]
+__all__ = ["Process", "computing_device", "join_processes", "say", "sum_over_processes", "wait_for_all"]
 
 # The first process of a machine may decode images for hours while the others wait.
 _PATIENCE = timedelta(hours=6)
@@ -23,10 +25,13 @@ class Process:
     """This process among all."""
 
     rank: int
+    """Its number, from 0."""
     count: int
+    """How many there are."""
     local_rank: int
-    """On this machine."""
+    """Its number on this machine."""
     device: torch.device
+    """Where it computes."""
 
 
 @contextmanager
@@ -37,9 +42,10 @@ def join_processes() -> Iterator[Process]:
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     rank, local_rank = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
-    cuda = torch.cuda.is_available()
-    device = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
+    device = computing_device()
+    cuda = device.type == "cuda"
     if cuda:
+        device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
     process = Process(rank, count, local_rank, device)
     if count == 1:
@@ -50,6 +56,11 @@ def join_processes() -> Iterator[Process]:
         yield process
     finally:
         dist.destroy_process_group()
+
+
+def computing_device() -> torch.device:
+    """The GPU, inside :func:`join_processes` this process's own; the CPU where there is none."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def sum_over_processes(value: Tensor) -> Tensor:
@@ -64,3 +75,9 @@ def wait_for_all() -> None:
     """Go on when every process got here."""
     if dist.is_initialized():
         dist.barrier()
+
+
+def say(process: Process, text: str) -> None:
+    """Tell the user, once for all processes; progress bars stay whole."""
+    if process.rank == 0:
+        tqdm.write(text, file=sys.stderr)

@@ -12,7 +12,6 @@ from monai_bone_ssl.training.ssl.batches import Batch
 from monai_bone_ssl.training.ssl.distributed import Process
 from monai_bone_ssl.training.ssl.mae import MaskedAutoencoder
 from monai_bone_ssl.training.ssl.masking import block_masks
-from monai_bone_ssl.training.ssl.method import MethodOutput
 from monai_bone_ssl.training.ssl.recipe import Recipe
 from monai_bone_ssl.training.ssl.schedules import cosine, warmup_constant
 from monai_bone_ssl.training.ssl.self_distillation import GLOBAL_VIEWS, SelfDistillation
@@ -118,19 +117,6 @@ class Distillation:
         self.module.update_teacher(cosine(step, first, last, self._all_steps))
 
 
-class Reconstruction(nn.Module):
-    """A masked autoencoder whose call gives what the training loop takes."""
-
-    def __init__(self, autoencoder: MaskedAutoencoder) -> None:
-        super().__init__()
-        self.autoencoder = autoencoder
-
-    def forward(self, image: Tensor, noise: Tensor) -> MethodOutput:
-        """Loss of images [B, 1, H, W], of which noise [B, N] says what is seen."""
-        loss = self.autoencoder(image, noise)
-        return MethodOutput(loss, {"reconstruction": loss.detach()})
-
-
 class Autoencoding:
     """MAE. It cannot collapse, as all images alike would make poor pixels.
 
@@ -143,7 +129,7 @@ class Autoencoding:
     """
 
     def __init__(self, backbone: GreyViT, recipe: Recipe) -> None:
-        self.module: Reconstruction = Reconstruction(MaskedAutoencoder(backbone))
+        self.module: MaskedAutoencoder = MaskedAutoencoder(backbone)
         self.patches = (recipe.size // backbone.patch_size) ** 2
         # The first of MultiCrop's global views is always blurred, which is not what should be painted.
         self.views = MultiCrop(
@@ -158,7 +144,7 @@ class Autoencoding:
     @property
     def exported(self) -> GreyViT:
         """The encoder."""
-        return self.module.autoencoder.backbone
+        return self.module.backbone
 
     def arguments(self, batch: Batch, random: torch.Generator, process: Process) -> tuple[object, ...]:
         """A view on the device, and which of its patches are seen."""

@@ -1,9 +1,9 @@
 """iBOT's loss on masked patches (arXiv:2111.07832), weighted as in DINOv2 (arXiv:2304.07193).
 
-``IBOTPatchLoss(out_dim, student_temp=0.1, centre_momentum=0.9)``; one step::
+``IBOTPatchLoss(out_dim)``; one step::
 
     loss = ibot(student, teacher, mask, teacher_temp)  # student, teacher [M, K], mask bool [B, N]
-    ibot.update_centre(teacher)                        # after the loss; every process calls it
+    ibot.centre.update(teacher)                        # after the loss; every process calls it
 
 ``student`` and ``teacher`` are head outputs of the M masked patches only: ``head(patches[mask])``, where the
 student saw the mask token in their place and the teacher the whole view.
@@ -11,10 +11,9 @@ student saw the mask token in their place and the teacher the whole view.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from monai_bone_ssl.training.ssl.centre import Centre
+from monai_bone_ssl.training.ssl.centre import Centre, student_log_probabilities
 
 __all__ = ["IBOTPatchLoss"]
 
@@ -26,16 +25,11 @@ class IBOTPatchLoss(nn.Module):
     ----------
     out_dim
         Number of prototypes (K).
-    student_temp
-        Temperature of the student's softmax.
-    centre_momentum
-        Share of the old centre that an update keeps.
     """
 
-    def __init__(self, out_dim: int, student_temp: float = 0.1, centre_momentum: float = 0.9) -> None:
+    def __init__(self, out_dim: int) -> None:
         super().__init__()
-        self.student_temp = student_temp
-        self.centre = Centre(out_dim, centre_momentum)
+        self.centre = Centre(out_dim)
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor, teacher_temp: float) -> Tensor:
         """Mean over a view's masked patches, then over the views; a view without masked patches counts as 0.
@@ -51,13 +45,8 @@ class IBOTPatchLoss(nn.Module):
             Temperature of the teacher's softmax.
         """
         target = self.centre.probabilities(teacher, teacher_temp)
-        log_prediction = torch.log_softmax(student.float() / self.student_temp, dim=-1)
-        loss = -(target * log_prediction).sum(dim=-1)  # [M]
+        loss = -(target * student_log_probabilities(student)).sum(dim=-1)  # [M]
         masked = mask.sum(dim=1)  # [B]
         # Not by indexing with the mask: a GPU would have to be waited for.
         share = (1 / masked.clamp_min(1)).repeat_interleave(masked, output_size=loss.shape[0])  # [M]
         return (loss * share).sum() / mask.shape[0]
-
-    def update_centre(self, teacher: Tensor) -> None:
-        """Move the centre towards the mean of head outputs [M, K] over all processes."""
-        self.centre.update(teacher)

@@ -3,7 +3,7 @@
 ``MaskedAutoencoder(backbone, decoder_width=512, decoder_depth=8, mask_ratio=0.75)``; one step::
 
     noise = torch.rand(images, patches, generator=generator)   # of the global batch; this process's rows
-    loss = autoencoder(image, noise)                           # the same as autoencoder.loss(image, noise)
+    loss = autoencoder(image, noise).loss
 
 After training ``autoencoder.backbone`` is what is kept.
 """
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.training.backbone import GreyViT
+from monai_bone_ssl.training.ssl.method import MethodOutput
 
 __all__ = ["MaskedAutoencoder", "patchify"]
 
@@ -67,11 +68,7 @@ class MaskedAutoencoder(nn.Module):
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, image: Tensor, noise: Tensor) -> Tensor:
-        """The loss; see :meth:`loss`. (DistributedDataParallel wraps this call.)"""
-        return self.loss(image, noise)
-
-    def loss(self, image: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, image: Tensor, noise: Tensor) -> MethodOutput:
         """Mean squared error of the masked patches' pixels, each patch normalised by its mean and deviation.
 
         Parameters
@@ -86,7 +83,8 @@ class MaskedAutoencoder(nn.Module):
         prediction = self.decode(self.encode(image, visible), visible, grid).float()
         error = (prediction - _normalised(patchify(image, self.backbone.patch_size))).square().mean(dim=2)
         masked = torch.ones_like(error).scatter(1, visible, 0.0)  # [B, h * w]
-        return (error * masked).sum() / masked.sum()
+        loss = (error * masked).sum() / masked.sum()
+        return MethodOutput(loss, {"reconstruction": loss.detach()})
 
     def visible(self, noise: Tensor) -> Tensor:
         """Indices [B, V] of the patches that stay, from noise [B, h * w]; at least one."""

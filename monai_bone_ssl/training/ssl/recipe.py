@@ -25,14 +25,17 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     method: Literal["dino", "mae"] = "dino"
     epochs: int = 100
+    """Passes over as many images as there are."""
     batch_size: int = 64
     """Images in a global batch, all processes together."""
     learning_rate: float = 5e-4
     """Peak for a batch of 256; it is scaled by batch / 256 (arXiv:1706.02677)."""
     warmup_epochs: int = 10
+    """Epochs in which the learning rate rises from 0 to its peak."""
     weight_decay: tuple[float, float] = (0.04, 0.4)
     """First and last value; a cosine between."""
     drop_path: float = 0.1
+    """Stochastic depth of the last block."""
     trainable_blocks: int | None = None
     """None: the whole network."""
     long_side: int = 448
@@ -42,18 +45,23 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     local_size: int | None = None
     """None: the multiple of the patch size nearest to DINO's 96."""
     local_views: int = 6
+    """Views an image that only the student sees."""
     prototypes: int = 8192
     """DINO takes 65,536 for 1.3 million images; a few thousand do not fill as many."""
     teacher_momentum: tuple[float, float] = (0.996, 1.0)
+    """First and last value of the moving average's; a cosine between."""
     teacher_temperature: tuple[float, float] = (0.04, 0.07)
     """A line from the first to the second value over the first 30 % of the epochs."""
     ibot_weight: float = 0.0
+    """Of iBOT's masked patches beside DINO's loss; 0 leaves them out."""
     koleo_weight: float = 0.0
+    """Of KoLeo's spread beside DINO's loss; 0 leaves it out."""
     study_partners: bool = True
     """Whether views of another image of the same study are positives."""
     early_stop: int | None = None
     """Epochs without a better k-NN score after which the run ends."""
     seed: int = 0
+    """Of first weights, order, views and drop path."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "long_side", "size", "prototypes"):

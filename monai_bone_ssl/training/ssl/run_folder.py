@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from monai.engines.workflow import Workflow
 
-from monai_bone_ssl import __version__
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.training.backbone import GreyViT, save_backbone
 
 __all__ = ["RunFolder", "RunRecord", "SourceCounts"]
 
-_LIBRARIES = ("torch", "timm", "monai", "pytorch-ignite", "numpy", "pillow")
 _NOTE = (
     "No label was read. Of data with splits only the training split was used. Where all images of a source "
     "were used, figures that are cross-validated on these images are transductive: the network has seen "
@@ -30,8 +26,11 @@ class SourceCounts(msgspec.Struct, frozen=True):
     """One source of images."""
 
     name: str
+    """Of the source."""
     listed: int
+    """Images that it holds."""
     used: int
+    """Those that could be decoded."""
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,14 +40,20 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What the result depends on; a run is only continued with the same."""
     sources: Sequence[SourceCounts]
     images_an_epoch: int
+    """Images that an epoch learns from, whole batches of them."""
     note: str = _NOTE
     software: Mapping[str, str]
+    """Versions by distribution."""
     device: str
+    """Name of the GPU, or cpu."""
     processes: int
+    """How many shared each batch."""
     finished: str | None = None
     """Why the run ended; None while it can go on."""
     seconds: float = 0.0
+    """Of all epochs together."""
     best_epoch: int | None = None
+    """The one that told body parts best; None before any was scored."""
     history: Sequence[Mapping[str, float]] = ()
     """Measures of each epoch."""
 
@@ -122,9 +127,3 @@ class RunFolder:
     def save_backbone(self, backbone: GreyViT, kind: str) -> None:
         """Write a backbone in float16; ``kind`` is last or best."""
         save_backbone(backbone, self.path / f"{self.architecture}.{kind}.safetensors")
-
-
-def software() -> dict[str, str]:
-    """Versions of what computes."""
-    libraries = {library: version(library) for library in _LIBRARIES}
-    return {"monai-bone-ssl": __version__, "python": platform.python_version(), **libraries}

@@ -125,34 +125,26 @@ class SelfDistillation(nn.Module):
         with torch.no_grad():
             stem = self._stem(self.teacher.backbone, global_views)
             teacher_tokens = self._tokens(self.teacher.backbone, stem)  # [2 * B, 1 + N, C]
-            teacher_outputs = self.teacher.head(teacher_tokens[:, 0])  # [2 * B, K]
-
+            teacher = self.teacher.head(teacher_tokens[:, 0]).unflatten(0, (-1, images))  # [2, B, K]
         reusable = self.frozen_blocks is not None and masks is None
         student_input = stem if reusable else self._student_stem(global_views, masks)
         student_tokens = self._tokens(self.student.backbone, student_input)  # [2 * B, 1 + N, C]
-        classes = [student_tokens[:, 0]]
-        if len(views) > GLOBAL_VIEWS:
-            local_views = torch.cat(tuple(views[GLOBAL_VIEWS:]))  # [L * B, 1, h, w]
-            local_stem = self._student_stem(local_views, None)
-            classes.append(self._tokens(self.student.backbone, local_stem)[:, 0])
-        student_outputs = self.student.head(torch.cat(classes))  # [(2 + L) * B, K]
+        student = self._student_outputs(student_tokens, views[GLOBAL_VIEWS:])  # [2 + L, B, K]
 
-        by_view = teacher_outputs.unflatten(0, (GLOBAL_VIEWS, images))  # [2, B, K]
-        losses = {
-            "dino": self.dino_loss(student_outputs.unflatten(0, (-1, images)), by_view, teacher_temperature)
-        }
-        loss = losses["dino"]
+        loss = self.dino_loss(student, teacher, teacher_temperature)
+        parts = {"dino": loss.detach()}
         if masks is not None:
-            losses["ibot"] = self._patch_loss(student_tokens, teacher_tokens, masks, teacher_temperature)
-            loss = loss + self.ibot_weight * losses["ibot"]
+            ibot = self._patch_loss(student_tokens, teacher_tokens, masks, teacher_temperature)
+            parts["ibot"] = ibot.detach()
+            loss = loss + self.ibot_weight * ibot
         if self.koleo_weight > 0:
             each_view = student_tokens[:, 0].chunk(GLOBAL_VIEWS)
-            losses["koleo"] = torch.stack([koleo_loss(tokens) for tokens in each_view]).mean()
-            loss = loss + self.koleo_weight * losses["koleo"]
+            koleo = torch.stack([koleo_loss(tokens) for tokens in each_view]).mean()
+            parts["koleo"] = koleo.detach()
+            loss = loss + self.koleo_weight * koleo
 
-        targets = self.dino_loss.centre.probabilities(by_view[0], teacher_temperature)
-        self.dino_loss.update_centre(teacher_outputs)
-        parts = {name: part.detach() for name, part in losses.items()}
+        targets = self.dino_loss.centre.probabilities(teacher[0], teacher_temperature)
+        self.dino_loss.centre.update(teacher)
         return MethodOutput(loss, parts, teacher_tokens[:images, 0], targets)
 
     @torch.no_grad()
@@ -168,12 +160,23 @@ class SelfDistillation(nn.Module):
             if isinstance(head, DINOHead):
                 head.prototypes.grad = None
 
+    def _student_outputs(self, tokens: Tensor, local_views: Sequence[Tensor]) -> Tensor:
+        """Head outputs [2 + L, B, K] of all views, from the global ones' tokens [2 * B, 1 + N, C]."""
+        classes = [tokens[:, 0]]
+        if local_views:
+            stem = self._student_stem(torch.cat(tuple(local_views)), None)  # of [L * B, 1, h, w]
+            classes.append(self._tokens(self.student.backbone, stem)[:, 0])
+        outputs: Tensor = self.student.head(torch.cat(classes)).unflatten(
+            0, (-1, len(tokens) // GLOBAL_VIEWS)
+        )
+        return outputs
+
     def _patch_loss(self, student: Tensor, teacher: Tensor, masks: Tensor, temperature: float) -> Tensor:
         predicted = self.student.patch_head(student[:, 1:][masks])  # [M, K]
         with torch.no_grad():
             target = self.teacher.patch_head(teacher[:, 1:][masks])
         loss: Tensor = self.patch_loss(predicted, target, masks, temperature)
-        self.patch_loss.update_centre(target)
+        self.patch_loss.centre.update(target)
         return loss
 
     def _student_stem(self, images: Tensor, masks: Tensor | None) -> Tensor:
