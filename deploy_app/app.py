@@ -160,29 +160,54 @@ class _Discreet(logging.Formatter):
 
 
 def _parser(environment: RuntimeEnv) -> argparse.ArgumentParser:
-    """Each option's default is what the variable says that its help names: a container has no other way."""
-    told = os.environ.get
     parser = argparse.ArgumentParser(
         prog="app.py", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = parser.add_argument
-    add("--version", action="version", version=__version__)
-    text = "folder with DICOM files, any nesting (HOLOSCAN_INPUT_PATH)"
-    add("-i", "--input", type=_existing, default=environment.input, help=text)
-    text = "folder for the results (HOLOSCAN_OUTPUT_PATH)"
-    add("-o", "--output", type=Path, default=environment.output, help=text)
-    text = "model folder, or the folder that holds it (HOLOSCAN_MODEL_PATH; else the model shipped)"
-    model = told("HOLOSCAN_MODEL_PATH") or default_model_folder()
-    add("-m", "--model", type=Path, default=model, help=text)
-    text = "evidence objects beside each report: sc, seg or sc,seg (BONE_SSL_EVIDENCE; none by default)"
-    kinds = told("BONE_SSL_EVIDENCE", "")
-    add("-e", "--evidence", type=_kinds, default=kinds, metavar="KINDS", help=text)
-    text = "where the network runs (BONE_SSL_DEVICE; auto by default: a GPU where there is one)"
-    devices = ("auto", "cpu", "cuda")
-    add("-d", "--device", choices=devices, default=told("BONE_SSL_DEVICE", "auto"), help=text)
-    text = "what the SDK says about its graph (BONE_SSL_LOG_LEVEL; ERROR by default)"
-    level = told("BONE_SSL_LOG_LEVEL", "ERROR")
-    add("-l", "--log-level", type=str.upper, choices=list(_LOG_LEVELS), default=level, help=text)
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "-i",
+        "--input",
+        type=_existing,
+        default=environment.input,
+        help="folder with DICOM files, any nesting (HOLOSCAN_INPUT_PATH)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=environment.output,
+        help="folder for the results (HOLOSCAN_OUTPUT_PATH)",
+    )
+    parser.add_argument(
+        "-m",
+        "--model",
+        type=Path,
+        default=os.environ.get("HOLOSCAN_MODEL_PATH") or default_model_folder(),
+        help="model folder, or the folder that holds it (HOLOSCAN_MODEL_PATH; else the model shipped)",
+    )
+    parser.add_argument(
+        "-e",
+        "--evidence",
+        type=_kinds,
+        default=os.environ.get("BONE_SSL_EVIDENCE", ""),
+        metavar="KINDS",
+        help="evidence objects beside each report: sc, seg or sc,seg (BONE_SSL_EVIDENCE; none by default)",
+    )
+    parser.add_argument(
+        "-d",
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default=os.environ.get("BONE_SSL_DEVICE", "auto"),
+        help="where the network runs (BONE_SSL_DEVICE; auto by default: a GPU where there is one)",
+    )
+    parser.add_argument(
+        "-l",
+        "--log-level",
+        type=str.upper,
+        choices=list(_LOG_LEVELS),
+        default=os.environ.get("BONE_SSL_LOG_LEVEL", "ERROR"),
+        help="what the SDK says about its graph (BONE_SSL_LOG_LEVEL; ERROR by default)",
+    )
     return parser
 
 
