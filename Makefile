@@ -27,7 +27,7 @@ DEPLOY := .venv-deploy
 
 SOURCES := $(shell find monai_bone_ssl bundle/models -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: help demo test test-slow test-pacs bench lint docs core deploy slicer map debian-tools wheel clean
+.PHONY: help demo test test-slow test-pacs coverage mutation bench lint docs core deploy slicer map debian-tools wheel clean
 
 help:  ## print this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -45,6 +45,16 @@ test-slow: $(TEST)/.installed deploy debian-tools  ## the tests that take minute
 test-pacs: $(TEST)/.installed  ## the DICOM node with a real archive (Orthanc, PostgreSQL)
 	@tools/debian_tools.sh pacs
 	$(TEST)/bin/python -m pytest -m 'not slow' tests/pacs
+
+coverage: $(TEST)/.installed debian-tools  ## which lines of the package the tests run, the DICOM node's too (an hour)
+	@tools/debian_tools.sh pacs
+	$(TEST)/bin/coverage run -m pytest -m 'not slow'
+	$(TEST)/bin/coverage combine --quiet
+	$(TEST)/bin/coverage report --skip-covered
+
+mutation: $(TEST)/.installed  ## put small faults into the clinical modules and see whether a test notices
+	PATH="$(CURDIR)/$(TEST)/bin:$$PATH" OMP_NUM_THREADS=1 mutmut run --max-children 1
+	$(TEST)/bin/mutmut results
 
 # BENCH_DATA and BENCH_WEIGHTS, FracAtlas and the backbone, add the row of accuracy.
 bench: core $(TEST)/.installed  ## measure the speed: benchmarks/results.json and a table (an hour)
