@@ -30,7 +30,8 @@ PAGES = {
     "docs/how-to/new-body-part.md": ["vit_small_patch14_dinov2"],
     "docs/how-to/operating-points.md": ["vit_small_patch14_dinov2"],
 }
-OK, SOME_NOT_ANALYSED, PROBLEMS_FOUND = 0, 4, 4
+OK = 0
+OTHERS = {"analyze": (3, 4), "data": (4,)}  # a part that the model was not fitted for; problems in the data
 _CNNS = {"resnet50": "test_resnet", "densenet169": "test_efficientnet"}
 
 
@@ -116,7 +117,6 @@ def test_every_command_of_the_page_runs(page: str, here: Path, monkeypatch: pyte
     shrink_networks(monkeypatch, PAGES[page])
     for words in commands((ROOT / page).read_text()):
         words += ["--epochs", "1"] if words[0] == "pretrain" else []
-        expected = {"analyze": SOME_NOT_ANALYSED, "data": PROBLEMS_FOUND}.get(words[0], OK)
-        assert main(words) in (OK, expected), words
+        assert main(words) in (OK, *OTHERS.get(words[0], ())), words
         out = words[words.index("-o") + 1]
         assert (here / out).exists(), words
