@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
-from monai_bone_ssl.training import features as extraction
+from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.training.data import load_dataset, read_grey
-from monai_bone_ssl.training.extractors import FeatureExtractor, load_extractor
-from monai_bone_ssl.training.features import extract_features
-from monai_bone_ssl.training.input_spec import input_spec
+from monai_bone_ssl.training.data.input_spec import input_spec
+from monai_bone_ssl.training.networks import features as extraction
+from monai_bone_ssl.training.networks.extractors import FeatureExtractor, load_extractor
+from monai_bone_ssl.training.networks.features import extract_features
 
 
 def _seconds(function: Callable[[], None]) -> float:

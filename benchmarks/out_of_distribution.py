@@ -21,8 +21,9 @@ import pydicom
 from sklearn.datasets import load_sample_image
 
 from monai_bone_ssl.errors import UnsupportedImage
-from monai_bone_ssl.model import Model, default_model_folder
-from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.model.folder import default_model_folder
+from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.model.preprocessing import preprocess
 
 FloatArray = npt.NDArray[np.float32]
 MODALITIES = ("CT", "MR", "US", "NM")

@@ -15,10 +15,10 @@ from shipped import parse
 from tqdm import tqdm
 
 from monai_bone_ssl.analysis import peak_box
-from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, read_grey, splits
-from monai_bone_ssl.training.localisation import covered_share, pointing_game
-from monai_bone_ssl.training.probe import choose_strength, fit_probe
+from monai_bone_ssl.training.measure.localisation import covered_share, pointing_game
+from monai_bone_ssl.training.probes.linear import choose_strength, fit_probe
 
 
 def main() -> None:

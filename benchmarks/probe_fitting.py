@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from tqdm import tqdm
 
-from monai_bone_ssl.training.logistic import LinearProbe, fit_logistic_problems
+from monai_bone_ssl.training.probes.logistic import LinearProbe, fit_logistic_problems
 
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]

@@ -30,7 +30,7 @@ from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, generate_uid
 from pynetdicom import AE, evt
 
-from monai_bone_ssl.model import Model
+from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import analyse_study
 from monai_bone_ssl.service import worker
 from monai_bone_ssl.service.serve import serve

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from monai_bone_ssl.model import Model, default_model_folder
-from monai_bone_ssl.training.backbone import load_backbone, round_to_storage
+from monai_bone_ssl.model.folder import default_model_folder
+from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset
-from monai_bone_ssl.training.extractors import PRODUCT_BLOCKS, TokenFeatures
-from monai_bone_ssl.training.features import default_cache, extract_features
-from monai_bone_ssl.training.network import TokenPooling
+from monai_bone_ssl.training.networks.backbone import load_backbone, round_to_storage
+from monai_bone_ssl.training.networks.extractors import PRODUCT_BLOCKS, TokenFeatures
+from monai_bone_ssl.training.networks.features import default_cache, extract_features
+from monai_bone_ssl.training.networks.network import TokenPooling
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,14 +29,15 @@ from operators import (
 )
 
 from monai_bone_ssl import __version__
-from monai_bone_ssl.console import results_summary
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ModelError, ReasonCode
-from monai_bone_ssl.evidence import EvidenceKind
 from monai_bone_ssl.faults import WithoutMessage
-from monai_bone_ssl.model import Model, default_model_folder
-from monai_bone_ssl.model_store import CURRENT
+from monai_bone_ssl.model.folder import default_model_folder
+from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.model.store import CURRENT
 from monai_bone_ssl.pipeline import make_output_folder
-from monai_bone_ssl.results import EXIT_FAULT, EXIT_USAGE, Results, exit_code
+from monai_bone_ssl.report.evidence_objects import EvidenceKind
+from monai_bone_ssl.show.console import results_summary
+from monai_bone_ssl.show.results import EXIT_FAULT, EXIT_USAGE, Results, exit_code
 
 __all__ = ["BoneRadiographApp", "find_model", "main"]
 

@@ -9,7 +9,7 @@ from highdicom.sc import SCImage
 from highdicom.seg import Segmentation
 
 from monai_bone_ssl.analysis import AnalysedImage, PreparedImage
-from monai_bone_ssl.collect import Source
+from monai_bone_ssl.dicom.collect import Source
 from monai_bone_ssl.findings import ImageAnalysis, ImageFinding, StudyFinding
 from monai_bone_ssl.pipeline import StudyConclusion
 

@@ -27,16 +27,16 @@ from messages import (
 from monai.deploy.core import ExecutionContext, Fragment, InputContext, Operator, OperatorSpec, OutputContext
 
 from monai_bone_ssl.analysis import analyse_prepared, prepare_file
-from monai_bone_ssl.collect import Study, find_files, group_by_study
+from monai_bone_ssl.dicom.collect import Study, find_files, group_by_study
 from monai_bone_ssl.errors import ReasonCode, ReportError
-from monai_bone_ssl.evidence import EvidenceKind, make_evidence
 from monai_bone_ssl.faults import WithoutMessage
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.findings import ImageAnalysis, ImageFinding, StudyFinding
-from monai_bone_ssl.model import Model
+from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import algorithm, combine, conclude_study, write_study
-from monai_bone_ssl.results import Results, result_json
-from monai_bone_ssl.shown_image import printable
+from monai_bone_ssl.report.evidence_objects import EvidenceKind
+from monai_bone_ssl.show.results import Results, result_json
+from monai_bone_ssl.shown_image import make_evidence, printable
 
 __all__ = [
     "LOGGER_NAME",

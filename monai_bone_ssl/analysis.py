@@ -10,14 +10,8 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from monai_bone_ssl.body_parts import ANATOMY
-from monai_bone_ssl.collect import Source
-from monai_bone_ssl.eligibility import (
-    Eligible,
-    Ineligible,
-    check_eligibility,
-    require_covered,
-    tagged_body_part,
-)
+from monai_bone_ssl.dicom.collect import Source
+from monai_bone_ssl.dicom.radiograph import Radiograph, read_header, read_radiograph
 from monai_bone_ssl.errors import BoneSSLError
 from monai_bone_ssl.findings import (
     BodyPart,
@@ -29,10 +23,16 @@ from monai_bone_ssl.findings import (
     decide,
     unanalysed,
 )
-from monai_bone_ssl.model import Model, Prediction
-from monai_bone_ssl.model_spec import ModelSpec
-from monai_bone_ssl.preprocessing import preprocess
-from monai_bone_ssl.radiograph import Radiograph, read_header, read_radiograph
+from monai_bone_ssl.model.eligibility import (
+    Eligible,
+    Ineligible,
+    check_eligibility,
+    require_covered,
+    tagged_body_part,
+)
+from monai_bone_ssl.model.inference import Model, Prediction
+from monai_bone_ssl.model.preprocessing import preprocess
+from monai_bone_ssl.model.spec import ModelSpec
 
 __all__ = [
     "AnalysedImage",

@@ -16,10 +16,8 @@ from highdicom.sr import Comprehensive3DSR
 from tqdm import tqdm
 
 from monai_bone_ssl import __version__
-from monai_bone_ssl.collect import Source, Study, find_files, group_by_study
+from monai_bone_ssl.dicom.collect import Source, Study, find_files, group_by_study
 from monai_bone_ssl.errors import ConfigError, ReasonCode, ReportError
-from monai_bone_ssl.evidence import check_same_patient
-from monai_bone_ssl.evidence_objects import write_evidence
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.findings import (
     ImageAnalysis,
@@ -29,10 +27,12 @@ from monai_bone_ssl.findings import (
     study_finding,
     unanalysed,
 )
-from monai_bone_ssl.model import Model, ModelFolder
-from monai_bone_ssl.page import PageEntry, write_page
-from monai_bone_ssl.report import Algorithm, study_report, write_report
-from monai_bone_ssl.results import SOFTWARE_NAME, ModelIdentity, Results, result_json
+from monai_bone_ssl.model.folder import ModelFolder
+from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.report.evidence_objects import check_same_patient, write_evidence
+from monai_bone_ssl.report.study import Algorithm, study_report, write_report
+from monai_bone_ssl.show.page import PageEntry, write_page
+from monai_bone_ssl.show.results import SOFTWARE_NAME, ModelIdentity, Results, result_json
 from monai_bone_ssl.shown_image import Outputs, ShownImage, show_image, withdraw
 from monai_bone_ssl.threads import map_in_order
 

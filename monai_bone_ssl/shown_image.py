@@ -3,23 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from highdicom.sc import SCImage
+from highdicom.seg import Segmentation
+from PIL import Image
 
 from monai_bone_ssl.analysis import AnalysedImage, analyse_file
-from monai_bone_ssl.collect import Source
-from monai_bone_ssl.evidence import EvidenceKind, ImageEvidence, draw_analysis, make_evidence
+from monai_bone_ssl.dicom.collect import Source
+from monai_bone_ssl.errors import ReportError
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.findings import ImageAnalysis
-from monai_bone_ssl.model import Model
-from monai_bone_ssl.overlay_file import write_png
-from monai_bone_ssl.report import Algorithm
+from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.model.spec import ModelSpec
+from monai_bone_ssl.report.evidence_objects import (
+    EvidenceKind,
+    evidence_mask,
+    secondary_capture,
+    segmentation,
+)
+from monai_bone_ssl.report.study import Algorithm
+from monai_bone_ssl.show.overlay import draw_overlay
+from monai_bone_ssl.show.overlay_file import write_png
 
-__all__ = ["Outputs", "ShownImage", "evidence_map_name", "printable", "show_image", "withdraw"]
+__all__ = [
+    "ImageEvidence",
+    "Outputs",
+    "ShownImage",
+    "draw_analysis",
+    "evidence_map_name",
+    "make_evidence",
+    "printable",
+    "show_image",
+    "withdraw",
+]
+
+
+@dataclass(frozen=True)
+class ImageEvidence:
+    """The evidence objects of one image."""
+
+    objects: list[SCImage | Segmentation] = field(default_factory=list)
+    left_out: list[ReportError] = field(default_factory=list)
+    """Why an object that was asked for could not be made: mostly the header does not allow it."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +109,81 @@ def show_image(
         _write_evidence_map(image, out, outputs.evidence_map),
         make_evidence(image, outputs.evidence, model.spec, algorithm, number, datetime.now()),
     )
+
+
+def draw_analysis(image: AnalysedImage, spec: ModelSpec) -> Image.Image | None:
+    """The picture of an image; None where it was not analysed."""
+    points = image.analysis.points
+    if image.pixels is None or image.evidence is None or points is None:
+        return None
+    return draw_overlay(
+        image.pixels,
+        image.evidence,
+        image.analysis.finding,
+        points,
+        spec.target,
+        limit=spec.evidence_limit,
+        model_name=spec.name,
+        model_version=spec.version,
+    )
+
+
+def make_evidence(
+    image: AnalysedImage,
+    kinds: Collection[EvidenceKind],
+    spec: ModelSpec,
+    algorithm: Algorithm,
+    number: int,
+    created: datetime,
+) -> ImageEvidence:
+    """Make the evidence objects of one image; none where it was not analysed.
+
+    Parameters
+    ----------
+    image
+        An analysis with its pixels.
+    kinds
+        What to make; may be empty.
+    spec
+        Of the model that made the evidence.
+    algorithm
+        The model and the software around it.
+    number
+        Instance number in the objects' series, from 1.
+    created
+        When they are made.
+    """
+    made = ImageEvidence()
+    for kind in EvidenceKind:
+        if kind not in kinds:
+            continue
+        try:
+            item = _make(kind, image, spec, algorithm, number, created)
+        except ReportError as error:
+            made.left_out.append(error)
+        else:
+            made.objects.extend([] if item is None else [item])
+    return made
+
+
+def _make(
+    kind: EvidenceKind,
+    image: AnalysedImage,
+    spec: ModelSpec,
+    algorithm: Algorithm,
+    number: int,
+    created: datetime,
+) -> SCImage | Segmentation | None:
+    header = image.analysis.header
+    if header is None:
+        return None
+    if kind is EvidenceKind.SC:
+        picture = draw_analysis(image, spec)
+        return None if picture is None else secondary_capture(picture, header, algorithm, number, created)
+    if image.pixels is None or image.evidence is None:
+        return None
+    mask = evidence_mask(image.evidence, spec.evidence_limit, image.pixels.shape)
+    return segmentation(mask, header, spec.target.name, algorithm, number, created)
 
 
 def evidence_map_name(sop_instance_uid: str) -> str:

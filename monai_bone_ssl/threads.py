@@ -40,7 +40,7 @@ def images_at_once(files: int) -> tuple[int, int]:
     images
         For :func:`~monai_bone_ssl.pipeline.analyse`.
     threads
-        For :class:`~monai_bone_ssl.model.Model`.
+        For :class:`~monai_bone_ssl.model.inference.Model`.
     """
     cores = available_cores()
     images = max(1, min(files, cores, _MOST_AT_ONCE))

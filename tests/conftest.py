@@ -13,7 +13,8 @@ from menagerie import Menagerie, fill
 from outside import program
 from tiny_model import write_tiny_model
 
-from monai_bone_ssl.model import Model, default_model_folder
+from monai_bone_ssl.model.folder import default_model_folder
+from monai_bone_ssl.model.inference import Model
 
 #: The extra of pyproject.toml that tests need, and a library that tells whether it is installed.
 _EXTRAS = {

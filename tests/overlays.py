@@ -5,14 +5,8 @@ from __future__ import annotations
 import numpy as np
 from tiny_model import POINTS
 
-from monai_bone_ssl.findings import (
-    FRACTURE,
-    BodyPart,
-    ImageFinding,
-    Status,
-    decide,
-)
-from monai_bone_ssl.overlay import draw_overlay
+from monai_bone_ssl.findings import FRACTURE, BodyPart, ImageFinding, Status, decide
+from monai_bone_ssl.show.overlay import draw_overlay
 
 
 def finding(probability=0.9, peak=None, points=POINTS):

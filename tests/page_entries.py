@@ -6,17 +6,10 @@ import numpy as np
 from tiny_model import POINTS
 
 from monai_bone_ssl.errors import ReasonCode
-from monai_bone_ssl.findings import (
-    FRACTURE,
-    BodyPart,
-    ImageFinding,
-    Reason,
-    Status,
-    decide,
-)
-from monai_bone_ssl.overlay import draw_overlay
-from monai_bone_ssl.overlay_file import write_png
-from monai_bone_ssl.page import PageEntry, write_page
+from monai_bone_ssl.findings import FRACTURE, BodyPart, ImageFinding, Reason, Status, decide
+from monai_bone_ssl.show.overlay import draw_overlay
+from monai_bone_ssl.show.overlay_file import write_png
+from monai_bone_ssl.show.page import PageEntry, write_page
 
 HOSTILE = [
     "<script>document.title='owned'</script>.dcm",

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydicom import Dataset
 
+from monai_bone_ssl.dicom.radiograph import read_radiograph
 from monai_bone_ssl.errors import BoneSSLError, CorruptImage, ReasonCode, UnsupportedImage
-from monai_bone_ssl.radiograph import read_radiograph
 
 UNSUPPORTED = {
     ReasonCode.NOT_DICOM,

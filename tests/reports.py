@@ -27,7 +27,7 @@ from monai_bone_ssl.findings import (
     study_finding,
     unanalysed,
 )
-from monai_bone_ssl.report import Algorithm, study_report
+from monai_bone_ssl.report.study import Algorithm, study_report
 
 POINTS = OperatingPoints(high_sensitivity=0.2, high_specificity=0.7)
 BOX = PixelBox(top=16, left=32, bottom=30.5, right=46.25)

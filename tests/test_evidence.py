@@ -13,12 +13,12 @@ from pydicom import Dataset
 from tiny_model import draw
 
 from monai_bone_ssl.analysis import AnalysedImage, analyse_file
-from monai_bone_ssl.collect import Source, group_by_study
+from monai_bone_ssl.dicom.collect import Source, group_by_study
 from monai_bone_ssl.errors import ReasonCode, ReportError
-from monai_bone_ssl.evidence import EvidenceKind, ImageEvidence, check_same_patient, make_evidence
-from monai_bone_ssl.model import Model
+from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import algorithm, analyse_study
-from monai_bone_ssl.shown_image import Outputs
+from monai_bone_ssl.report.evidence_objects import EvidenceKind, check_same_patient
+from monai_bone_ssl.shown_image import ImageEvidence, Outputs, make_evidence
 
 CREATED = datetime(2026, 2, 3)
 BOTH = tuple(EvidenceKind)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from pydicom_files import real_radiograph
 
-from monai_bone_ssl.model import Model, default_model_folder
+from monai_bone_ssl.model.folder import default_model_folder
+from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import analyse
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +42,7 @@ def test_core_goes_without(library: str) -> None:
 
 
 def test_core_ships_its_model(tmp_path: Path) -> None:
-    code = "from monai_bone_ssl.model import default_model_folder as folder; print(folder())"
+    code = "from monai_bone_ssl.model.folder import default_model_folder as folder; print(folder())"
     run = subprocess.run(
         [CORE / "python", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )

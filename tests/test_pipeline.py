@@ -14,9 +14,9 @@ from menagerie import make
 from pydicom import dcmread
 from tiny_model import draw
 
-from monai_bone_ssl.collect import Source
+from monai_bone_ssl.dicom.collect import Source
 from monai_bone_ssl.errors import ConfigError, ReasonCode, ReportError
-from monai_bone_ssl.model import Model
+from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import analyse
 from monai_bone_ssl.shown_image import show_image
 

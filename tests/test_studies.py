@@ -12,7 +12,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 from validators import dciodvfy
 
-from monai_bone_ssl.model import Model
+from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import analyse
 
 

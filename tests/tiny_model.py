@@ -25,16 +25,16 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from monai_bone_ssl.body_parts import FRACATLAS_REGIONS
 from monai_bone_ssl.findings import FRACTURE, CodedConcept, OperatingPoints
-from monai_bone_ssl.model_spec import (
+from monai_bone_ssl.model.preprocessing import PreprocessSpec
+from monai_bone_ssl.model.spec import (
     SCHEMA_VERSION,
     BodyPartSpec,
-    Calibration,
     Figure,
     ModelSpec,
     OutOfDistribution,
     TrainingData,
 )
-from monai_bone_ssl.preprocessing import PreprocessSpec
+from monai_bone_ssl.stats.calibration import Calibration
 
 PATCH = 8
 LONG_SIDE = 64

@@ -11,12 +11,13 @@ from torch import nn
 from tqdm import tqdm
 
 from benchmarks.speed.ratio import Row, row
-from monai_bone_ssl.model import Model, default_model_folder
-from monai_bone_ssl.preprocessing import preprocess
-from monai_bone_ssl.training.backbone import load_backbone
+from monai_bone_ssl.model.folder import default_model_folder
+from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.training.data import load_dataset, read_grey
-from monai_bone_ssl.training.network import TokenPooling
-from monai_bone_ssl.training.torch_model import load_network
+from monai_bone_ssl.training.networks.backbone import load_backbone
+from monai_bone_ssl.training.networks.network import TokenPooling
+from monai_bone_ssl.training.networks.torch_model import load_network
 
 __all__ = ["accuracy_row"]
 

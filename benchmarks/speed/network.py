@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from benchmarks.speed.ratio import Row, row, seconds, take_turns
-from monai_bone_ssl.model import Model, default_model_folder
-from monai_bone_ssl.training.network import ProbedViT
-from monai_bone_ssl.training.torch_model import load_network
+from monai_bone_ssl.model.folder import default_model_folder
+from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.training.networks.network import ProbedViT
+from monai_bone_ssl.training.networks.torch_model import load_network
 
 __all__ = ["network_rows"]
 

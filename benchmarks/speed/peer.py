@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from monai_bone_ssl.model import default_model_folder
+from monai_bone_ssl.model.folder import default_model_folder
 
 __all__ = ["core_python", "peer_python", "run_ours", "run_peer"]
 

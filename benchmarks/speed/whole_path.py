@@ -14,14 +14,15 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless
 from benchmarks.speed.radiographs import copies, tibia
 from benchmarks.speed.ratio import Row, row, seconds, take_turns
 from monai_bone_ssl.analysis import analyse_prepared, prepare_file
-from monai_bone_ssl.collect import find_files, group_by_study
-from monai_bone_ssl.model import Model, default_model_folder
-from monai_bone_ssl.overlay import draw_overlay
-from monai_bone_ssl.overlay_file import write_png
+from monai_bone_ssl.dicom.collect import find_files, group_by_study
+from monai_bone_ssl.dicom.radiograph import read_radiograph
+from monai_bone_ssl.model.folder import default_model_folder
+from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.pipeline import analyse, analyse_study, conclude_study
-from monai_bone_ssl.preprocessing import preprocess
-from monai_bone_ssl.radiograph import read_radiograph
-from monai_bone_ssl.report import write_report
+from monai_bone_ssl.report.study import write_report
+from monai_bone_ssl.show.overlay import draw_overlay
+from monai_bone_ssl.show.overlay_file import write_png
 from monai_bone_ssl.shown_image import Outputs
 from monai_bone_ssl.threads import images_at_once
 

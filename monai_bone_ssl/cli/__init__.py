@@ -9,7 +9,7 @@ from monai_bone_ssl import __version__
 from monai_bone_ssl.cli import adapt, analyze, compare, data, evaluate, features, fit, pretrain, serve
 from monai_bone_ssl.cli.verbs import print_error
 from monai_bone_ssl.errors import BoneSSLError, ConfigError
-from monai_bone_ssl.results import EXIT_FAULT, EXIT_USAGE
+from monai_bone_ssl.show.results import EXIT_FAULT, EXIT_USAGE
 
 __all__ = ["main"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monai_bone_ssl.cli.verbs import Verbs, existing, extra, new_verb, print_text
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.results import EXIT_OK
+from monai_bone_ssl.show.results import EXIT_OK
 
 __all__ = ["add_verb"]
 
@@ -84,7 +84,7 @@ def _adapt(arguments: argparse.Namespace) -> int:
         from monai_bone_ssl.review.adaptation import adapt
         from monai_bone_ssl.review.adaptation_report import report_table
         from monai_bone_ssl.review.site_features import labelled_cases
-    from monai_bone_ssl.model import default_model_folder, read_spec
+    from monai_bone_ssl.model.folder import default_model_folder, read_spec
     from monai_bone_ssl.review.model_versions import adopt, import_model, is_store
     from monai_bone_ssl.review.worklist import worklist_from_results
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from monai_bone_ssl.cli.verbs import Verbs, add_model, existing, new_verb, print_error, print_text
-from monai_bone_ssl.results import exit_code, result_json
+from monai_bone_ssl.show.results import exit_code, result_json
 
 __all__ = ["add_verb"]
 
@@ -45,10 +45,11 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from monai_bone_ssl.collect import find_files
-    from monai_bone_ssl.console import results_table
-    from monai_bone_ssl.model import Model, default_model_folder
+    from monai_bone_ssl.dicom.collect import find_files
+    from monai_bone_ssl.model.folder import default_model_folder
+    from monai_bone_ssl.model.inference import Model
     from monai_bone_ssl.pipeline import analyse
+    from monai_bone_ssl.show.console import results_table
     from monai_bone_ssl.threads import images_at_once
 
     at_once, threads = images_at_once(len(find_files(arguments.paths, skip=arguments.out)))

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from monai_bone_ssl.cli.verbs import DATA_KINDS, Verbs, add_feature_cache, add_labelled_data, extra, new_verb
-from monai_bone_ssl.results import EXIT_OK
+from monai_bone_ssl.show.results import EXIT_OK
 
 __all__ = ["add_verb"]
 
@@ -131,7 +131,7 @@ def _command(arguments: argparse.Namespace) -> str:
 def _run(arguments: argparse.Namespace) -> int:
     with extra("train"):
         from monai_bone_ssl.training.comparison.compare_networks import compare_networks
-        from monai_bone_ssl.training.features import default_cache
+        from monai_bone_ssl.training.networks.features import default_cache
 
     if not arguments.features and not arguments.supervised:
         arguments.features = ["shipped"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monai_bone_ssl.cli.verbs import DATA_KINDS, Verbs, add_labelled_data, extra, new_verb, print_text
 from monai_bone_ssl.files import write_atomically
-from monai_bone_ssl.results import EXIT_OK
+from monai_bone_ssl.show.results import EXIT_OK
 
 __all__ = ["add_verb"]
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from monai_bone_ssl.cli.verbs import DATA_KINDS, Verbs, add_labelled_data, add_model, extra, new_verb
-from monai_bone_ssl.results import EXIT_OK
+from monai_bone_ssl.show.results import EXIT_OK
 
 __all__ = ["add_verb"]
 
@@ -35,8 +35,9 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     with extra("evaluate"):
-        from monai_bone_ssl.training.evaluate_model import evaluate_model
-    from monai_bone_ssl.model import Model, default_model_folder
+        from monai_bone_ssl.training.measure.evaluate_model import evaluate_model
+    from monai_bone_ssl.model.folder import default_model_folder
+    from monai_bone_ssl.model.inference import Model
 
     summary = evaluate_model(arguments.data, Model(arguments.model or default_model_folder()), arguments.out)
     sys.stdout.write(summary + "\n")

@@ -14,7 +14,7 @@ from monai_bone_ssl.cli.verbs import (
     extra,
     new_verb,
 )
-from monai_bone_ssl.results import EXIT_OK
+from monai_bone_ssl.show.results import EXIT_OK
 
 __all__ = ["add_verb"]
 
@@ -68,9 +68,9 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     with extra("train"):
-        from monai_bone_ssl.training.extractors import load_extractor
-        from monai_bone_ssl.training.features import default_cache, export_features
-        from monai_bone_ssl.training.ssl.distributed import join_processes
+        from monai_bone_ssl.training.compute.distributed import join_processes
+        from monai_bone_ssl.training.networks.extractors import load_extractor
+        from monai_bone_ssl.training.networks.features import default_cache, export_features
 
     extractor = load_extractor(arguments.backbone, arguments.features)
     with join_processes():

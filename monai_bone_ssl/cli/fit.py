@@ -15,7 +15,7 @@ from monai_bone_ssl.cli.verbs import (
     extra,
     new_verb,
 )
-from monai_bone_ssl.results import EXIT_OK
+from monai_bone_ssl.show.results import EXIT_OK
 
 __all__ = ["add_verb"]
 
@@ -54,8 +54,8 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     with extra("train"):
-        from monai_bone_ssl.training.features import default_cache
         from monai_bone_ssl.training.fit import add_similar_cases, fit
+        from monai_bone_ssl.training.networks.features import default_cache
 
     cache = arguments.cache or default_cache()
     if arguments.cases_only:

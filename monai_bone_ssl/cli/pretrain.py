@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_bone_ssl.cli.verbs import Verbs, existing, extra, new_verb
-from monai_bone_ssl.results import EXIT_OK
+from monai_bone_ssl.show.results import EXIT_OK
 
 if TYPE_CHECKING:
     from monai_bone_ssl.training.ssl.recipe import Recipe
@@ -150,7 +150,7 @@ def _add_objectives(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     with extra("train"):
-        from monai_bone_ssl.training.ssl.image_cache import default_image_cache
+        from monai_bone_ssl.training.compute.image_cache import default_image_cache
         from monai_bone_ssl.training.ssl.pretrain import pretrain
 
     pretrain(

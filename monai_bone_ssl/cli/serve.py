@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from monai_bone_ssl.cli.verbs import Verbs, existing, extra, new_verb
-from monai_bone_ssl.results import EXIT_FAULT, EXIT_OK
+from monai_bone_ssl.show.results import EXIT_FAULT, EXIT_OK
 
 __all__ = ["EXAMPLE", "add_verb"]
 

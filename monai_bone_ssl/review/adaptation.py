@@ -15,7 +15,8 @@ import numpy as np
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.files import write_atomically
-from monai_bone_ssl.model import Model, read_cases, read_model_folder, write_model_folder
+from monai_bone_ssl.model.folder import read_cases, read_model_folder, write_model_folder
+from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.review.adaptation_report import AdaptationReport, report_json
 from monai_bone_ssl.review.adapted_model import adapted_model
 from monai_bone_ssl.review.model_versions import versions

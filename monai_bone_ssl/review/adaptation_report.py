@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from monai_bone_ssl.model_spec import Figure
+from monai_bone_ssl.model.spec import Figure
 from monai_bone_ssl.review.site_judgement import FIGURE_NAMES, Comparison, Gate
 
 __all__ = ["AdaptationReport", "report_json", "report_table"]

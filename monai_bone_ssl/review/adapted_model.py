@@ -11,15 +11,16 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from monai_bone_ssl.colours import evidence_limit
 from monai_bone_ssl.errors import ModelError, ReasonCode
 from monai_bone_ssl.findings import OperatingPoints
-from monai_bone_ssl.model import Model, ModelFolder, write_model_folder
-from monai_bone_ssl.model_spec import BodyPartSpec, Figure, ModelSpec, TrainingData
+from monai_bone_ssl.model.folder import ModelFolder, write_model_folder
+from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.model.spec import BodyPartSpec, Figure, ModelSpec, TrainingData
 from monai_bone_ssl.review.probe_exchange import exchange_probe
 from monai_bone_ssl.review.site_features import LabelledCase, prepared
 from monai_bone_ssl.review.site_judgement import Comparison
 from monai_bone_ssl.review.site_probe import LinearProbe, SiteCases, SiteProbe
+from monai_bone_ssl.show.colours import evidence_limit
 
 __all__ = ["adapted_model"]
 

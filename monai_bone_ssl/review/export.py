@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 
 from monai_bone_ssl.files import write_atomically
-from monai_bone_ssl.results import ModelIdentity
 from monai_bone_ssl.review.audit import AUDIT_COLUMNS, read_audits
 from monai_bone_ssl.review.consensus import consensus
 from monai_bone_ssl.review.session_files import read_verdicts
 from monai_bone_ssl.review.verdict import Reading, Verdict
 from monai_bone_ssl.review.worklist import Case, Worklist
+from monai_bone_ssl.show.results import ModelIdentity
 
 __all__ = ["export_session"]
 

@@ -5,7 +5,7 @@ A store is a folder::
     versions/<version>/     model folders, never changed once they are there
     current.json            which of them is in use, and the history of that
 
-Whatever takes a model folder takes a store, and uses its current version (:mod:`monai_bone_ssl.model_store`).
+Whatever takes a model folder takes a store, and uses its current version (:mod:`monai_bone_ssl.model.store`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import msgspec
 
 from monai_bone_ssl.errors import ConfigError, ModelError, ReasonCode
 from monai_bone_ssl.files import write_atomically, writing
-from monai_bone_ssl.model import MODEL_FILES, read_model_folder, read_spec
-from monai_bone_ssl.model_store import (
+from monai_bone_ssl.model.folder import MODEL_FILES, read_model_folder, read_spec
+from monai_bone_ssl.model.store import (
     CURRENT,
     VERSIONS,
     Change,

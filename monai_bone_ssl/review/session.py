@@ -15,13 +15,13 @@ from typing import Self
 import msgspec
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.results import ModelIdentity
 from monai_bone_ssl.review.audit import add_event, now
 from monai_bone_ssl.review.lock import ReaderLock
 from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.session_files import Record, Terms, join, read_record, write_record
 from monai_bone_ssl.review.verdict import Location, Reading, Verdict, agreement
 from monai_bone_ssl.review.worklist import Case, Worklist
+from monai_bone_ssl.show.results import ModelIdentity
 
 __all__ = ["ReviewSession"]
 

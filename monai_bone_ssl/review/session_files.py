@@ -18,9 +18,9 @@ import msgspec
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.findings import Target
-from monai_bone_ssl.results import ModelIdentity
 from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.verdict import Verdict
+from monai_bone_ssl.show.results import ModelIdentity
 
 __all__ = [
     "Record",

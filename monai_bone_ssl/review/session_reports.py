@@ -11,18 +11,18 @@ from pathlib import Path
 from pydicom import Dataset
 
 from monai_bone_ssl.analysis import tagged_anatomy
-from monai_bone_ssl.derived_object import write_object
+from monai_bone_ssl.dicom.radiograph import anatomy, laterality, read_header
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode
 from monai_bone_ssl.findings import CodedConcept
-from monai_bone_ssl.model import ModelFolder, read_model_folder
-from monai_bone_ssl.model_spec import ModelSpec
+from monai_bone_ssl.model.folder import ModelFolder, read_model_folder
+from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.pipeline import algorithm
-from monai_bone_ssl.radiograph import anatomy, laterality, read_header
-from monai_bone_ssl.results import ModelIdentity, read_results
+from monai_bone_ssl.report.derived_object import write_object
 from monai_bone_ssl.review.session import ReviewSession
 from monai_bone_ssl.review.verified_content import ReviewedImage
 from monai_bone_ssl.review.verified_report import verified_report
 from monai_bone_ssl.review.worklist import Case, Worklist, case_header
+from monai_bone_ssl.show.results import ModelIdentity, read_results
 
 __all__ = ["SessionReports", "write_session_reports"]
 

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from monai_bone_ssl.analysis import examine, prepare_file
-from monai_bone_ssl.collect import Source
+from monai_bone_ssl.dicom.collect import Source
+from monai_bone_ssl.dicom.patient import patient_key
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode
-from monai_bone_ssl.model import Model
-from monai_bone_ssl.model_spec import ModelSpec
-from monai_bone_ssl.patient import patient_key
+from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.review.consensus import consensus
 from monai_bone_ssl.review.site_probe import SiteCases
 from monai_bone_ssl.review.verdict import Reading

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from monai_bone_ssl.bootstrap import cluster_bootstrap, percentile_interval, ratio, weighted_auroc
 from monai_bone_ssl.findings import OperatingPoints
-from monai_bone_ssl.model_spec import Calibration, Figure
+from monai_bone_ssl.model.spec import Figure
 from monai_bone_ssl.review.site_probe import (
     FOLDS,
     SEEDS,
@@ -20,6 +19,8 @@ from monai_bone_ssl.review.site_probe import (
     grouped_folds,
     log_losses,
 )
+from monai_bone_ssl.stats.bootstrap import cluster_bootstrap, percentile_interval, ratio, weighted_auroc
+from monai_bone_ssl.stats.calibration import Calibration
 
 __all__ = [
     "FIGURE_NAMES",

@@ -14,10 +14,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from monai_bone_ssl.calibration import fit_calibration, fix_operating_points
 from monai_bone_ssl.findings import OperatingPoints
-from monai_bone_ssl.logistic_regression import fit_logistic_regression
-from monai_bone_ssl.model_spec import Calibration
+from monai_bone_ssl.stats.calibration import Calibration, fit_calibration, fix_operating_points
+from monai_bone_ssl.stats.logistic_regression import fit_logistic_regression
 
 __all__ = [
     "FOLDS",

@@ -1,4 +1,4 @@
-"""Content of a reader's report: the tree of :mod:`monai_bone_ssl.report_content`, with a person's answers.
+"""Content of a reader's report: the tree of :mod:`monai_bone_ssl.report.content`, with a person's answers.
 
 As in the algorithm's report the coded pair names the condition, and (121071, DCM, "Finding") stands only
 where the condition is. What differs:
@@ -37,9 +37,10 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+from monai_bone_ssl.dicom.uids import derived_uid
 from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.findings import CodedConcept, Decision, Target
-from monai_bone_ssl.report_content import (
+from monai_bone_ssl.report.content import (
     Algorithm,
     about_study,
     code,
@@ -51,7 +52,6 @@ from monai_bone_ssl.report_content import (
 )
 from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.verdict import Location, Reading, Verdict, describe_reading
-from monai_bone_ssl.uids import derived_uid
 
 __all__ = ["ReviewedImage", "verified_content"]
 

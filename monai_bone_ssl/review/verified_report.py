@@ -15,22 +15,22 @@ from pydicom import Dataset
 from pydicom.valuerep import DT
 
 from monai_bone_ssl import __version__
-from monai_bone_ssl.derived_object import (
+from monai_bone_ssl.dicom.patient import check_one_patient
+from monai_bone_ssl.dicom.uids import derived_uid
+from monai_bone_ssl.errors import ReasonCode, ReportError
+from monai_bone_ssl.findings import Target
+from monai_bone_ssl.report.content import Algorithm
+from monai_bone_ssl.report.derived_object import (
     UIDS,
     contributing_equipment,
     copy_patient_and_study,
     set_time,
     without_patient,
 )
-from monai_bone_ssl.errors import ReasonCode, ReportError
-from monai_bone_ssl.findings import Target
-from monai_bone_ssl.patient import check_one_patient
-from monai_bone_ssl.report import is_referable
-from monai_bone_ssl.report_content import Algorithm
-from monai_bone_ssl.results import SOFTWARE_NAME
+from monai_bone_ssl.report.study import is_referable
 from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.verified_content import ReviewedImage, verified_content
-from monai_bone_ssl.uids import derived_uid
+from monai_bone_ssl.show.results import SOFTWARE_NAME
 
 __all__ = ["ReviewedImage", "verified_report"]
 

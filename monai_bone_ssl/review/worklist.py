@@ -11,20 +11,13 @@ from pathlib import Path
 
 from pydicom import Dataset
 
-from monai_bone_ssl.collect import Source, find_files, group_by_study
-from monai_bone_ssl.dicom_header import file_name, uid
+from monai_bone_ssl.dicom.collect import Source, find_files, group_by_study
+from monai_bone_ssl.dicom.header import file_name, uid
+from monai_bone_ssl.dicom.radiograph import check_eligible, read_header
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, CorruptImage, ReasonCode
-from monai_bone_ssl.findings import (
-    Decision,
-    ImageFinding,
-    OperatingPoints,
-    Status,
-    Target,
-    unanalysed,
-)
-from monai_bone_ssl.model_spec import ModelSpec
-from monai_bone_ssl.radiograph import check_eligible, read_header
-from monai_bone_ssl.results import ModelIdentity, read_results
+from monai_bone_ssl.findings import Decision, ImageFinding, OperatingPoints, Status, Target, unanalysed
+from monai_bone_ssl.model.spec import ModelSpec
+from monai_bone_ssl.show.results import ModelIdentity, read_results
 
 __all__ = [
     "Case",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydicom import FileDataset
 
+from monai_bone_ssl.dicom.radiograph import read_header
 from monai_bone_ssl.errors import CorruptImage, ReasonCode
-from monai_bone_ssl.radiograph import read_header
 from monai_bone_ssl.service.events import log_event
 from monai_bone_ssl.service.ledger import Instance, Ledger
 from monai_bone_ssl.service.spool import Spool

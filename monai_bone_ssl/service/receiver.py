@@ -8,7 +8,7 @@ import time
 from pynetdicom import AE, evt
 from pynetdicom.presentation import AllStoragePresentationContexts
 
-from monai_bone_ssl.decoding import TRANSFER_SYNTAXES
+from monai_bone_ssl.dicom.decoding import TRANSFER_SYNTAXES
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.service.events import log_event
 from monai_bone_ssl.service.intake import Intake

@@ -13,7 +13,8 @@ from threading import Event, Thread
 
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode
 from monai_bone_ssl.files import writing
-from monai_bone_ssl.model import Model, default_model_folder
+from monai_bone_ssl.model.folder import default_model_folder
+from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.service.dicomweb import DicomWeb
 from monai_bone_ssl.service.events import log_event, start_logging
 from monai_bone_ssl.service.intake import Intake

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, field
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.evidence import EvidenceKind
+from monai_bone_ssl.report.evidence_objects import EvidenceKind
 
 __all__ = [
     "DicomWebSettings",

@@ -9,12 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from monai_bone_ssl.collect import Source, Study, group_by_study
+from monai_bone_ssl.dicom.collect import Source, Study, group_by_study
 from monai_bone_ssl.errors import BoneSSLError, ReasonCode, ReportError, ServiceError
-from monai_bone_ssl.evidence import EvidenceKind
 from monai_bone_ssl.findings import Status
-from monai_bone_ssl.model import Model
+from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import StudyOutcome, analyse_study
+from monai_bone_ssl.report.evidence_objects import EvidenceKind
 from monai_bone_ssl.service.events import log_event
 from monai_bone_ssl.service.ledger import Claim, Ledger
 from monai_bone_ssl.service.metrics import Metrics

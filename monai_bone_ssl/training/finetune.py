@@ -20,17 +20,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
 
-from monai_bone_ssl.calibration import fit_calibration
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.preprocessing import PreprocessSpec
-from monai_bone_ssl.training.augmentation import augment
-from monai_bone_ssl.training.cnn import load_cnn
+from monai_bone_ssl.model.preprocessing import PreprocessSpec
+from monai_bone_ssl.stats.calibration import fit_calibration
+from monai_bone_ssl.training.compute.distributed import computing_device
+from monai_bone_ssl.training.compute.image_cache import ImageCache, default_image_cache, open_image_cache
 from monai_bone_ssl.training.data import LabelledDataset, splits
-from monai_bone_ssl.training.extractors import ClassTokens, CNNFeatures, is_vit, load_vit
-from monai_bone_ssl.training.nested import INNER_FOLDS
-from monai_bone_ssl.training.probabilities import calibrated
-from monai_bone_ssl.training.ssl.distributed import computing_device
-from monai_bone_ssl.training.ssl.image_cache import ImageCache, default_image_cache, open_image_cache
+from monai_bone_ssl.training.data.augmentation import augment
+from monai_bone_ssl.training.networks.cnn import load_cnn
+from monai_bone_ssl.training.networks.extractors import ClassTokens, CNNFeatures, is_vit, load_vit
+from monai_bone_ssl.training.probes.nested import INNER_FOLDS
+from monai_bone_ssl.training.probes.probabilities import calibrated
 
 __all__ = ["finetune_and_predict"]
 
@@ -150,7 +150,7 @@ def finetune_and_predict(
     Parameters
     ----------
     weights
-        As for :func:`~monai_bone_ssl.training.extractors.load_extractor`, CNN or Vision Transformer.
+        As for :func:`~monai_bone_ssl.training.networks.extractors.load_extractor`, CNN or Vision Transformer.
     dataset
         Labelled images.
     train, test
@@ -164,7 +164,7 @@ def finetune_and_predict(
         probabilities bit for bit, with the same number of threads.
     image_cache
         Folder for decoded images (default: the user's cache folder), see
-        :func:`~monai_bone_ssl.training.ssl.image_cache.open_image_cache`.
+        :func:`~monai_bone_ssl.training.compute.image_cache.open_image_cache`.
     learning_rate
         AdamW's, after the warm-up.
     batch_size

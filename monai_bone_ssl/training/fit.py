@@ -11,12 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from monai_bone_ssl.calibration import MIN_CASES, fix_operating_points
-from monai_bone_ssl.colours import evidence_limit
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import CodedConcept
-from monai_bone_ssl.model import Model, read_model_folder, write_model_folder
-from monai_bone_ssl.model_spec import (
+from monai_bone_ssl.model.folder import read_model_folder, write_model_folder
+from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
+from monai_bone_ssl.model.similar_cases import SimilarCases
+from monai_bone_ssl.model.spec import (
     SCHEMA_VERSION,
     BodyPartSpec,
     Figure,
@@ -24,19 +25,19 @@ from monai_bone_ssl.model_spec import (
     OutOfDistribution,
     TrainingData,
 )
-from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
-from monai_bone_ssl.similar_cases import SimilarCases
-from monai_bone_ssl.training.backbone import load_backbone
-from monai_bone_ssl.training.cross_validation import CrossValidation, cross_validate
+from monai_bone_ssl.show.colours import evidence_limit
+from monai_bone_ssl.stats.calibration import MIN_CASES, fix_operating_points
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, load_dataset, read_grey, splits
-from monai_bone_ssl.training.export import store_compactly, to_onnx, write_model
-from monai_bone_ssl.training.extractors import PRODUCT_BLOCKS, product_features
-from monai_bone_ssl.training.features import extract_features
-from monai_bone_ssl.training.figures import auroc_figures, share_figure
-from monai_bone_ssl.training.input_spec import input_spec
-from monai_bone_ssl.training.network import ProbedViT, TokenPooling
-from monai_bone_ssl.training.novelty import Novelty, fit_novelty, out_of_fold_distances
-from monai_bone_ssl.training.probe import LinearProbe, fit_class_probe, fit_probe, out_of_fold
+from monai_bone_ssl.training.data.input_spec import input_spec
+from monai_bone_ssl.training.measure.figures import auroc_figures, share_figure
+from monai_bone_ssl.training.networks.backbone import load_backbone
+from monai_bone_ssl.training.networks.export import store_compactly, to_onnx, write_model
+from monai_bone_ssl.training.networks.extractors import PRODUCT_BLOCKS, product_features
+from monai_bone_ssl.training.networks.features import extract_features
+from monai_bone_ssl.training.networks.network import ProbedViT, TokenPooling
+from monai_bone_ssl.training.probes.cross_validation import CrossValidation, cross_validate
+from monai_bone_ssl.training.probes.linear import LinearProbe, fit_class_probe, fit_probe, out_of_fold
+from monai_bone_ssl.training.probes.novelty import Novelty, fit_novelty, out_of_fold_distances
 
 __all__ = ["add_similar_cases", "fit", "similar_cases"]
 
@@ -71,7 +72,7 @@ def fit(
         Labelled radiographs, see :func:`~monai_bone_ssl.training.data.load_dataset`; only the training
         split is used where there is one.
     backbone
-        Weights, see :func:`~monai_bone_ssl.training.backbone.load_backbone`.
+        Weights, see :func:`~monai_bone_ssl.training.networks.backbone.load_backbone`.
     out
         Model folder.
     name, version

@@ -13,7 +13,7 @@ from holoscan.conditions import CountCondition
 from monai.deploy.core import AppContext, Application, Image, IOType, Operator, OperatorSpec
 from monai.deploy.operators.monai_bundle_inference_operator import IOMapping, MonaiBundleInferenceOperator
 
-from monai_bone_ssl.radiograph import read_radiograph
+from monai_bone_ssl.dicom.radiograph import read_radiograph
 from monai_bone_ssl.training.bundle.reader import BODY_PART
 
 MODEL, RADIOGRAPH, OUT = map(Path, sys.argv[1:])

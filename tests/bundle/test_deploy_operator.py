@@ -12,8 +12,8 @@ from analyses import ROOT
 from outside import interpreter
 from pydicom_files import real_radiograph
 
-from monai_bone_ssl.preprocessing import preprocess
-from monai_bone_ssl.radiograph import read_radiograph
+from monai_bone_ssl.dicom.radiograph import read_radiograph
+from monai_bone_ssl.model.preprocessing import preprocess
 
 from .bundle_commands import BUNDLE
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from toy_radiographs import write_fractures, write_list
 
-from monai_bone_ssl.model import Model
-from monai_bone_ssl.training.evaluate_model import evaluate_model
+from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.training.measure.evaluate_model import evaluate_model
 
 from .bundle_commands import BUNDLE, refusal, run
 

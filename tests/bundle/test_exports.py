@@ -19,10 +19,10 @@ from dicom_factory import limb_pixels, make_radiograph
 from PIL import Image
 from pydicom_files import real_radiograph
 
+from monai_bone_ssl.dicom.radiograph import read_radiograph
 from monai_bone_ssl.findings import BodyPart
+from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.pipeline import analyse
-from monai_bone_ssl.preprocessing import preprocess
-from monai_bone_ssl.radiograph import read_radiograph
 from monai_bone_ssl.training.bundle.network import load_map_network, split_map
 
 from .bundle_commands import BUNDLE, INFERENCE, NETWORK, run

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_bone_ssl.model import OUTPUT_NAMES, Model
+from monai_bone_ssl.model.inference import OUTPUT_NAMES, Model
 from monai_bone_ssl.training.bundle.metadata import contract, update
 
 from .bundle_commands import BUNDLE, run, start

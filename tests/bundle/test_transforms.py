@@ -7,7 +7,7 @@ import torch
 from tiny_model import spec
 
 from monai_bone_ssl.errors import UnsupportedImage
-from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.training.bundle.transforms import PreprocessRadiographd
 
 SPEC = spec(b"")

@@ -10,7 +10,7 @@ import app
 import operators
 from messages import StudyFile
 
-from monai_bone_ssl.collect import Study
+from monai_bone_ssl.dicom.collect import Study
 
 honest = operators._study_files
 

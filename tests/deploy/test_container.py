@@ -15,7 +15,7 @@ from pydicom_files import real_radiograph
 from validators import dciodvfy, pixelmed
 
 from monai_bone_ssl import __version__
-from monai_bone_ssl.model import default_model_folder
+from monai_bone_ssl.model.folder import default_model_folder
 
 IMAGE = f"bone-ssl-map:{__version__}"
 HARDENED = (

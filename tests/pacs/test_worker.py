@@ -10,7 +10,7 @@ from dicom_factory import make_radiograph
 from tiny_model import draw
 
 from monai_bone_ssl.errors import ReasonCode, ReportError
-from monai_bone_ssl.model import Model
+from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.service import worker
 from monai_bone_ssl.service.intake import Intake
 from monai_bone_ssl.service.ledger import Ledger

@@ -8,7 +8,7 @@ import pytest
 from dicom_factory import CR, DX, make_radiograph
 from tiny_model import draw
 
-from monai_bone_ssl.model import Model
+from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import analyse
 from monai_bone_ssl.review.adaptation import adapt
 from monai_bone_ssl.review.adaptation_report import AdaptationReport, report_table

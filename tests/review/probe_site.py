@@ -13,7 +13,7 @@ from dicom_factory import make_radiograph
 from numpy.typing import NDArray
 from tiny_model import LONG_SIDE, OFFSET, PARTS, PATCH, Shapes, constant, draw, model_proto, node, write_model
 
-from monai_bone_ssl.model import Model
+from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import analyse
 from monai_bone_ssl.review.session import ReviewSession
 from monai_bone_ssl.review.verdict import Reading

@@ -13,10 +13,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from monai_bone_ssl.dicom.radiograph import read_radiograph
 from monai_bone_ssl.errors import ConfigError, ModelError
-from monai_bone_ssl.model import Model, default_model_folder, read_model_folder, read_spec, write_model_folder
-from monai_bone_ssl.preprocessing import preprocess
-from monai_bone_ssl.radiograph import read_radiograph
+from monai_bone_ssl.model.folder import default_model_folder, read_model_folder, read_spec, write_model_folder
+from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.review.adaptation import adapt, next_version
 from monai_bone_ssl.review.adaptation_report import AdaptationReport, report_json, report_table
 from monai_bone_ssl.review.probe_exchange import exchange_probe, read_probe

@@ -13,7 +13,7 @@ from pydicom import dcmread
 from tiny_model import draw
 
 from monai_bone_ssl.errors import ConfigError, ModelError, ReasonCode
-from monai_bone_ssl.model import Model
+from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import analyse
 from monai_bone_ssl.review.audit import read_audits
 from monai_bone_ssl.review.session import ReviewSession

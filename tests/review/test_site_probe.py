@@ -8,11 +8,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
-from monai_bone_ssl.calibration import fit_calibration
 from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.findings import OperatingPoints
-from monai_bone_ssl.logistic_regression import fit_logistic_regression
-from monai_bone_ssl.model_spec import Calibration, Figure
+from monai_bone_ssl.model.spec import Figure
 from monai_bone_ssl.review import site_probe
 from monai_bone_ssl.review.site_judgement import Comparison, OldModel, compare, judge
 from monai_bone_ssl.review.site_probe import (
@@ -23,6 +21,8 @@ from monai_bone_ssl.review.site_probe import (
     SiteProbe,
     grouped_folds,
 )
+from monai_bone_ssl.stats.calibration import Calibration, fit_calibration
+from monai_bone_ssl.stats.logistic_regression import fit_logistic_regression
 
 POINTS = OperatingPoints(high_sensitivity=0.3, high_specificity=0.7)
 

@@ -19,7 +19,7 @@ from validators import dciodvfy, pixelmed, run_tool
 
 from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.findings import FRACTURE
-from monai_bone_ssl.model import Model
+from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import algorithm
 from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.session import ReviewSession

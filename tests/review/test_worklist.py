@@ -13,8 +13,7 @@ from tiny_model import POINTS, draw
 
 from monai_bone_ssl.errors import ConfigError, CorruptImage, ReasonCode
 from monai_bone_ssl.findings import FRACTURE, Decision
-from monai_bone_ssl.model import Model
-from monai_bone_ssl.results import read_results
+from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.review.evidence import load_evidence
 from monai_bone_ssl.review.selection import Filter, select
 from monai_bone_ssl.review.verdict import Agreement, Reading, Verdict
@@ -26,6 +25,7 @@ from monai_bone_ssl.review.worklist import (
     worklist_from_paths,
     worklist_from_results,
 )
+from monai_bone_ssl.show.results import read_results
 
 
 def names(cases: Sequence[Case]) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from monai_bone_ssl import cli
 from monai_bone_ssl.training.comparison.compare_networks import Probe
-from monai_bone_ssl.training.extractors import FeatureKind
+from monai_bone_ssl.training.networks.extractors import FeatureKind
 from monai_bone_ssl.training.ssl import pretrain
 from monai_bone_ssl.training.ssl.recipe import Recipe
 

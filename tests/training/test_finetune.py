@@ -14,13 +14,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from monai_bone_ssl.errors import ConfigError
-from monai_bone_ssl.preprocessing import PreprocessSpec
+from monai_bone_ssl.model.preprocessing import PreprocessSpec
 from monai_bone_ssl.training import finetune
-from monai_bone_ssl.training.augmentation import augment
-from monai_bone_ssl.training.backbone import create_backbone, save_backbone
+from monai_bone_ssl.training.compute.image_cache import open_image_cache
 from monai_bone_ssl.training.data import load_dataset
+from monai_bone_ssl.training.data.augmentation import augment
 from monai_bone_ssl.training.finetune import finetune_and_predict
-from monai_bone_ssl.training.ssl.image_cache import open_image_cache
+from monai_bone_ssl.training.networks.backbone import create_backbone, save_backbone
 
 SPEC = PreprocessSpec(32, 16, 1.0, 99.0)
 PATIENTS = 24
@@ -235,7 +235,7 @@ def test_augmentation_is_gentle_and_reproducible():
 
 def test_augmentation_mirrors_half_and_never_shears():
     """Right angles stay right: the area of the triangle of three points keeps its sign up to the mirror."""
-    from monai_bone_ssl.training.augmentation import _matrices
+    from monai_bone_ssl.training.data.augmentation import _matrices
 
     choices = 2 * torch.rand(5, 400, generator=_generator(0)) - 1
     linear = _matrices(*choices)[:, :, :2]

@@ -15,17 +15,17 @@ from toy_radiographs import write_fractures
 
 from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.findings import ABNORMALITY, FRACTURE, OperatingPoints
-from monai_bone_ssl.model import Model
-from monai_bone_ssl.preprocessing import preprocess
-from monai_bone_ssl.similar_cases import SimilarCases
-from monai_bone_ssl.training import features
-from monai_bone_ssl.training.backbone import load_backbone, round_to_storage
+from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.model.preprocessing import preprocess
+from monai_bone_ssl.model.similar_cases import SimilarCases
 from monai_bone_ssl.training.data import load_dataset, read_grey
-from monai_bone_ssl.training.evaluate import ImagePrediction
-from monai_bone_ssl.training.evaluate_model import evaluate_model, write_evaluation
-from monai_bone_ssl.training.export import to_onnx
 from monai_bone_ssl.training.fit import add_similar_cases, fit
-from monai_bone_ssl.training.network import ProbedViT, TokenPooling
+from monai_bone_ssl.training.measure.evaluate import ImagePrediction
+from monai_bone_ssl.training.measure.evaluate_model import evaluate_model, write_evaluation
+from monai_bone_ssl.training.networks import features
+from monai_bone_ssl.training.networks.backbone import load_backbone, round_to_storage
+from monai_bone_ssl.training.networks.export import to_onnx
+from monai_bone_ssl.training.networks.network import ProbedViT, TokenPooling
 
 NAME = "vit_tiny_patch16_224"
 PER_CLASS = 60

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 
 from pydicom.uid import UID, Comprehensive3DSRStorage, SecondaryCaptureImageStorage, SegmentationStorage
 
-from monai_bone_ssl import decoding, evidence_objects, radiograph, report
 from monai_bone_ssl.body_parts import ANATOMY
-from monai_bone_ssl.decoding import TRANSFER_SYNTAXES
+from monai_bone_ssl.dicom import decoding, radiograph
+from monai_bone_ssl.dicom.decoding import TRANSFER_SYNTAXES
 from monai_bone_ssl.findings import ABNORMALITY, FRACTURE, CodedConcept
+from monai_bone_ssl.report.study import evidence_objects
+from monai_bone_ssl.report.study import study as report
 from monai_bone_ssl.review import verified_report
 from monai_bone_ssl.service import receiver, sender
 from reference.markdown import code, table

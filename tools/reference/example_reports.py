@@ -21,11 +21,11 @@ from monai_bone_ssl.findings import (
     Status,
     study_finding,
 )
-from monai_bone_ssl.report_content import Algorithm, measurement_report
-from monai_bone_ssl.results import SOFTWARE_NAME
+from monai_bone_ssl.report.content import Algorithm, measurement_report
 from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.verdict import Location, Reading, Verdict
 from monai_bone_ssl.review.verified_content import ReviewedImage, verified_content
+from monai_bone_ssl.show.results import SOFTWARE_NAME
 from reference.markdown import table
 
 __all__ = ["report_tree", "verified_tree"]

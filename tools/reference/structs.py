@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 
 from monai_bone_ssl.findings import ImageFinding, StudyFinding
-from monai_bone_ssl.model import OUTPUT_NAMES, Prediction
-from monai_bone_ssl.model_spec import ModelSpec
-from monai_bone_ssl.results import Results
+from monai_bone_ssl.model.inference import OUTPUT_NAMES, Prediction
+from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.service.settings import Settings
-from monai_bone_ssl.training.metrics import Metrics
+from monai_bone_ssl.show.results import Results
+from monai_bone_ssl.training.measure.metrics import Metrics
 from reference.markdown import code, table, words
 
 __all__ = ["metrics", "model_outputs", "model_spec", "result_schema", "results", "serve_settings"]

@@ -6,8 +6,8 @@ import argparse
 import re
 from collections.abc import Iterator
 
-from monai_bone_ssl import results
 from monai_bone_ssl.cli import _parser
+from monai_bone_ssl.show import results
 from reference.markdown import table
 
 __all__ = ["all_verbs", "analyze_exit_codes", "verb_links"]
@@ -35,7 +35,7 @@ def analyze_exit_codes() -> str:
     if sorted(map(int, dict(listed))) != sorted(names):
         raise AssertionError("the help of analyze does not list the exit codes of results.py")
     rows = [(number, f"`{names[int(number)]}`", meaning) for number, meaning in listed]
-    return table(["code", "in `monai_bone_ssl.results`", "meaning"], rows)
+    return table(["code", "in `monai_bone_ssl.show.results`", "meaning"], rows)
 
 
 def _verbs(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:

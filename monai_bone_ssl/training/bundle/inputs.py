@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from monai_bone_ssl.collect import Source, find_files, group_by_study
+from monai_bone_ssl.dicom.collect import Source, find_files, group_by_study
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode, UnsupportedImage
 from monai_bone_ssl.findings import unanalysed
-from monai_bone_ssl.model_spec import ModelSpec
-from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.model.preprocessing import preprocess
+from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.training.bundle.reader import is_picture, read_picture
 from monai_bone_ssl.training.bundle.result import ImageResult
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset, read_grey

@@ -15,8 +15,8 @@ import msgspec
 from monai_bone_ssl import __version__
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.files import write_atomically
-from monai_bone_ssl.model import read_model_folder
-from monai_bone_ssl.model_spec import ModelSpec
+from monai_bone_ssl.model.folder import read_model_folder
+from monai_bone_ssl.model.spec import ModelSpec
 
 __all__ = ["contract", "update"]
 

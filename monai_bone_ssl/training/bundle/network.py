@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from monai_bone_ssl.training.network import ProbedViT
-from monai_bone_ssl.training.torch_model import load_network
+from monai_bone_ssl.training.networks.network import ProbedViT
+from monai_bone_ssl.training.networks.torch_model import load_network
 
 __all__ = ["MapNetwork", "Scores", "load_map_network", "split_map"]
 
@@ -65,6 +65,6 @@ def load_map_network(folder: str) -> MapNetwork:
     Raises
     ------
     ModelError
-        If it cannot be trusted, see :func:`~monai_bone_ssl.training.torch_model.load_network`.
+        If it cannot be trusted, see :func:`~monai_bone_ssl.training.networks.torch_model.load_network`.
     """
     return MapNetwork(load_network(Path(folder))).eval()

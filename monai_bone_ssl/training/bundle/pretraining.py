@@ -10,8 +10,8 @@ import msgspec
 import torch
 from monai.utils.misc import ensure_tuple
 
+from monai_bone_ssl.training.compute.distributed import Process
 from monai_bone_ssl.training.ssl import pretrain
-from monai_bone_ssl.training.ssl.distributed import Process
 from monai_bone_ssl.training.ssl.pretrainer import Pretrainer
 from monai_bone_ssl.training.ssl.recipe import Recipe
 

@@ -12,8 +12,8 @@ from monai.config.type_definitions import PathLike
 from monai.data.image_reader import ImageReader
 from monai.utils.misc import ensure_tuple
 
+from monai_bone_ssl.dicom.radiograph import read_radiograph
 from monai_bone_ssl.errors import ReasonCode, UnsupportedImage
-from monai_bone_ssl.radiograph import read_radiograph
 from monai_bone_ssl.training.data import read_grey
 
 __all__ = ["BODY_PART", "SOURCE_SHAPE", "Picture", "RadiographReader", "is_picture", "read_picture"]

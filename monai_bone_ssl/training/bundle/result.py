@@ -12,7 +12,7 @@ import msgspec
 from monai_bone_ssl import __version__
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.findings import BodyPart, Decision, Peak, Reason, Status
-from monai_bone_ssl.model_spec import ModelSpec
+from monai_bone_ssl.model.spec import ModelSpec
 
 __all__ = ["ImageResult", "write_results"]
 

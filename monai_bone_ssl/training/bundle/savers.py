@@ -15,13 +15,13 @@ from monai.utils.misc import ImageMetaKey
 from torch import distributed
 
 from monai_bone_ssl.analysis import peak_box
-from monai_bone_ssl.model_spec import ModelSpec
+from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.training.bundle.network import split_map
 from monai_bone_ssl.training.bundle.reader import SOURCE_SHAPE
 from monai_bone_ssl.training.bundle.result import ImageResult, write_results
 from monai_bone_ssl.training.data import LabelledDataset
-from monai_bone_ssl.training.evaluate import ImagePrediction
-from monai_bone_ssl.training.evaluate_model import operating_points, write_evaluation
+from monai_bone_ssl.training.measure.evaluate import ImagePrediction
+from monai_bone_ssl.training.measure.evaluate_model import operating_points, write_evaluation
 
 __all__ = ["EvaluationSaver", "FindingSaver", "MirroredLayout", "RowsFirstWriter"]
 

@@ -14,12 +14,12 @@ from monai.transforms.transform import MapTransform
 from monai.utils.misc import ImageMetaKey
 
 from monai_bone_ssl.analysis import peak_box
-from monai_bone_ssl.eligibility import Eligible, Ineligible, check_eligibility, tagged_body_part
 from monai_bone_ssl.errors import ReasonCode, UnsupportedImage
 from monai_bone_ssl.findings import ImageFinding, OperatingPoints, Status, decide, unanalysed
-from monai_bone_ssl.model_spec import ModelSpec
-from monai_bone_ssl.overlay import draw_overlay
-from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.model.eligibility import Eligible, Ineligible, check_eligibility, tagged_body_part
+from monai_bone_ssl.model.preprocessing import preprocess
+from monai_bone_ssl.model.spec import ModelSpec
+from monai_bone_ssl.show.overlay import draw_overlay
 from monai_bone_ssl.training.bundle.network import Scores, split_map
 from monai_bone_ssl.training.bundle.reader import BODY_PART, SOURCE_SHAPE
 from monai_bone_ssl.training.bundle.result import ImageResult
@@ -46,7 +46,7 @@ class PreprocessRadiographd(MapTransform):
         self.spec = spec
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
-        """Images [1, H', W'], see :func:`~monai_bone_ssl.preprocessing.preprocess`.
+        """Images [1, H', W'], see :func:`~monai_bone_ssl.model.preprocessing.preprocess`.
 
         Raises
         ------

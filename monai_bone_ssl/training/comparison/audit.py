@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from monai_bone_ssl.training.comparison.outcome import SuspectLabel
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, splits
-from monai_bone_ssl.training.knn import TEMPERATURE, knn_probabilities
+from monai_bone_ssl.training.probes.knn import TEMPERATURE, knn_probabilities
 
 __all__ = ["AUDIT_NEIGHBOURS", "audit_csv", "audit_labels"]
 

@@ -9,7 +9,7 @@ from monai_bone_ssl.training.comparison import plots
 from monai_bone_ssl.training.comparison.measure import Runs
 from monai_bone_ssl.training.comparison.outcome import Comparison
 from monai_bone_ssl.training.comparison.table import FIGURES
-from monai_bone_ssl.training.plots import to_png
+from monai_bone_ssl.training.measure.plots import to_png
 
 __all__ = ["Chart", "make_charts"]
 

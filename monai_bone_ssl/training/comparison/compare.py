@@ -29,9 +29,9 @@ from monai_bone_ssl.training.comparison.page import write_page
 from monai_bone_ssl.training.comparison.predictions import PredictionStore
 from monai_bone_ssl.training.comparison.protocol import THRESHOLD, Protocol
 from monai_bone_ssl.training.comparison.table import table_csv
+from monai_bone_ssl.training.compute.software import software
 from monai_bone_ssl.training.data import LabelledDataset
-from monai_bone_ssl.training.evaluate import studies_of
-from monai_bone_ssl.training.software import software
+from monai_bone_ssl.training.measure.evaluate import studies_of
 
 __all__ = ["check_names", "compare"]
 

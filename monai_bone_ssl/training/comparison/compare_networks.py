@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from monai_bone_ssl.calibration import MIN_CASES
 from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.stats.calibration import MIN_CASES
 from monai_bone_ssl.training.comparison.audit import audit_labels
 from monai_bone_ssl.training.comparison.compare import check_names, compare
 from monai_bone_ssl.training.comparison.feature_rows import (
@@ -28,9 +28,9 @@ from monai_bone_ssl.training.comparison.outcome import Comparison
 from monai_bone_ssl.training.comparison.protocol import Protocol, make_protocol
 from monai_bone_ssl.training.comparison.table import cell, columns
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset
-from monai_bone_ssl.training.extractors import FeatureKind, is_vit, load_extractor
-from monai_bone_ssl.training.input_spec import input_spec
-from monai_bone_ssl.training.nested import probe_scope
+from monai_bone_ssl.training.data.input_spec import input_spec
+from monai_bone_ssl.training.networks.extractors import FeatureKind, is_vit, load_extractor
+from monai_bone_ssl.training.probes.nested import probe_scope
 
 __all__ = ["Probe", "compare_networks"]
 
@@ -61,7 +61,7 @@ def compare_networks(
         Labelled radiographs, see :func:`~monai_bone_ssl.training.data.load_dataset`; folder for the outcome.
     features
         Networks whose frozen features are classified: ``[NAME=]WEIGHTS`` each, with weights as
-        :func:`~monai_bone_ssl.training.extractors.load_extractor` reads them.
+        :func:`~monai_bone_ssl.training.networks.extractors.load_extractor` reads them.
     supervised
         Networks to fine-tune on the labels, named alike.
     probes

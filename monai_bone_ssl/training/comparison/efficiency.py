@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_bone_ssl.bootstrap import weighted_auroc
+from monai_bone_ssl.stats.bootstrap import weighted_auroc
+from monai_bone_ssl.training.comparison.label_efficiency import label_efficiency
 from monai_bone_ssl.training.comparison.methods import Method
 from monai_bone_ssl.training.comparison.outcome import EfficiencyPoint
 from monai_bone_ssl.training.comparison.predictions import PredictionStore
 from monai_bone_ssl.training.comparison.protocol import THRESHOLD, Fold, Protocol
-from monai_bone_ssl.training.label_efficiency import label_efficiency
 
 __all__ = ["efficiency_points"]
 

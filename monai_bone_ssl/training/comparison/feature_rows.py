@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from monai_bone_ssl.preprocessing import PreprocessSpec, preprocess
-from monai_bone_ssl.training.attentive import predict_held_out_attentive
+from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.training.data import LabelledDataset, read_grey
-from monai_bone_ssl.training.extractors import FeatureExtractor, PatchGrid, TokenFeatures
-from monai_bone_ssl.training.features import cache_name, extract_features
-from monai_bone_ssl.training.knn_probe import predict_held_out_knn
-from monai_bone_ssl.training.nested import fit_chosen_probe, predict_held_out, probe_scope
-from monai_bone_ssl.training.sgd_probe import predict_held_out_sgd
+from monai_bone_ssl.training.networks.extractors import FeatureExtractor, PatchGrid, TokenFeatures
+from monai_bone_ssl.training.networks.features import cache_name, extract_features
+from monai_bone_ssl.training.probes.attentive import predict_held_out_attentive
+from monai_bone_ssl.training.probes.knn_probe import predict_held_out_knn
+from monai_bone_ssl.training.probes.nested import fit_chosen_probe, predict_held_out, probe_scope
+from monai_bone_ssl.training.probes.sgd_probe import predict_held_out_sgd
 
 __all__ = ["AttentiveRow", "FeatureShelf", "LinearProbeRow", "NeighboursRow", "Network", "SGDProbeRow"]
 
@@ -55,7 +55,7 @@ class FeatureShelf:
     Parameters
     ----------
     cache
-        Folder for features, see :func:`~monai_bone_ssl.training.features.extract_features`.
+        Folder for features, see :func:`~monai_bone_ssl.training.networks.features.extract_features`.
     """
 
     def __init__(self, cache: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from monai_bone_ssl.html_document import clean
+from monai_bone_ssl.show.html_document import clean
 from monai_bone_ssl.training.comparison.outcome import Comparison, RowOutcome
-from monai_bone_ssl.training.comparison.paired_tests import Differences, PairedComparison
 from monai_bone_ssl.training.comparison.table import ALL, FIGURES, MEAN, Level, cell, columns
-from monai_bone_ssl.training.metrics import MIN_CASES, Estimate, MetricsByPart
+from monai_bone_ssl.training.measure.metrics import MIN_CASES, Estimate, MetricsByPart
+from monai_bone_ssl.training.measure.paired_tests import Differences, PairedComparison
 
 __all__ = ["difference_table", "figure_table"]
 

@@ -10,12 +10,12 @@ from tqdm import tqdm
 
 from monai_bone_ssl.training.comparison.methods import Method
 from monai_bone_ssl.training.comparison.outcome import RowOutcome
-from monai_bone_ssl.training.comparison.paired_tests import PairedComparison, compare_pair
 from monai_bone_ssl.training.comparison.protocol import make_sample
 from monai_bone_ssl.training.data import LabelledDataset
-from monai_bone_ssl.training.evaluate import hardware_of, studies_of
-from monai_bone_ssl.training.metrics import average_metrics, mean_over_parts
-from monai_bone_ssl.training.sample import Sample, merge_studies
+from monai_bone_ssl.training.measure.evaluate import hardware_of, studies_of
+from monai_bone_ssl.training.measure.metrics import average_metrics, mean_over_parts
+from monai_bone_ssl.training.measure.paired_tests import PairedComparison, compare_pair
+from monai_bone_ssl.training.measure.sample import Sample, merge_studies
 
 __all__ = ["Runs", "measure_rows"]
 

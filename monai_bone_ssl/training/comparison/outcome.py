@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from monai_bone_ssl.training.comparison.paired_tests import PairedComparison
-from monai_bone_ssl.training.metrics import MeanOverParts, Metrics
+from monai_bone_ssl.training.measure.metrics import MeanOverParts, Metrics
+from monai_bone_ssl.training.measure.paired_tests import PairedComparison
 
 __all__ = [
     "SCHEMA_VERSION",

@@ -10,13 +10,13 @@ from pathlib import Path
 from PIL import Image
 
 from monai_bone_ssl.files import write_atomically
-from monai_bone_ssl.html_document import clean, document_head, read_resource
+from monai_bone_ssl.show.html_document import clean, document_head, read_resource
 from monai_bone_ssl.training.comparison.charts import Chart
 from monai_bone_ssl.training.comparison.gallery import Card, Gallery
 from monai_bone_ssl.training.comparison.html import difference_table, figure_table
 from monai_bone_ssl.training.comparison.outcome import Comparison
 from monai_bone_ssl.training.comparison.table import FIGURES, levels
-from monai_bone_ssl.training.metrics import MIN_CASES
+from monai_bone_ssl.training.measure.metrics import MIN_CASES
 
 __all__ = ["write_page"]
 

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_curve
 
 from monai_bone_ssl.training.comparison.outcome import Comparison, EfficiencyPoint, RowOutcome
 from monai_bone_ssl.training.comparison.table import ALL, MEAN, cell, columns
-from monai_bone_ssl.training.plots import (
+from monai_bone_ssl.training.measure.plots import (
     COLOURS,
     LEGEND,
     LINES,
@@ -22,7 +22,7 @@ from monai_bone_ssl.training.plots import (
     new_figure,
     strip,
 )
-from monai_bone_ssl.training.sample import Sample
+from monai_bone_ssl.training.measure.sample import Sample
 
 __all__ = ["bars_figure", "efficiency_figure", "reliability_figure", "roc_figure"]
 

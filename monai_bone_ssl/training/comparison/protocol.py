@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.training.data import PROTOCOL_FOLDS, PROTOCOL_SEEDS, LabelledDataset, splits
-from monai_bone_ssl.training.sample import Sample
+from monai_bone_ssl.training.measure.sample import Sample
 
 __all__ = ["THRESHOLD", "Fold", "Protocol", "make_protocol", "make_sample"]
 

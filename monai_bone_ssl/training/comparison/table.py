@@ -7,7 +7,7 @@ import io
 from typing import Literal
 
 from monai_bone_ssl.training.comparison.outcome import Comparison, RowOutcome
-from monai_bone_ssl.training.metrics import BinaryMetrics, Estimate, MeanOverParts, MetricsByPart
+from monai_bone_ssl.training.measure.metrics import BinaryMetrics, Estimate, MeanOverParts, MetricsByPart
 
 __all__ = ["ALL", "FIGURES", "MEAN", "Level", "cell", "columns", "levels", "table_csv"]
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from monai_bone_ssl.colours import colour_evidence
 from monai_bone_ssl.errors import UnsupportedImage
-from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.model.preprocessing import preprocess
+from monai_bone_ssl.show.colours import colour_evidence
 from monai_bone_ssl.training.data import read_grey
-from monai_bone_ssl.training.input_spec import input_spec
+from monai_bone_ssl.training.data.input_spec import input_spec
 
 __all__ = ["Thumbnail", "make_thumbnail"]
 

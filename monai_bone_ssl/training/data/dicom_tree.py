@@ -17,11 +17,11 @@ from pydicom import Dataset
 from tqdm import tqdm
 
 from monai_bone_ssl.body_parts import ANATOMY, MURA_REGIONS, UNSPECIFIC_TERMS, Region, term_of_body_part
-from monai_bone_ssl.dicom_header import file_name, text, uid
+from monai_bone_ssl.dicom.header import file_name, text, uid
+from monai_bone_ssl.dicom.patient import patient_key
+from monai_bone_ssl.dicom.radiograph import anatomy, check_eligible, read_header
 from monai_bone_ssl.errors import ConfigError, CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.findings import ABNORMALITY
-from monai_bone_ssl.patient import patient_key
-from monai_bone_ssl.radiograph import anatomy, check_eligible, read_header
 from monai_bone_ssl.training.data.dataset import DataSource, LabelledDataset, LabelledImage, Listing
 from monai_bone_ssl.training.data.folder import image_files
 from monai_bone_ssl.training.data.pixels import is_dicom

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from monai_bone_ssl.collect import find_files
+from monai_bone_ssl.dicom.collect import find_files
 from monai_bone_ssl.errors import ConfigError, CorruptImage, ReasonCode
 
 __all__ = ["image_files"]

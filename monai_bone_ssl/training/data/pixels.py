@@ -29,7 +29,7 @@ def read_grey(path: Path) -> NDArray[np.float32]:
     -------
     numpy.ndarray
         float32 [H, W] in [0, 1]: for PNG and JPEG the full scale of the file's bit depth is 1, for DICOM see
-        :func:`monai_bone_ssl.radiograph.read_radiograph`.
+        :func:`monai_bone_ssl.dicom.radiograph.read_radiograph`.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def read_grey(path: Path) -> NDArray[np.float32]:
     """
     try:
         if is_dicom(path):
-            from monai_bone_ssl.radiograph import read_radiograph
+            from monai_bone_ssl.dicom.radiograph import read_radiograph
 
             return read_radiograph(path).pixels
         with Image.open(path, formats=("PNG", "JPEG")) as image:

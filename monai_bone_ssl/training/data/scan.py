@@ -15,9 +15,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from monai_bone_ssl.errors import CorruptImage, UnsupportedImage
-from monai_bone_ssl.preprocessing import preprocess
+from monai_bone_ssl.model.preprocessing import preprocess
+from monai_bone_ssl.training.data.input_spec import input_spec
 from monai_bone_ssl.training.data.pixels import read_grey
-from monai_bone_ssl.training.input_spec import input_spec
 
 __all__ = ["THUMBNAIL_SIDE", "ImageScan", "scan_images"]
 

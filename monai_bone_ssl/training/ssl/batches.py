@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.training.ssl.image_cache import ByteImage, ImageCache
+from monai_bone_ssl.training.compute.image_cache import ByteImage, ImageCache
 
 __all__ = ["Batch", "BatchPlan", "Batches", "collate"]
 

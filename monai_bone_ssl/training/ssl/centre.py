@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from monai_bone_ssl.training.ssl.distributed import sum_over_processes
+from monai_bone_ssl.training.compute.distributed import sum_over_processes
 
 __all__ = ["Centre", "entropy", "student_log_probabilities"]
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from monai_bone_ssl.errors import ReasonCode, TrainingError
+from monai_bone_ssl.training.compute.distributed import sum_over_processes
 from monai_bone_ssl.training.ssl.centre import entropy
-from monai_bone_ssl.training.ssl.distributed import sum_over_processes
 
 __all__ = ["CollapseGuard", "feature_entropy"]
 

@@ -12,8 +12,8 @@ from monai.engines.workflow import Workflow
 from torch import Tensor
 
 from monai_bone_ssl.errors import ReasonCode, TrainingError
+from monai_bone_ssl.training.compute.distributed import Process, sum_over_processes
 from monai_bone_ssl.training.ssl.collapse import CollapseGuard
-from monai_bone_ssl.training.ssl.distributed import Process, sum_over_processes
 from monai_bone_ssl.training.ssl.frameworks import Framework
 from monai_bone_ssl.training.ssl.online_knn import BodyPartKNN
 

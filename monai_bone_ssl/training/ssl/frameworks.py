@@ -7,9 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from monai_bone_ssl.training.backbone import GreyViT
+from monai_bone_ssl.training.compute.distributed import Process
+from monai_bone_ssl.training.networks.backbone import GreyViT
 from monai_bone_ssl.training.ssl.batches import Batch
-from monai_bone_ssl.training.ssl.distributed import Process
 from monai_bone_ssl.training.ssl.mae import MaskedAutoencoder
 from monai_bone_ssl.training.ssl.masking import block_masks
 from monai_bone_ssl.training.ssl.recipe import Recipe

@@ -16,7 +16,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.training.backbone import GreyViT
+from monai_bone_ssl.training.networks.backbone import GreyViT
 from monai_bone_ssl.training.ssl.method import MethodOutput
 
 __all__ = ["MaskedAutoencoder", "patchify"]

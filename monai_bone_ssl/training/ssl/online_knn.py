@@ -15,13 +15,13 @@ from sklearn.model_selection import GroupKFold
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from monai_bone_ssl.preprocessing import PreprocessSpec
-from monai_bone_ssl.training.backbone import GreyViT
+from monai_bone_ssl.model.preprocessing import PreprocessSpec
+from monai_bone_ssl.training.compute.distributed import sum_over_processes
+from monai_bone_ssl.training.compute.image_cache import ImageCache
 from monai_bone_ssl.training.data.fracatlas import MIXED
 from monai_bone_ssl.training.data.unlabelled import UnlabelledImage
-from monai_bone_ssl.training.knn import TEMPERATURE, knn_probabilities
-from monai_bone_ssl.training.ssl.distributed import sum_over_processes
-from monai_bone_ssl.training.ssl.image_cache import ImageCache
+from monai_bone_ssl.training.networks.backbone import GreyViT
+from monai_bone_ssl.training.probes.knn import TEMPERATURE, knn_probabilities
 
 __all__ = ["BodyPartKNN", "whole_image_features"]
 

@@ -11,22 +11,22 @@ import numpy as np
 import torch
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.preprocessing import PreprocessSpec
-from monai_bone_ssl.training.backbone import GreyViT, create_backbone, load_backbone
-from monai_bone_ssl.training.input_spec import input_spec
-from monai_bone_ssl.training.software import software
+from monai_bone_ssl.model.preprocessing import PreprocessSpec
+from monai_bone_ssl.training.compute.distributed import Process, join_processes, say, wait_for_all
+from monai_bone_ssl.training.compute.image_cache import ImageCache, open_image_cache
+from monai_bone_ssl.training.compute.software import software
+from monai_bone_ssl.training.data.input_spec import input_spec
+from monai_bone_ssl.training.networks.backbone import GreyViT, create_backbone, load_backbone
+from monai_bone_ssl.training.networks.weights import parse_source
 from monai_bone_ssl.training.ssl.batches import Batches, BatchPlan
 from monai_bone_ssl.training.ssl.checkpoints import check_same_run
-from monai_bone_ssl.training.ssl.distributed import Process, join_processes, say, wait_for_all
 from monai_bone_ssl.training.ssl.frameworks import make_framework
-from monai_bone_ssl.training.ssl.image_cache import ImageCache, open_image_cache
 from monai_bone_ssl.training.ssl.online_knn import BodyPartKNN
 from monai_bone_ssl.training.ssl.pretrainer import Pretrainer
 from monai_bone_ssl.training.ssl.recipe import Recipe
 from monai_bone_ssl.training.ssl.run_folder import RunFolder, RunRecord, SourceCounts
 from monai_bone_ssl.training.ssl.sources import ImageSources, read_sources
 from monai_bone_ssl.training.ssl.training_step import seeded
-from monai_bone_ssl.training.weights_source import parse_source
 
 __all__ = ["make_trainer", "pretrain"]
 
@@ -53,7 +53,7 @@ def pretrain(
         Sources of images, see :func:`~monai_bone_ssl.training.ssl.sources.read_sources`.
     out
         Folder of the run: ``<timm name>.last.safetensors`` and ``.best.safetensors`` (float16, for
-        :func:`~monai_bone_ssl.training.backbone.load_backbone`), run.json, log.jsonl, checkpoints/,
+        :func:`~monai_bone_ssl.training.networks.backbone.load_backbone`), run.json, log.jsonl, checkpoints/,
         tensorboard/.
     backbone
         Weights to begin from, or the timm name of a network that begins with random ones.
@@ -92,7 +92,7 @@ def make_trainer(
     Parameters
     ----------
     process
-        As :func:`~monai_bone_ssl.training.ssl.distributed.join_processes` gives it; its block has to last
+        As :func:`~monai_bone_ssl.training.compute.distributed.join_processes` gives it; its block has to last
         until the engine has run.
     """
     if recipe.batch_size % process.count:

@@ -12,10 +12,10 @@ from monai.handlers.checkpoint_saver import CheckpointSaver
 from monai.handlers.stats_handler import StatsHandler
 from monai.handlers.tensorboard_handlers import TensorBoardStatsHandler
 
+from monai_bone_ssl.training.compute.distributed import Process, say, wait_for_all
 from monai_bone_ssl.training.ssl.batches import Batches
 from monai_bone_ssl.training.ssl.checkpoints import checkpoints, newest_checkpoint
 from monai_bone_ssl.training.ssl.collapse import CollapseGuard
-from monai_bone_ssl.training.ssl.distributed import Process, say, wait_for_all
 from monai_bone_ssl.training.ssl.epoch_monitor import KEY_METRIC, EpochMonitor, TimeBudget
 from monai_bone_ssl.training.ssl.frameworks import Framework
 from monai_bone_ssl.training.ssl.online_knn import BodyPartKNN

@@ -11,7 +11,7 @@ from monai.engines.workflow import Workflow
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.files import write_atomically
-from monai_bone_ssl.training.backbone import GreyViT, save_backbone
+from monai_bone_ssl.training.networks.backbone import GreyViT, save_backbone
 
 __all__ = ["RunFolder", "RunRecord", "SourceCounts"]
 

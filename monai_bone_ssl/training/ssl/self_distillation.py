@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.training.backbone import GreyViT
+from monai_bone_ssl.training.networks.backbone import GreyViT
 from monai_bone_ssl.training.ssl.dino_loss import DINOLoss
 from monai_bone_ssl.training.ssl.head import DINOHead
 from monai_bone_ssl.training.ssl.ibot_loss import IBOTPatchLoss

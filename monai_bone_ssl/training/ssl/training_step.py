@@ -12,9 +12,9 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from monai_bone_ssl.training.compute.distributed import Process
 from monai_bone_ssl.training.ssl.batches import Batch
 from monai_bone_ssl.training.ssl.collapse import CollapseGuard
-from monai_bone_ssl.training.ssl.distributed import Process
 from monai_bone_ssl.training.ssl.frameworks import Framework
 from monai_bone_ssl.training.ssl.recipe import Recipe
 from monai_bone_ssl.training.ssl.schedules import cosine, warmup_cosine

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.training.data.intensity import INTENSITY_DRAWS, draw_intensities, vary_intensity
 from monai_bone_ssl.training.ssl.crops import (
     CROP_DRAWS,
     crop_matrices,
@@ -29,7 +30,6 @@ from monai_bone_ssl.training.ssl.crops import (
     image_pyramid,
     sample_crops,
 )
-from monai_bone_ssl.training.ssl.intensity import INTENSITY_DRAWS, draw_intensities, vary_intensity
 
 __all__ = ["MultiCrop"]
 

@@ -15,7 +15,7 @@ from BoneXRayReviewLib.tables import Cell, fill_table, prepare_table
 if TYPE_CHECKING:
     from BoneXRayReviewLib.review_start import Review
     from BoneXRayReviewLib.tasks import TaskRunner
-    from monai_bone_ssl.model_spec import Figure
+    from monai_bone_ssl.model.spec import Figure
     from monai_bone_ssl.review.adaptation_report import AdaptationReport
     from monai_bone_ssl.review.site_judgement import Comparison
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from BoneXRayReviewLib.inference import Similar
     from monai_bone_ssl.findings import ImageFinding, Target
-    from monai_bone_ssl.results import ModelIdentity
     from monai_bone_ssl.review.worklist import Case
+    from monai_bone_ssl.show.results import ModelIdentity
 
 __all__ = ["CasePanel"]
 
@@ -133,8 +133,8 @@ class CasePanel:
 
 
 def _headline(finding: ImageFinding, target: Target | None) -> str:
-    from monai_bone_ssl.colours import DECISION_COLOURS
     from monai_bone_ssl.findings import UNVERIFIED, describe_image
+    from monai_bone_ssl.show.colours import DECISION_COLOURS
 
     if target is not None:
         text = describe_image(finding, target)

@@ -53,7 +53,7 @@ class CaseView:
         BoneSSLError
             Where the image cannot be read, or is another one by now; then nothing is shown.
         """
-        from monai_bone_ssl.radiograph import read_radiograph
+        from monai_bone_ssl.dicom.radiograph import read_radiograph
         from monai_bone_ssl.review.worklist import case_header
 
         case = review.controller.current

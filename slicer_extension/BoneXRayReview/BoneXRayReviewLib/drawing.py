@@ -7,8 +7,8 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from monai_bone_ssl.colours import DECISION_COLOURS, colour_table
 from monai_bone_ssl.findings import Decision, OperatingPoints
+from monai_bone_ssl.show.colours import DECISION_COLOURS, colour_table
 
 __all__ = ["SCALE", "colour_legend", "probability_bar"]
 

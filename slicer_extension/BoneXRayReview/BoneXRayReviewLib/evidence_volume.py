@@ -59,7 +59,7 @@ def set_threshold(node: Any, share: float, limit: float) -> None:
 
 
 def _colour_node() -> Any:
-    from monai_bone_ssl.colours import colour_table
+    from monai_bone_ssl.show.colours import colour_table
 
     found = slicer.mrmlScene.GetFirstNodeByName(COLOURS_NAME)
     if found is not None:

@@ -11,13 +11,13 @@ import numpy as np
 
 from BoneXRayReviewLib.background import BackgroundTask
 from monai_bone_ssl.analysis import analyse_file, prepare_file
-from monai_bone_ssl.collect import Source
+from monai_bone_ssl.dicom.collect import Source
 from monai_bone_ssl.errors import BoneSSLError
 from monai_bone_ssl.findings import ImageFinding, OperatingPoints
-from monai_bone_ssl.model import Model
+from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.model.similar_cases import SimilarCase, SimilarCases
 from monai_bone_ssl.review.worklist import Case, case_header
 from monai_bone_ssl.shown_image import printable
-from monai_bone_ssl.similar_cases import SimilarCase, SimilarCases
 
 __all__ = ["Analysed", "LazyModel", "Similar", "analyse_cases", "find_similar"]
 

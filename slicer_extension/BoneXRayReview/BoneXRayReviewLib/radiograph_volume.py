@@ -20,7 +20,7 @@ from BoneXRayReviewLib.geometry import ImageGeometry
 from BoneXRayReviewLib.scene_nodes import remove_node
 
 if TYPE_CHECKING:
-    from monai_bone_ssl.radiograph import Radiograph
+    from monai_bone_ssl.dicom.radiograph import Radiograph
 
 __all__ = ["geometry_of", "load_radiograph", "window_level"]
 

@@ -12,12 +12,12 @@ from BoneXRayReviewLib.controller import ReviewController
 from BoneXRayReviewLib.inference import LazyModel
 from BoneXRayReviewLib.sources import Source
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.model import default_model_folder, read_spec
-from monai_bone_ssl.model_spec import ModelSpec
-from monai_bone_ssl.results import ModelIdentity
+from monai_bone_ssl.model.folder import default_model_folder, read_spec
+from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.session import ReviewSession
 from monai_bone_ssl.review.worklist import Worklist, worklist_from_paths, worklist_from_results
+from monai_bone_ssl.show.results import ModelIdentity
 
 __all__ = ["Review", "Settings", "start_review"]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from monai_bone_ssl.radiograph import Radiograph
+    from monai_bone_ssl.dicom.radiograph import Radiograph
     from monai_bone_ssl.review.verdict import Location
 
 __all__ = ["Viewer"]

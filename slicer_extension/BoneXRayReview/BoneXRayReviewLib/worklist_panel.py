@@ -119,7 +119,7 @@ def _row(case: Case, names: dict[str, str], controller: ReviewController) -> lis
 
 
 def _answer(case: Case) -> Cell:
-    from monai_bone_ssl.colours import DECISION_COLOURS
+    from monai_bone_ssl.show.colours import DECISION_COLOURS
 
     if case.finding is None:
         return "no result yet", None

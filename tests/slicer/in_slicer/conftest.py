@@ -22,11 +22,11 @@ from scene import new_scene
 from tiny_model import draw, write_tiny_model
 
 from monai_bone_ssl.analysis import analyse_file
-from monai_bone_ssl.collect import find_files, group_by_study
+from monai_bone_ssl.dicom.collect import find_files, group_by_study
 from monai_bone_ssl.findings import study_finding
-from monai_bone_ssl.model import Model
+from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import combine
-from monai_bone_ssl.results import result_json
+from monai_bone_ssl.show.results import result_json
 from monai_bone_ssl.shown_image import evidence_map_name
 
 

@@ -15,9 +15,10 @@ from conftest import node_names
 from reader import ReaderHands
 
 from monai_bone_ssl.analysis import analyse_file
-from monai_bone_ssl.collect import Source
-from monai_bone_ssl.model import Model, read_spec
-from monai_bone_ssl.similar_cases import SimilarCases
+from monai_bone_ssl.dicom.collect import Source
+from monai_bone_ssl.model.folder import read_spec
+from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.model.similar_cases import SimilarCases
 
 
 def test_analysis_in_the_background_gives_the_package_s_answers(

@@ -10,7 +10,7 @@ from conftest import node_names
 from doubles.application import Application
 from reader import ReaderHands
 
-from monai_bone_ssl.model import read_spec
+from monai_bone_ssl.model.folder import read_spec
 from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.session import ReviewSession
 from monai_bone_ssl.review.verdict import Reading

@@ -11,8 +11,8 @@ from highdicom.sr import srread
 from reader import ReaderHands
 from review.probe_site import site_images, write_probe_model
 
-from monai_bone_ssl.model import Model
-from monai_bone_ssl.model_store import current_folder
+from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.model.store import current_folder
 from monai_bone_ssl.review.site_judgement import FIGURE_NAMES
 
 

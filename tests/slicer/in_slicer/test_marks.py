@@ -15,7 +15,7 @@ from BoneXRayReviewLib.viewer import Viewer
 from dicom_factory import make_radiograph
 from scene import SIDE, marked_picture, render
 
-from monai_bone_ssl.radiograph import read_radiograph
+from monai_bone_ssl.dicom.radiograph import read_radiograph
 from monai_bone_ssl.review.verdict import Location
 
 pytestmark = pytest.mark.usefixtures("logic")

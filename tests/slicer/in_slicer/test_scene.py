@@ -21,10 +21,10 @@ from pydicom.uid import JPEG2000Lossless, JPEGExtended12Bit
 from pydicom_files import real_radiograph
 from scene import SIDE, marked_picture, render
 
-from monai_bone_ssl.colours import DECISION_COLOURS, colour_evidence, colour_table
+from monai_bone_ssl.dicom.radiograph import read_radiograph
 from monai_bone_ssl.findings import Decision, OperatingPoints
-from monai_bone_ssl.radiograph import read_radiograph
 from monai_bone_ssl.review.verdict import Location
+from monai_bone_ssl.show.colours import DECISION_COLOURS, colour_evidence, colour_table
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])

@@ -18,7 +18,7 @@ from pydicom_files import real_radiograph
 from reader import ReaderHands
 from review.probe_site import site_images, write_probe_model
 
-from monai_bone_ssl.model import default_model_folder
+from monai_bone_ssl.model.folder import default_model_folder
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, cohen_kappa_score, roc_auc_score
 
-from monai_bone_ssl.bootstrap import cluster_bootstrap
-from monai_bone_ssl.training.metrics import (
+from monai_bone_ssl.stats.bootstrap import cluster_bootstrap
+from monai_bone_ssl.training.measure.metrics import (
     average_metrics,
     compute_metrics,
     mean_over_parts,
     parts_with_cases,
 )
-from monai_bone_ssl.training.sample import Sample
+from monai_bone_ssl.training.measure.sample import Sample
 
 LABELS = np.tile([0, 1], 66)
 GROUPS = np.array([f"p{i // 4}" for i in range(132)])

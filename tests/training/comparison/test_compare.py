@@ -14,8 +14,8 @@ from analyses import strict_json
 from PIL import Image
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from monai_bone_ssl.bootstrap import cluster_bootstrap
 from monai_bone_ssl.errors import ConfigError
+from monai_bone_ssl.stats.bootstrap import cluster_bootstrap
 from monai_bone_ssl.training.comparison.metadata import MetadataBaseline
 from monai_bone_ssl.training.comparison.outcome import Comparison
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset

@@ -15,21 +15,17 @@ from scipy.special import expit, logit
 
 from monai_bone_ssl.cli import main
 from monai_bone_ssl.errors import ConfigError
-from monai_bone_ssl.preprocessing import preprocess
-from monai_bone_ssl.training.backbone import create_backbone, save_backbone
+from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.training.comparison.audit import audit_labels
 from monai_bone_ssl.training.comparison.compare_networks import compare_networks
-from monai_bone_ssl.training.comparison.feature_rows import (
-    FeatureShelf,
-    LinearProbeRow,
-    Network,
-)
+from monai_bone_ssl.training.comparison.feature_rows import FeatureShelf, LinearProbeRow, Network
 from monai_bone_ssl.training.comparison.protocol import make_protocol
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset, read_grey
-from monai_bone_ssl.training.extractors import load_extractor
-from monai_bone_ssl.training.features import extract_features
-from monai_bone_ssl.training.input_spec import input_spec
-from monai_bone_ssl.training.nested import predict_held_out
+from monai_bone_ssl.training.data.input_spec import input_spec
+from monai_bone_ssl.training.networks.backbone import create_backbone, save_backbone
+from monai_bone_ssl.training.networks.extractors import load_extractor
+from monai_bone_ssl.training.networks.features import extract_features
+from monai_bone_ssl.training.probes.nested import predict_held_out
 from training.comparison.mura_tree import write_mura
 
 SIDE = 32

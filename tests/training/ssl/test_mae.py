@@ -8,7 +8,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from monai_bone_ssl.errors import ConfigError
-from monai_bone_ssl.training.backbone import GreyViT
+from monai_bone_ssl.training.networks.backbone import GreyViT
 from monai_bone_ssl.training.ssl.mae import MaskedAutoencoder, patchify
 
 PATCH = 4

@@ -7,9 +7,9 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
 
-from monai_bone_ssl.preprocessing import PreprocessSpec
-from monai_bone_ssl.training.backbone import create_backbone
+from monai_bone_ssl.model.preprocessing import PreprocessSpec
 from monai_bone_ssl.training.data.unlabelled import UnlabelledImage
+from monai_bone_ssl.training.networks.backbone import create_backbone
 from monai_bone_ssl.training.ssl.online_knn import BodyPartKNN, whole_image_features
 
 SPEC = PreprocessSpec(32, 16, 1.0, 99.0)

@@ -12,9 +12,9 @@ from PIL import Image
 from toy_radiographs import limb, read_list, write_list
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode, TrainingError
-from monai_bone_ssl.preprocessing import PreprocessSpec
-from monai_bone_ssl.training.backbone import create_backbone, load_backbone, save_backbone
-from monai_bone_ssl.training.ssl.image_cache import open_image_cache
+from monai_bone_ssl.model.preprocessing import PreprocessSpec
+from monai_bone_ssl.training.compute.image_cache import open_image_cache
+from monai_bone_ssl.training.networks.backbone import create_backbone, load_backbone, save_backbone
 from monai_bone_ssl.training.ssl.online_knn import BodyPartKNN
 from monai_bone_ssl.training.ssl.pretrain import pretrain
 from monai_bone_ssl.training.ssl.recipe import Recipe

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from toy_radiographs import read_list, write_limbs, write_list
 
 from monai_bone_ssl.errors import ConfigError
-from monai_bone_ssl.training.backbone import load_backbone
+from monai_bone_ssl.training.networks.backbone import load_backbone
 from monai_bone_ssl.training.ssl.pretrain import pretrain
 from monai_bone_ssl.training.ssl.recipe import Recipe
 from monai_bone_ssl.training.ssl.training_step import TrainingStep

@@ -6,11 +6,7 @@ import math
 
 import pytest
 
-from monai_bone_ssl.training.ssl.schedules import (
-    cosine,
-    warmup_constant,
-    warmup_cosine,
-)
+from monai_bone_ssl.training.ssl.schedules import cosine, warmup_constant, warmup_cosine
 
 CLOSE = pytest.approx
 

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import normalize
 
 from monai_bone_ssl.errors import ConfigError
-from monai_bone_ssl.training.backbone import create_backbone
+from monai_bone_ssl.training.networks.backbone import create_backbone
 from monai_bone_ssl.training.ssl.self_distillation import SelfDistillation
 
 NAME = "vit_tiny_patch16_224"

@@ -11,6 +11,13 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from monai_bone_ssl.errors import ConfigError
+from monai_bone_ssl.training.data.intensity import (
+    INTENSITY_DRAWS,
+    add_noise,
+    apply_window,
+    draw_intensities,
+    gaussian_blur,
+)
 from monai_bone_ssl.training.ssl.crops import (
     CROP_DRAWS,
     Crops,
@@ -19,13 +26,6 @@ from monai_bone_ssl.training.ssl.crops import (
     first_with_structure,
     image_pyramid,
     sample_crops,
-)
-from monai_bone_ssl.training.ssl.intensity import (
-    INTENSITY_DRAWS,
-    add_noise,
-    apply_window,
-    draw_intensities,
-    gaussian_blur,
 )
 from monai_bone_ssl.training.ssl.views import MultiCrop
 

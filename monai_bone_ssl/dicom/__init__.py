@@ -1,0 +1,1 @@
+"""Files to radiographs: headers, patients, pixels as a PACS shows them."""

@@ -1,0 +1,1 @@
+"""Pixels to numbers: a model folder, its network run by onnxruntime, and whether an image is one for it."""

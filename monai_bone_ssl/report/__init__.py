@@ -1,0 +1,1 @@
+"""Answers to DICOM objects: Structured Reports, Secondary Captures, Segmentations."""

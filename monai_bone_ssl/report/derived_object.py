@@ -1,0 +1,112 @@
+"""What every DICOM object that this package makes has in common: patient, study, equipment and time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+
+from highdicom import ContributingEquipment
+from highdicom.base import SOPClass
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.valuerep import DA, DT, TM
+
+from monai_bone_ssl.dicom.header import lenient_values
+from monai_bone_ssl.files import write_atomically
+from monai_bone_ssl.report.content import Algorithm
+
+__all__ = [
+    "UIDS",
+    "contributing_equipment",
+    "copy_patient_and_study",
+    "set_time",
+    "without_patient",
+    "write_object",
+]
+
+#: What an object needs of an image to refer to it.
+UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+
+_COPIED_LATER = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+)
+
+
+def without_patient(header: Dataset, keywords: Sequence[str]) -> Dataset:
+    """What highdicom's constructors need of a source image.
+
+    They would also take patient and study from it, but refuse headers without some optional attributes,
+    reject values a modality may send, and warn with the patient's name in the text. So these are empty here,
+    and :func:`copy_patient_and_study` fills them in.
+
+    Parameters
+    ----------
+    header
+        The source image's.
+    keywords
+        Attributes to keep; the header has them.
+    """
+    reference = Dataset()
+    for keyword in keywords:
+        setattr(reference, keyword, header[keyword].value)
+    for keyword in _COPIED_LATER:
+        setattr(reference, keyword, "")
+    return reference
+
+
+def copy_patient_and_study(target: SOPClass, header: Dataset) -> None:
+    """Patient and study as the source has them; attributes it lacks stay empty."""
+    with lenient_values():
+        source = deepcopy(header)  # a shallow copy would share its elements with the caller's header
+    source.decode()  # or sequence items not yet looked at would be written in the source's character set
+    source.SOPClassUID = target.SOPClassUID  # copies the attributes that this IOD has
+    target.copy_patient_and_study_information(source)
+
+
+def contributing_equipment(
+    algorithm: Algorithm, contribution: str = "Algorithm that made the findings"
+) -> ContributingEquipment:
+    """The algorithm as IHE AI Results names it: with a Device UID that changes at every retraining."""
+    equipment = ContributingEquipment(
+        manufacturer=algorithm.manufacturer,
+        purpose_of_reference=codes.DCM.ProcessingEquipment,
+        manufacturer_model_name=algorithm.model_name,
+        software_versions=(algorithm.software_version, algorithm.model_version),
+        contribution_description=contribution,
+    )
+    equipment.DeviceUID = algorithm.device_uid
+    return equipment
+
+
+def set_time(target: SOPClass, created: datetime) -> None:
+    """One time everywhere, where highdicom reads the clock again."""
+    target.InstanceCreationDate = DA(created.date())
+    target.InstanceCreationTime = TM(created.time())
+    for equipment in target.get("ContributingEquipmentSequence", []):
+        equipment.ContributionDateTime = DT(created)
+
+
+def write_object(target: SOPClass, prefix: str, folder: Path) -> Path:
+    """Write an object as ``<prefix>_<SOP Instance UID>.dcm``, whole or not at all.
+
+    Raises
+    ------
+    ReportError
+        ``WRITE_FAILED`` where the file system refuses; no part of a file is left.
+    """
+    path = folder / f"{prefix}_{target.SOPInstanceUID}.dcm"
+    # In memory first: pydicom would wrap a full disk's error in a traceback of its own.
+    buffer = BytesIO()
+    target.save_as(buffer, enforce_file_format=True)
+    write_atomically(path, buffer.getvalue())
+    return path

@@ -1,0 +1,203 @@
+"""One Comprehensive 3D SR a study: the findings of all its images, coded as DICOM TID 1500.
+
+The document follows IHE AI Results (AIR): Contributing Equipment names the model with a Device UID that
+changes at every retraining. Its text is UTF-8, its patient and study are the source's, its UIDs depend on
+nothing but the images, their status and the algorithm. It is preliminary, unverified and for research: an
+algorithm's answer, no reader's.
+
+Content tree: :mod:`monai_bone_ssl.report.content`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from highdicom import ContentQualificationValues
+from highdicom.sr import Comprehensive3DSR
+from pydicom import Dataset, config
+from pydicom.uid import UID
+
+from monai_bone_ssl.dicom.patient import check_one_patient
+from monai_bone_ssl.dicom.uids import derived_uid
+from monai_bone_ssl.errors import ReasonCode, ReportError
+from monai_bone_ssl.findings import ImageAnalysis, Status, StudyFinding, Target
+from monai_bone_ssl.report.content import Algorithm, measurement_report, tracking_uid
+from monai_bone_ssl.report.derived_object import (
+    UIDS,
+    contributing_equipment,
+    copy_patient_and_study,
+    set_time,
+    without_patient,
+    write_object,
+)
+
+__all__ = [
+    "Algorithm",
+    "is_referable",
+    "study_report",
+    "tracking_uid",
+    "write_report",
+]
+
+_SERIES_NUMBER = 9001  # far from the numbers a modality gives its own series
+
+
+def study_report(
+    images: Sequence[ImageAnalysis],
+    study: StudyFinding,
+    target: Target,
+    algorithm: Algorithm,
+    created: datetime,
+) -> Comprehensive3DSR:
+    """Report the findings in all images of one study.
+
+    Parameters
+    ----------
+    images
+        All images of the study, analysed or not. Those without a header, and objects without pixels, cannot
+        be referenced and are left out; of several with one SOP Instance UID the analysed one is reported.
+    study
+        Their conclusion.
+    target
+        What the model looks for.
+    algorithm
+        The model and the software around it.
+    created
+        When the report was made. UIDs do not depend on it.
+
+    Returns
+    -------
+    highdicom.sr.Comprehensive3DSR
+        Not written yet.
+
+    Raises
+    ------
+    ReportError
+        ``CONFLICTING_PATIENT`` where the headers name more than one patient; ``MISSING_IDENTIFIER`` where
+        an analysed image, or every image, cannot be referenced; ``REPORT_FAILED`` where a header, a finding
+        and the study do not belong together or a finding is incomplete.
+    """
+    headers = [image.header for image in images if image.header is not None]
+    check_one_patient(headers, study.study_instance_uid)
+    referenced = _referenced(images, study)
+    first = referenced[0][1]
+    sources = _identity(referenced, algorithm)
+    report = Comprehensive3DSR(
+        evidence=[without_patient(header, UIDS) for _, header in referenced],
+        content=measurement_report(images, referenced, study, target, algorithm),
+        series_instance_uid=derived_uid("series", *sources),
+        series_number=_SERIES_NUMBER,
+        series_description=f"{target.name.capitalize()} analysis (AI, unverified)",
+        sop_instance_uid=derived_uid("report", *sources),
+        instance_number=1,
+        manufacturer=algorithm.manufacturer,
+        manufacturer_model_name=algorithm.model_name,
+        software_versions=algorithm.software_version,
+        is_complete=study.status is Status.ANALYSED,
+        content_qualification=ContentQualificationValues.RESEARCH,
+        content_date=created.date(),
+        content_time=created.time(),
+        specific_character_set="ISO_IR 192",
+        contributing_equipment=[contributing_equipment(algorithm)],
+    )
+    copy_patient_and_study(report, first)
+    set_time(report, created)
+    return report
+
+
+def write_report(report: Comprehensive3DSR, folder: Path) -> Path:
+    """Write a report as ``SR_<SOP Instance UID>.dcm``, whole or not at all.
+
+    Parameters
+    ----------
+    report
+        What :func:`study_report` returned.
+    folder
+        Folder, made where missing; a report of that name in it is replaced.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    ReportError
+        ``WRITE_FAILED`` where the file system refuses; no part of a file is left.
+    """
+    return write_object(report, "SR", folder)
+
+
+# --- what belongs together ----------------------------------------------------------------------------
+
+
+def _referenced(images: Sequence[ImageAnalysis], study: StudyFinding) -> list[tuple[ImageAnalysis, Dataset]]:
+    """Images that can be referenced, in the order given, each SOP instance once."""
+    chosen: dict[str, tuple[ImageAnalysis, Dataset]] = {}
+    for image in images:
+        analysed = _is_analysed(image)
+        if image.header is None or not is_referable(image.header):
+            if analysed:
+                raise ReportError(
+                    ReasonCode.MISSING_IDENTIFIER,
+                    f"{Path(image.finding.path).name}: analysed, but its header cannot be referenced",
+                )
+            continue
+        uid = image.header.SOPInstanceUID
+        if image.finding.sop_instance_uid != uid:
+            raise ReportError(
+                ReasonCode.REPORT_FAILED,
+                f"{Path(image.finding.path).name}: the header is not the one of the finding",
+            )
+        if analysed or uid not in chosen:
+            chosen[uid] = (image, image.header)
+    if not chosen:
+        raise ReportError(
+            ReasonCode.MISSING_IDENTIFIER, f"study {study.study_instance_uid}: no image to refer to"
+        )
+    return list(chosen.values())
+
+
+def _is_analysed(image: ImageAnalysis) -> bool:
+    finding = image.finding
+    if finding.status is not Status.ANALYSED:
+        if finding.reason is None or finding.decision is not None or finding.probability is not None:
+            raise _incomplete(image, "a reason and no answer")
+        return False
+    if finding.decision is None or finding.probability is None or not 0 <= finding.probability <= 1:
+        raise _incomplete(image, "a decision and a probability from 0 to 1")
+    return True
+
+
+def _incomplete(image: ImageAnalysis, expected: str) -> ReportError:
+    name = Path(image.finding.path).name
+    return ReportError(ReasonCode.REPORT_FAILED, f"{name}: {image.finding.status}, expected {expected}")
+
+
+def is_referable(header: Dataset) -> bool:
+    """Whether an image has valid UIDs, a SOP class of the standard, and the size that only an image has."""
+    uids = [UID(header.get(keyword) or "", config.IGNORE) for keyword in UIDS]
+    is_image = bool(header.get("Rows") and header.get("Columns"))
+    return is_image and all(uid.is_valid for uid in uids) and _is_current(uids[0])
+
+
+# Baggage (DICOS) and material testing (DICONDE): they share DICOM's root, but not its information model.
+_INDUSTRIAL = ("1.2.840.10008.5.1.4.1.1.501.", "1.2.840.10008.5.1.4.1.1.601.")
+
+
+def _is_current(sop_class: UID) -> bool:
+    """Whether it is a medical class of today's standard: the modules of others nobody can look up."""
+    known = sop_class.name != sop_class  # pydicom has no names of private ones
+    return known and not sop_class.is_retired and not sop_class.startswith(_INDUSTRIAL)
+
+
+def _identity(referenced: Sequence[tuple[ImageAnalysis, Dataset]], algorithm: Algorithm) -> list[str]:
+    """What the report's UIDs depend on.
+
+    With the status of each image: an archive keeps the first of two objects with one UID, so a report in
+    which an image failed must not stand in the way of the one in which it succeeds.
+    """
+    sources = sorted(f"{header.SOPInstanceUID} {image.finding.status}" for image, header in referenced)
+    return [algorithm.fingerprint, algorithm.software_version, *sources]

@@ -1,0 +1,1 @@
+"""Answers to people: pictures, the page, the console and result.json."""

@@ -1,0 +1,50 @@
+"""What a person at a terminal reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai_bone_ssl.dicom.header import file_name
+from monai_bone_ssl.findings import UNVERIFIED, ImageFinding, Target, describe_body_part, describe_image
+from monai_bone_ssl.show.results import Results
+
+__all__ = ["results_summary", "results_table"]
+
+_HEADINGS = ("image", "body part", "answer")
+
+
+def results_table(results: Results, target: Target, out: Path) -> str:
+    """Results as a table with one line an image, and where to look further."""
+    rows = [
+        (
+            _name(image),
+            describe_body_part(image.body_part) if image.body_part else "-",
+            describe_image(image, target),
+        )
+        for image in results.images
+    ]
+    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
+    lines = [_line(_HEADINGS, widths), _line(["-" * width for width in widths], widths)]
+    lines += [_line(row, widths) for row in rows]
+    lines += ["", results_summary(results)]
+    lines += [f"Pictures: {out / 'index.html'}", f"Results:  {out / 'result.json'}"]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _name(image: ImageFinding) -> str:
+    return file_name(Path(image.path))
+
+
+def results_summary(results: Results) -> str:
+    """Results in one line without a file's name, for logs."""
+    analysed = sum(image.decision is not None for image in results.images)
+    reports = sum(study.sr_path is not None for study in results.studies)
+    return (
+        f"{analysed} of {len(results.images)} images analysed, {len(results.studies)} studies, "
+        f"{reports} reports (DICOM SR). {UNVERIFIED}."
+    )

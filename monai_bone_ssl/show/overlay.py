@@ -1,0 +1,312 @@
+"""A finding as a picture: the radiograph untouched, beside it the evidence in colour, below it the answer."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from monai_bone_ssl.errors import ReasonCode, ReportError
+from monai_bone_ssl.findings import (
+    UNVERIFIED,
+    Decision,
+    ImageFinding,
+    OperatingPoints,
+    Peak,
+    Target,
+    describe_body_part,
+    describe_image,
+)
+from monai_bone_ssl.show.colours import DECISION_COLOURS, Colour, colour_evidence
+from monai_bone_ssl.show.overlay_file import attach_thumbnail
+
+__all__ = ["draw_overlay"]
+
+Floats = npt.NDArray[np.float32]
+Box = tuple[int, int, int, int]
+
+# Dark as a reading room: a bright frame would take the eye's adaptation from the radiograph.
+_BACKGROUND: Colour = (16, 18, 22)
+_RULE: Colour = (58, 63, 72)
+_TEXT: Colour = (236, 239, 243)
+_MUTED: Colour = (160, 168, 178)
+
+_PANEL = (800, 900)  # largest width and height of one of the two pictures: both fit on a screen
+_MAX_ENLARGEMENT = 3.0  # beyond it a small image gains nothing but blur
+_MIN_COLUMN = 200  # so that the heading above a narrow picture has room
+_MIN_CONTENT = 250  # so that the colour bar beside a flat picture can be read
+_MIN_WIDTH = 1040  # so that the caption has room
+_MARGIN = 28
+_HEADING = 34
+_SCALE = 112  # width of the colour bar with its numbers
+_CAPTION = 156
+
+
+class _Layout(NamedTuple):
+    """Places of everything, in pixels of the picture."""
+
+    size: tuple[int, int]
+    plain: Box
+    coloured: Box
+    scale: Box
+    caption: Box
+
+
+def draw_overlay(
+    pixels: Floats,
+    evidence: Floats,
+    finding: ImageFinding,
+    points: OperatingPoints,
+    target: Target,
+    *,
+    limit: float,
+    model_name: str,
+    model_version: str,
+) -> Image.Image:
+    """Draw radiograph, evidence and answer of one analysed image.
+
+    Only evidence towards the target is coloured. Evidence against it lies over most of every image, air
+    and soft tissue included, and would hide the few patches a reader has to look at.
+
+    Parameters
+    ----------
+    pixels
+        Radiograph, float32 [H, W] in [0, 1], bright = dense.
+    evidence
+        Logit contribution of each patch, float32 [h, w], covering the radiograph from edge to edge;
+        positive = towards the target.
+    finding
+        The image's finding; its peak is in pixels of ``pixels``.
+    points, target
+        Operating points of the image's body part, and what the model looks for.
+    limit
+        Evidence in logit per patch that gets the full colour. It belongs to the model, not to the image,
+        or two overlays could not be compared (``ModelSpec.evidence_limit``).
+    model_name, model_version
+        Written into the caption.
+
+    Returns
+    -------
+    RGB image. Each of the two pictures is at most 800 x 900 pixels, with the radiograph's aspect.
+
+    Raises
+    ------
+    ReportError
+        If the arrays are not finite and two-dimensional, the limit is not positive, or the finding has
+        no decision.
+    """
+    _check(pixels, evidence, finding, limit)
+    layout = _arrange(*pixels.shape)
+    picture = Image.new("RGB", layout.size, _BACKGROUND)
+    grey = _resample(pixels, layout.plain)
+    values = _interpolate(evidence, *grey.shape)
+    picture.paste(Image.fromarray(_to_bytes(grey)), layout.plain[:2])
+    coloured = Image.fromarray(_to_bytes(colour_evidence(grey, values, limit)))
+    picture.paste(coloured, layout.coloured[:2])
+    draw = ImageDraw.Draw(picture)
+    draw.text((layout.plain[0], layout.plain[1] - 12), "Radiograph", _MUTED, _font(17), anchor="ls")
+    heading = (layout.coloured[0], layout.coloured[1] - 12)
+    draw.text(heading, _latin(f"Evidence for {target.name}"), _MUTED, _font(17), anchor="ls")
+    _draw_scale(picture, layout.scale, limit)
+    note = "Colour: interpolated between patch centres."
+    patch = _peak_patch(finding.peak, pixels.shape, evidence)
+    if patch is not None:
+        _draw_marker(draw, layout.coloured, patch, evidence.shape)
+        note += f" Frame: patch with the largest evidence, {evidence[patch]:+.2g}."
+    _draw_caption(draw, layout.caption, finding, target, f"{model_name} {model_version}", note)
+    left, top, right, _ = layout.caption
+    _draw_probability(draw, (right - (right - left) * 43 // 100, top), right, finding, points)
+    attach_thumbnail(picture, coloured)
+    return picture
+
+
+def _check(pixels: Floats, evidence: Floats, finding: ImageFinding, limit: float) -> None:
+    for name, array in (("pixels", pixels), ("evidence", evidence)):
+        if array.ndim != 2 or array.size == 0 or not np.isfinite(array).all():
+            raise ReportError(
+                ReasonCode.REPORT_FAILED,
+                f"{name} must be finite and [rows, columns], got shape {array.shape}",
+            )
+    if not (math.isfinite(limit) and limit > 0):
+        raise ReportError(ReasonCode.REPORT_FAILED, f"limit must be a positive number of logit, got {limit}")
+    if finding.decision is None or finding.probability is None:
+        raise ReportError(
+            ReasonCode.REPORT_FAILED, f"{finding.path}: has no decision, so there is no overlay to draw"
+        )
+
+
+def _arrange(rows: int, columns: int) -> _Layout:
+    scale = min(_PANEL[0] / columns, _PANEL[1] / rows, _MAX_ENLARGEMENT)
+    width, height = max(1, round(columns * scale)), max(1, round(rows * scale))
+    column, content = max(width, _MIN_COLUMN), max(height, _MIN_CONTENT)
+    total = max(_MIN_WIDTH, 2 * column + _SCALE + 4 * _MARGIN)
+    left = (total - 2 * column - _SCALE - 2 * _MARGIN) // 2
+    right = left + column + _MARGIN
+    top = _MARGIN + _HEADING
+    bar_left = right + width + _MARGIN
+    bottom = top + content + _MARGIN
+    return _Layout(
+        size=(total, bottom + _CAPTION),
+        plain=(left, top, left + width, top + height),
+        coloured=(right, top, right + width, top + height),
+        scale=(bar_left, top, bar_left + _SCALE, top + min(content, 420)),
+        caption=(_MARGIN, bottom, total - _MARGIN, bottom + _CAPTION),
+    )
+
+
+def _resample(pixels: Floats, box: Box) -> Floats:
+    size = (box[2] - box[0], box[3] - box[1])
+    image = Image.fromarray(np.clip(pixels, 0, 1).astype(np.float32))
+    return np.clip(np.asarray(image.resize(size, Image.Resampling.BICUBIC), dtype=np.float32), 0, 1)
+
+
+def _interpolate(evidence: Floats, rows: int, columns: int) -> Floats:
+    """Evidence at every pixel: bilinear between patch centres.
+
+    Squares would draw edges into the anatomy that are not there. Bilinear keeps each patch's own value at
+    its centre and, unlike cubic, never shows more than the largest patch has.
+    """
+    by_row = _bilinear_weights(rows, evidence.shape[0])
+    by_column = _bilinear_weights(columns, evidence.shape[1])
+    return np.asarray(by_row @ evidence @ by_column.T, dtype=np.float32)
+
+
+def _bilinear_weights(n_pixels: int, n_patches: int) -> Floats:
+    """float32 [n_pixels, n_patches], rows sum to 1; flat beyond the outermost centres."""
+    centres = (np.arange(n_pixels) + 0.5) * n_patches / n_pixels - 0.5
+    distance = np.abs(np.clip(centres, 0, n_patches - 1)[:, None] - np.arange(n_patches))
+    return np.asarray(np.maximum(0, 1 - distance), dtype=np.float32)
+
+
+def _to_bytes(values: Floats) -> npt.NDArray[np.uint8]:
+    return np.rint(values * 255).astype(np.uint8)
+
+
+def _draw_scale(picture: Image.Image, box: Box, limit: float) -> None:
+    left, top, _, bottom = box
+    width = 16
+    height = bottom - top
+    ramp = np.repeat(np.linspace(limit, 0, height, dtype=np.float32)[:, None], width, axis=1)
+    shades = colour_evidence(np.full_like(ramp, 0.45), ramp, limit)  # as it looks over a middle grey
+    picture.paste(Image.fromarray(_to_bytes(shades)), (left, top))
+    draw = ImageDraw.Draw(picture)
+    for share, label in ((0.0, "0"), (0.5, f"{limit / 2:.2g}"), (1.0, f"{limit:.2g}+")):
+        y = bottom - 1 - round(share * (height - 1))
+        draw.line((left + width, y, left + width + 5, y), _MUTED)
+        draw.text((left + width + 10, y), label, _MUTED, _font(15), anchor="lm")
+    title = Image.new("RGB", (height, 20), _BACKGROUND)
+    ImageDraw.Draw(title).text((height / 2, 10), "evidence, logit per patch", _MUTED, _font(15), anchor="mm")
+    picture.paste(title.rotate(90, expand=True), (left + width + 62, top))
+
+
+def _peak_patch(peak: Peak | None, shape: tuple[int, ...], evidence: Floats) -> tuple[int, int] | None:
+    """Row and column of the peak's patch; None where nothing in it speaks for the target."""
+    if peak is None:
+        return None
+    rows, columns = evidence.shape
+    row, column = peak.row * rows // shape[0], peak.column * columns // shape[1]
+    if not (0 <= row < rows and 0 <= column < columns):
+        raise ReportError(ReasonCode.REPORT_FAILED, f"{peak} is outside the image of shape {shape}")
+    return (row, column) if evidence[row, column] > 0 else None
+
+
+def _draw_marker(
+    draw: ImageDraw.ImageDraw, panel: Box, patch: tuple[int, int], shape: tuple[int, ...]
+) -> None:
+    """Frame one patch: white between two dark lines, so that it shows on bone and on air."""
+    left, top, right, bottom = panel
+    x0, x1 = (left + round((right - left) * (patch[1] + side) / shape[1]) for side in (0, 1))
+    y0, y1 = (top + round((bottom - top) * (patch[0] + side) / shape[0]) for side in (0, 1))
+    for grow, colour in ((5, (0, 0, 0)), (4, (255, 255, 255)), (3, (255, 255, 255)), (2, (0, 0, 0))):
+        corner = (min(right, x1 + grow) - 1, min(bottom, y1 + grow) - 1)
+        draw.rectangle((max(left, x0 - grow), max(top, y0 - grow), *corner), outline=colour)
+
+
+def _draw_caption(
+    draw: ImageDraw.ImageDraw, box: Box, finding: ImageFinding, target: Target, model: str, note: str
+) -> None:
+    left, top, right, _ = box
+    room = (right - left) * 54 // 100
+    draw.line((left, top, right, top), _RULE)
+    decision = finding.decision or Decision.INDETERMINATE
+    draw.rectangle((left, top + 24, left + 5, top + 54), DECISION_COLOURS[decision])
+    _draw_line(draw, (left + 18, top + 48), describe_image(finding, target), _TEXT, 27, room - 18)
+    part = finding.body_part
+    body_part = "" if part is None else f"Body part {describe_body_part(part)}   ·   "
+    _draw_line(draw, (left, top + 82), f"{body_part}Model {model}", _MUTED, 16, room)
+    _draw_line(draw, (left, top + 108), UNVERIFIED, _TEXT, 16, room)
+    _draw_line(draw, (left, top + 132), note, _MUTED, 14, room)
+
+
+def _draw_probability(
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    right: int,
+    finding: ImageFinding,
+    points: OperatingPoints,
+) -> None:
+    """The probability on a line from 0 to 1 with the three zones and the two points between them."""
+    # Room at both ends for a number beside a point that lies there.
+    start, end, y, height = corner[0] + 34, right - 34, corner[1] + 54, 16
+    probability = finding.probability or 0.0
+
+    def at(value: float) -> int:
+        return start + round(min(max(value, 0.0), 1.0) * (end - start))
+
+    low, high = at(points.high_sensitivity), at(points.high_specificity)
+    zones = {
+        Decision.NEGATIVE: (start, low),
+        Decision.INDETERMINATE: (low, high),
+        Decision.POSITIVE: (high, end),
+    }
+    for decision, (x0, x1) in zones.items():
+        draw.rectangle((x0, y, max(x0, x1 - 2), y + height), DECISION_COLOURS[decision])
+    # Right- and left-aligned at their points, the two numbers cannot collide however close the points are.
+    draw.text((low - 2, y + height + 6), f"{points.high_sensitivity:.2f}", _MUTED, _font(15), anchor="ra")
+    draw.text((high + 2, y + height + 6), f"{points.high_specificity:.2f}", _MUTED, _font(15), anchor="la")
+    x = at(probability)
+    draw.polygon([(x - 8, y - 15), (x + 8, y - 15), (x, y - 2)], _TEXT)
+    draw.line((x, y - 2, x, y + height), _BACKGROUND, 2)
+    draw.text((x, y - 19), f"{probability:.2f}", _TEXT, _font(18), anchor="ms")
+    _draw_zone_names(draw, start, end, (low + high) // 2, y + height + 46)
+
+
+def _draw_zone_names(draw: ImageDraw.ImageDraw, start: int, end: int, centre: int, y: int) -> None:
+    """Names of the zones, each in its colour; the middle one under its zone as far as the others let it."""
+    font, gap = _font(15), 18
+    first, second, third = (decision.value for decision in DECISION_COLOURS)
+    half = draw.textlength(second, font) / 2
+    lowest = start + draw.textlength(first, font) + gap + half
+    highest = end - draw.textlength(third, font) - gap - half
+    middle = min(max(centre, lowest), highest)
+    for x, anchor, decision in (
+        (start, "ls", Decision.NEGATIVE),
+        (middle, "ms", Decision.INDETERMINATE),
+        (end, "rs", Decision.POSITIVE),
+    ):
+        draw.text((x, y), decision.value, DECISION_COLOURS[decision], font, anchor=anchor)
+
+
+def _draw_line(
+    draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, colour: Colour, size: int, room: float
+) -> None:
+    """One line of text on its baseline; too long a one is set smaller, then cut."""
+    text = _latin(text)
+    while size > 11 and draw.textlength(text, _font(size)) > room:
+        size -= 1
+    if draw.textlength(text, _font(size)) > room:
+        fitting = (n for n in range(len(text), 0, -1) if draw.textlength(text[:n] + "…", _font(size)) <= room)
+        text = text[: next(fitting, 0)] + "…"
+    draw.text(place, text, colour, _font(size), anchor="ls")
+
+
+def _latin(text: str) -> str:
+    """Text in the characters of Pillow's own font: a question mark is better than an empty box."""
+    return "".join(c if c.isascii() or c == "·" else "?" for c in text)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

@@ -1,0 +1,1 @@
+"""How good predictions are: figures with intervals, localisation, plots, paired tests."""

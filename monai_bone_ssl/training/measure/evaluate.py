@@ -1,0 +1,156 @@
+"""Predictions on labelled images to metrics.json, predictions.csv and figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.files import write_atomically
+from monai_bone_ssl.findings import Decision, OperatingPoints, Peak, decide
+from monai_bone_ssl.training.data import LabelledDataset, LabelledImage
+from monai_bone_ssl.training.measure import plots
+from monai_bone_ssl.training.measure.localisation import localise
+from monai_bone_ssl.training.measure.metrics import Metrics, compute_metrics
+from monai_bone_ssl.training.measure.sample import Sample
+
+__all__ = ["ImagePrediction", "evaluate", "hardware_of", "studies_of"]
+
+
+@dataclass(frozen=True)
+class ImagePrediction:
+    """What a model says about one image."""
+
+    probability: float
+    """Calibrated, in [0, 1]."""
+    points: OperatingPoints
+    """Those of the image's body part."""
+    peak: Peak | None = None
+    """Centre of the patch with the largest evidence, in source pixels; None for a model without evidence."""
+
+    @property
+    def decision(self) -> Decision:
+        """The three-state answer."""
+        return decide(self.probability, self.points)
+
+
+def evaluate(
+    dataset: LabelledDataset,
+    predictions: Sequence[ImagePrediction],
+    out: Path,
+    threshold: float | Mapping[str, float] = 0.5,
+) -> Metrics:
+    """Measure predictions and write the outcome.
+
+    Writes ``predictions.csv``, ``roc.png``, ``reliability.png``, ``probabilities.png``, ``parts.png`` and,
+    last, ``metrics.json``; each file appears whole or not at all.
+
+    Parameters
+    ----------
+    dataset
+        Labelled images, for instance ``load_dataset(path).held_out()``.
+    predictions
+        One for each image, in the dataset's order.
+    out
+        Folder for the files; made where it does not exist.
+    threshold
+        Probability from which the two-state figures (accuracy, kappa, ...) count an image as positive: one
+        for all images, or one for each part. The three states have figures of their own.
+
+    Returns
+    -------
+    Metrics
+        As in metrics.json.
+
+    Raises
+    ------
+    ConfigError
+        Where predictions and images do not match, or a part has no threshold.
+    ReportError
+        Where a file cannot be written.
+    """
+    sample = _sample(dataset, predictions, threshold)
+    metrics = compute_metrics(
+        sample,
+        hardware=hardware_of(dataset.images),
+        studies=studies_of(dataset.images),
+        localisation=localise(dataset.images, [p.peak for p in predictions]),
+    )
+    points = {image.part: p.points for image, p in zip(dataset.images, predictions, strict=True)}
+    write_atomically(out / "predictions.csv", _table(dataset.images, predictions))
+    write_atomically(out / "roc.png", plots.to_png(plots.roc_figure(sample, metrics)))
+    write_atomically(out / "reliability.png", plots.to_png(plots.reliability_figure(sample, metrics)))
+    write_atomically(out / "probabilities.png", plots.to_png(plots.probability_figure(sample, points)))
+    write_atomically(out / "parts.png", plots.to_png(plots.parts_figure(metrics)))
+    write_atomically(out / "metrics.json", _json(dataset, metrics))
+    return metrics
+
+
+def _sample(
+    dataset: LabelledDataset,
+    predictions: Sequence[ImagePrediction],
+    threshold: float | Mapping[str, float],
+) -> Sample:
+    if len(predictions) != len(dataset):
+        raise _invalid(f"{len(predictions)} predictions for {len(dataset)} images, expected one for each")
+    return Sample(
+        labels=dataset.labels,
+        probabilities=np.array([p.probability for p in predictions], dtype=np.float64),
+        thresholds=_thresholds(dataset, threshold),
+        decisions=np.array([p.decision for p in predictions], dtype=np.str_),
+        groups=dataset.groups,
+        parts=dataset.parts,
+    )
+
+
+def _thresholds(dataset: LabelledDataset, threshold: float | Mapping[str, float]) -> NDArray[np.float64]:
+    if not isinstance(threshold, Mapping):
+        return np.full(len(dataset), threshold, dtype=np.float64)
+    missing = set(dataset.parts.tolist()) - threshold.keys()
+    if missing:
+        raise _invalid(f"no threshold for part {min(missing)}, expected one for each part")
+    return np.array([threshold[image.part] for image in dataset.images], dtype=np.float64)
+
+
+def hardware_of(images: Sequence[LabelledImage]) -> NDArray[np.bool_] | None:
+    """Whether hardware is visible [n]; None where nobody noted it for some image."""
+    if any(image.hardware is None for image in images):
+        return None
+    return np.array([image.hardware for image in images], dtype=np.bool_)
+
+
+def studies_of(images: Sequence[LabelledImage]) -> NDArray[np.str_] | None:
+    """Study of each image [n]; None where that of some image is unknown."""
+    if any(image.study is None for image in images):
+        return None
+    return np.array([image.study for image in images], dtype=np.str_)
+
+
+def _table(images: Sequence[LabelledImage], predictions: Sequence[ImagePrediction]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("path", "label", "part", "probability", "decision"))
+    for image, p in zip(images, predictions, strict=True):
+        writer.writerow((image.name, image.label, image.part, p.probability, p.decision))
+    return text.getvalue().encode()
+
+
+def _json(dataset: LabelledDataset, metrics: Metrics) -> bytes:
+    source = {
+        "name": dataset.source.name,
+        "licence": dataset.source.licence,
+        "reference": dataset.source.reference,
+    }
+    content = {"data": source, "target": dataset.target.name} | msgspec.to_builtins(metrics)
+    return msgspec.json.format(msgspec.json.encode(content)) + b"\n"
+
+
+def _invalid(text: str) -> ConfigError:
+    return ConfigError(ReasonCode.INVALID_DATA, text)

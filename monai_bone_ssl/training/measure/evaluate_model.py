@@ -1,0 +1,106 @@
+"""A model folder on labelled data: the predictions that an evaluation measures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from monai_bone_ssl.analysis import peak_box
+from monai_bone_ssl.errors import ModelError, ReasonCode
+from monai_bone_ssl.findings import OperatingPoints
+from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.model.preprocessing import preprocess
+from monai_bone_ssl.model.spec import ModelSpec
+from monai_bone_ssl.training.data import LabelledDataset, load_dataset, read_grey
+from monai_bone_ssl.training.measure.evaluate import ImagePrediction, evaluate
+
+__all__ = ["evaluate_model", "operating_points", "write_evaluation"]
+
+
+def evaluate_model(data: Path, model: Model, out: Path) -> str:
+    """Predict every held-out image and write metrics.json, predictions.csv and plots.
+
+    Every image is predicted, also where a clinical run would refuse it: the figures are the model's, not
+    those of the images it likes.
+
+    Returns
+    -------
+    The main figures in words.
+
+    Raises
+    ------
+    ConfigError
+        If the data are not what was expected.
+    CorruptImage, UnsupportedImage
+        If an image cannot be read, or is blank.
+    ModelError
+        If no body part has operating points.
+    ReportError
+        If ``out`` cannot be written.
+    """
+    dataset = load_dataset(data).held_out()
+    return write_evaluation(dataset, list(_predictions(dataset, model)), model.spec, out)
+
+
+def write_evaluation(
+    dataset: LabelledDataset, predictions: Sequence[ImagePrediction], spec: ModelSpec, out: Path
+) -> str:
+    """Write metrics.json, predictions.csv and plots of a model's predictions, one for each image.
+
+    Returns
+    -------
+    The main figures in words.
+
+    Raises
+    ------
+    ReportError
+        If ``out`` cannot be written.
+    """
+    metrics = evaluate(dataset, predictions, out)
+    auroc = metrics.auroc
+    lines = [f"{len(dataset)} images, {int(dataset.labels.sum())} positive"]
+    if auroc.value is not None:
+        lines.append(f"AUROC {auroc.value:.3f} (95 % interval {auroc.ci_low:.3f} to {auroc.ci_high:.3f})")
+    if dataset.target != spec.target:
+        lines.append(
+            f"Caution: the labels are taken to mean {dataset.target.name}, the model answers for "
+            f"{spec.target.name}. The figures hold only as far as both are the same."
+        )
+    if dataset.source.name in {source.name for source in spec.training_data}:
+        lines.append(
+            "Caution: the model was fitted on images of this set. These figures are not held out; "
+            "the cross-validated ones are in model.json."
+        )
+    return "\n".join([*lines, f"Figures: {out / 'metrics.json'}"])
+
+
+def _predictions(dataset: LabelledDataset, model: Model) -> Iterator[ImagePrediction]:
+    for image in tqdm(dataset.images, desc="predicting", unit="image"):
+        pixels = read_grey(image.path)
+        prediction = model.predict(preprocess(pixels, model.spec.preprocessing)[None, None])
+        box = peak_box(prediction.evidence[0], pixels.shape)
+        yield ImagePrediction(
+            model.probability(float(prediction.logits[0])),
+            operating_points(image.part, model.spec),
+            box.centre,
+        )
+
+
+def operating_points(part: str, spec: ModelSpec) -> OperatingPoints:
+    """Operating points of a part; the strictest of all parts where it has none of its own.
+
+    Raises
+    ------
+    ModelError
+        If no part has any: there is nothing to decide by.
+    """
+    known = {p.name: p.operating_points for p in spec.body_parts if p.operating_points is not None}
+    if not known:
+        text = f"{spec.name} {spec.version}: no body part has operating points, expected one at least"
+        raise ModelError(ReasonCode.INVALID_MODEL, f"{text}; model.json says why under not_covered")
+    return known.get(part) or OperatingPoints(
+        min(points.high_sensitivity for points in known.values()),
+        max(points.high_specificity for points in known.values()),
+    )

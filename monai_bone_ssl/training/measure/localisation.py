@@ -1,0 +1,99 @@
+"""Does the evidence peak where the finding is: the pointing game."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_bone_ssl.findings import Peak
+from monai_bone_ssl.stats.bootstrap import cluster_bootstrap, percentile_interval, ratio
+from monai_bone_ssl.training.data import LabelledImage, read_grey
+
+__all__ = ["Localisation", "covered_share", "localise", "pointing_game"]
+
+Floats = NDArray[np.float64]
+
+
+class Localisation(msgspec.Struct, frozen=True, kw_only=True):
+    """Pointing game (Zhang et al. 2018, doi:10.1007/s11263-017-1059-x), without their 15 pixel tolerance."""
+
+    pointing_game: float
+    """Share of the positive images with boxes whose evidence peaks inside one of them."""
+    ci_low: float | None
+    """Lower end of its 95 % interval; None where there are too few groups."""
+    ci_high: float | None
+    """Upper end of its 95 % interval; None where there are too few groups."""
+    n: int
+    chance: float
+    """The same share for a point drawn at random: mean share of the image that its boxes cover."""
+
+
+def localise(images: Sequence[LabelledImage], peaks: Sequence[Peak | None]) -> Localisation | None:
+    """Play the pointing game on the positive images with boxes.
+
+    Parameters
+    ----------
+    images, peaks
+        n images, and where the evidence of each peaks in source pixels; None for a model without evidence.
+
+    Returns
+    -------
+    None where nothing is outlined, or no image has evidence.
+    """
+    outlined = [
+        (image, peak) for image, peak in zip(images, peaks, strict=True) if image.label and image.boxes
+    ]
+    if all(peak is None for _, peak in outlined):
+        return None
+    return pointing_game(
+        hits=np.array([_is_hit(image, peak) for image, peak in outlined]),
+        covered=np.array([covered_share(image) for image, _ in outlined]),
+        groups=np.array([image.group for image, _ in outlined]),
+    )
+
+
+def pointing_game(hits: NDArray[np.bool_], covered: Floats, groups: NDArray[np.str_]) -> Localisation:
+    """Outcome of the pointing game.
+
+    Parameters
+    ----------
+    hits
+        Whether the peak lies in a box, for each positive image with boxes [n].
+    covered
+        Share of each of those images that its boxes cover [n].
+    groups
+        Their groups [n].
+    """
+
+    def share(weights: Floats) -> Floats:
+        return ratio(weights @ hits.astype(np.float64), weights.sum(axis=1))
+
+    low, high = percentile_interval(cluster_bootstrap(share, groups))
+    return Localisation(
+        pointing_game=float(hits.mean()),
+        ci_low=None if np.isnan(low) else float(low),
+        ci_high=None if np.isnan(high) else float(high),
+        n=len(hits),
+        chance=float(covered.mean()),
+    )
+
+
+def _is_hit(image: LabelledImage, peak: Peak | None) -> bool:
+    return peak is not None and any(box.contains(peak.row, peak.column) for box in image.boxes)
+
+
+def covered_share(image: LabelledImage) -> float:
+    """Share of the pixels whose centre lies in a box."""
+    rows, columns = read_grey(image.path).shape
+    covered = np.zeros((rows, columns), dtype=np.bool_)
+    for box in image.boxes:
+        covered |= _inside(box.y, box.height, rows)[:, None] & _inside(box.x, box.width, columns)
+    return float(covered.mean())
+
+
+def _inside(start: float, length: float, n: int) -> NDArray[np.bool_]:
+    centres = np.arange(n) + 0.5
+    return (start <= centres) & (centres < start + length)

@@ -1,0 +1,1 @@
+"""Networks: backbones, their weights, features taken from them, and their export."""

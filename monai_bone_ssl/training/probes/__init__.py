@@ -1,0 +1,1 @@
+"""Small classifiers on frozen features, and how they are chosen by cross-validation."""

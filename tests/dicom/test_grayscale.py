@@ -1,0 +1,349 @@
+"""The grayscale pipeline against DICOM's formulas, pydicom's functions and DCMTK's renderer."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dicom_factory import XRF, limb_pixels, lut_item, make_radiograph
+from PIL import Image
+from pydicom import Dataset
+from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom_files import real_radiograph
+from validators import run_tool
+
+from monai_bone_ssl.dicom.grayscale import grayscale_table, modality_values, stored_values
+from monai_bone_ssl.dicom.radiograph import read_radiograph
+from monai_bone_ssl.errors import CorruptImage, ReasonCode
+
+BITS = 12
+ALL = np.ones(1 << BITS, bool)
+ROOT = [round(4095 * (value / 4095) ** 0.5) for value in range(4096)]
+
+
+def header(**elements: Any) -> Dataset:
+    dataset = Dataset()
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.BitsStored, dataset.PixelRepresentation = BITS, 0
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def display(dataset: Dataset, occurs: Any = ALL, signed: bool = False) -> Any:
+    return grayscale_table(dataset, occurs, signed).display
+
+
+# --- closed forms (PS3.3 C.11.2.1.2 and C.11.2.1.3) ---------------------------------------------------------
+
+
+def reference_window(x: float, c: float, w: float, function: str) -> float:
+    """The standard's pseudo-code, one value at a time, for an output from 0 to 1."""
+    if function == "LINEAR":
+        if x <= c - 0.5 - (w - 1) / 2:
+            return 0.0
+        if x > c - 0.5 + (w - 1) / 2:
+            return 1.0
+        return (x - (c - 0.5)) / (w - 1) + 0.5
+    if function == "LINEAR_EXACT":
+        if x <= c - w / 2:
+            return 0.0
+        return 1.0 if x > c + w / 2 else (x - c) / w + 0.5
+    return float(1 / (1 + np.exp(np.float64(-4 * (x - c) / w))))
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+@pytest.mark.parametrize(("center", "width"), [(2048, 4096), (1000.5, 1), (700, 2), (50, 301.5), (-10, 500)])
+def test_windows_are_the_standards_formulas(function: str, center: float, width: float) -> None:
+    dataset = header(WindowCenter=center, WindowWidth=width, VOILUTFunction=function)
+    with np.errstate(over="ignore"):  # the formula as written overflows; the result, 0, is right
+        expected = [reference_window(x, center, width, function) for x in range(4096)]
+    np.testing.assert_allclose(display(dataset), expected, atol=1e-6)
+
+
+def test_linear_is_the_default_and_the_first_window_counts() -> None:
+    several = header(WindowCenter=[1000, 3000], WindowWidth=[500, 100])
+    only = header(WindowCenter=1000, WindowWidth=500, VOILUTFunction="LINEAR")
+    np.testing.assert_array_equal(display(several), display(only))
+
+
+def test_without_voi_the_image_fills_the_range() -> None:
+    occurs = np.zeros(1 << BITS, bool)
+    occurs[[100, 300, 500]] = True
+    assert display(header(), occurs)[[50, 100, 300, 500, 4000]].tolist() == [0.0, 0.0, 0.5, 1.0, 1.0]
+
+
+def test_half_a_window_is_no_window() -> None:
+    np.testing.assert_array_equal(display(header(WindowCenter=1000)), display(header()))
+
+
+def test_a_voi_lut_is_preferred_to_a_window() -> None:
+    dataset = header(WindowCenter=1000, WindowWidth=10, VOILUTSequence=[lut_item(ROOT, 0, 12)])
+    np.testing.assert_allclose(display(dataset), np.array(ROOT) / 4095, atol=1e-7)
+
+
+# --- pydicom's functions, where they are right --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"RescaleSlope": 2, "RescaleIntercept": -100, "WindowCenter": 3000, "WindowWidth": 2000},
+        {"RescaleSlope": -0.5, "RescaleIntercept": 7, "WindowCenter": -900, "WindowWidth": 1500},
+        {"WindowCenter": 3000, "WindowWidth": 20000, "VOILUTFunction": "SIGMOID"},
+        {
+            "ModalityLUTSequence": [lut_item([16 * v for v in ROOT], 0, 16)],
+            "WindowCenter": 9,
+            "WindowWidth": 99,
+        },
+        {"VOILUTSequence": [lut_item(ROOT[:2000], 1000, 12)]},
+    ],
+)
+def test_pipeline_equals_pydicoms(elements: dict[str, Any]) -> None:
+    dataset = header(**deepcopy(elements))  # the items change below
+    for item in (*dataset.get("VOILUTSequence", ()), *dataset.get("ModalityLUTSequence", ())):
+        item["LUTData"].VR = "US"
+        item.LUTData = np.frombuffer(item.LUTData, "<u2").tolist()
+    values = apply_modality_lut(np.arange(4096, dtype=np.uint16), dataset)
+    np.testing.assert_allclose(modality_values(dataset, stored_values(4096, False)), values, atol=1e-9)
+    shown = apply_voi_lut(values, dataset).astype(float)
+    low, high = _pydicom_output_range(dataset)
+    np.testing.assert_allclose(display(dataset), (shown - low) / (high - low), atol=1e-6)
+
+
+def _pydicom_output_range(dataset: Dataset) -> tuple[float, float]:
+    """The range pydicom maps to: that of the modality step's output, or of the VOI LUT's entries."""
+    if "VOILUTSequence" in dataset or "ModalityLUTSequence" in dataset:
+        item = (dataset.get("VOILUTSequence") or dataset.get("ModalityLUTSequence"))[0]
+        return 0, 2 ** item.LUTDescriptor[2] - 1
+    slope, intercept = dataset.get("RescaleSlope", 1), dataset.get("RescaleIntercept", 0)
+    return float(intercept), float(4095 * slope + intercept)
+
+
+# --- what pydicom's functions cannot do ---------------------------------------------------------------------
+
+
+def test_lut_of_signed_values_starting_below_zero() -> None:
+    dataset = header(ModalityLUTSequence=[lut_item(ROOT, -2048, 12, signed=True)])
+    values = modality_values(dataset, stored_values(4096, signed=True))
+    assert values[2048] == ROOT[0]  # the code 2048 is -2048
+    assert values[0] == ROOT[2048]
+    assert values[2047] == ROOT[4095]
+
+
+def test_lut_start_written_with_the_wrong_sign() -> None:
+    signed = header(VOILUTSequence=[lut_item(ROOT, -2048, 12, signed=True)])
+    unsigned = header(VOILUTSequence=[lut_item(ROOT, 65536 - 2048, 12)])
+    np.testing.assert_array_equal(display(signed, signed=True), display(unsigned, signed=True))
+
+
+def test_8_bit_lut_entries_may_be_packed_two_a_word() -> None:
+    entries = [v >> 4 for v in ROOT]
+    packed = lut_item(entries, 0, 8)
+    packed["LUTData"].value = bytes(entries)
+    loose = display(header(VOILUTSequence=[lut_item(entries, 0, 8)]))
+    np.testing.assert_array_equal(display(header(VOILUTSequence=[packed])), loose)
+    np.testing.assert_allclose(loose, np.array(entries) / 255, atol=1e-7)
+
+
+def test_a_lut_of_65536_entries_says_0() -> None:
+    item = lut_item(list(range(65536)), 0, 16)
+    assert item.LUTDescriptor[0] == 0
+    values = modality_values(header(ModalityLUTSequence=[item]), stored_values(65536, signed=False))
+    np.testing.assert_array_equal(values, np.arange(65536))
+
+
+# --- polarity and padding -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("photometric", "shape", "inverted"),
+    [
+        ("MONOCHROME2", None, False),
+        ("MONOCHROME2", "IDENTITY", False),
+        ("MONOCHROME2", "INVERSE", True),
+        ("MONOCHROME1", None, True),
+        ("MONOCHROME1", "INVERSE", True),
+    ],
+)
+def test_polarity_is_turned_once(photometric: str, shape: str | None, inverted: bool) -> None:
+    dataset = header(PhotometricInterpretation=photometric)
+    if shape is not None:
+        dataset.PresentationLUTShape = shape
+    shown = display(dataset)
+    assert (shown[0], shown[-1]) == ((1.0, 0.0) if inverted else (0.0, 1.0))
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize(
+    ("elements", "signed", "padded"),
+    [
+        ({"PixelPaddingValue": 0}, False, [0]),
+        ({"PixelPaddingValue": 4095}, False, [4095]),
+        ({"PixelPaddingValue": 4090, "PixelPaddingRangeLimit": 4095}, False, range(4090, 4096)),
+        ({"PixelPaddingValue": 4095, "PixelPaddingRangeLimit": 4090}, False, range(4090, 4096)),
+        ({"PixelPaddingValue": -2000}, True, [2096]),
+        ({"PixelPaddingValue": 65536 - 2000}, True, [2096]),  # SS written as US
+        ({"PixelPaddingValue": 60000}, False, []),
+    ],
+)
+def test_padding_is_black_and_out_of_the_range(
+    photometric: str, elements: dict[str, int], signed: bool, padded: Any
+) -> None:
+    dataset = header(PhotometricInterpretation=photometric)
+    for keyword, value in elements.items():
+        dataset.add_new(keyword, "SS" if value < 0 else "US", value)
+    table = grayscale_table(dataset, ALL, signed)
+    assert np.flatnonzero(table.padding).tolist() == list(padded)
+    assert (table.display[table.padding] == 0).all()
+    stored = stored_values(4096, signed)
+    image = ~table.padding
+    darkest = np.max if photometric == "MONOCHROME1" else np.min
+    brightest = np.min if photometric == "MONOCHROME1" else np.max
+    assert table.display[image & (stored == darkest(stored[image]))] == 0
+    assert table.display[image & (stored == brightest(stored[image]))] == 1
+
+
+def test_an_image_of_nothing_but_padding() -> None:
+    occurs = np.zeros(4096, bool)
+    occurs[0] = True
+    assert not display(header(PixelPaddingValue=0), occurs).any()
+
+
+@pytest.mark.parametrize(("relationship", "applied"), [("LOG", False), ("DISP", False), ("LIN", True)])
+def test_xrf_modality_is_not_for_display(relationship: str, applied: bool) -> None:
+    """PS3.3 C.8.7.1.1.2: there it leads back to X-ray intensity."""
+    dataset = header(RescaleSlope=2, RescaleIntercept=5, PixelIntensityRelationship=relationship)
+    dataset.SOPClassUID = XRF
+    assert modality_values(dataset, np.array([10])).tolist() == ([25.0] if applied else [10.0])
+
+
+# --- refusals -----------------------------------------------------------------------------------------------
+
+
+def lut(bits: int = 12, count: int = 4096) -> Dataset:
+    item = lut_item(ROOT, 0, bits)
+    item.LUTDescriptor = [count % 65536, 0, bits]
+    return item
+
+
+def without(keyword: str) -> Dataset:
+    item = lut_item(ROOT, 0, 12)
+    del item[keyword]
+    return item
+
+
+@pytest.mark.parametrize(
+    ("elements", "says"),
+    [
+        ({"WindowCenter": 100, "WindowWidth": 0}, "Width"),
+        ({"WindowCenter": 100, "WindowWidth": 0.5}, "1 or more"),
+        ({"WindowCenter": 100, "WindowWidth": -4, "VOILUTFunction": "SIGMOID"}, "Width"),
+        ({"WindowCenter": 100, "WindowWidth": 10, "VOILUTFunction": "CUBIC"}, "VOI LUT Function"),
+        ({"RescaleSlope": 0, "RescaleIntercept": 0}, "Rescale Slope"),
+        ({"RescaleSlope": 1, "RescaleIntercept": 1e300}, "Intercept"),
+        ({"PresentationLUTShape": "LIN OD"}, "Presentation LUT Shape"),
+        ({"PresentationLUTShape": "IDENTITY", "PhotometricInterpretation": "MONOCHROME1"}, "contradicts"),
+        ({"VOILUTSequence": [lut(count=4097)]}, "4096 entries"),
+        ({"VOILUTSequence": [lut(count=0)]}, "65536"),
+        ({"VOILUTSequence": [lut(bits=20)]}, "20 bits"),
+        ({"VOILUTSequence": [lut(bits=10)]}, "over 10 bits"),
+        ({"ModalityLUTSequence": [without("LUTData")]}, "LUT Data is missing"),
+        ({"ModalityLUTSequence": [without("LUTDescriptor")]}, "three values"),
+    ],
+)
+def test_values_that_make_no_sense(elements: dict[str, Any], says: str) -> None:
+    with pytest.raises(CorruptImage, match=says) as caught:
+        display(header(**elements))
+    assert caught.value.code is ReasonCode.INVALID_HEADER
+
+
+# --- DCMTK's renderer ---------------------------------------------------------------------------------------
+
+
+def dcmtk(path: Path, *options: str) -> Any:
+    """8-bit picture of DCMTK; it drops fractions of a grey level."""
+    picture = path.with_suffix(".pgm")
+    run = run_tool("dcm2pnm", "+op", *options, path, picture)
+    assert run.returncode == 0, run.stderr
+    return np.asarray(Image.open(picture)).astype(int)
+
+
+def put(**elements: Any) -> Callable[[Dataset], None]:
+    def edit(dataset: Dataset) -> None:
+        for keyword, value in elements.items():
+            setattr(dataset, keyword, value)
+
+    return edit
+
+
+def modality_lut() -> Dataset:
+    item = lut_item(ROOT, 0, 12)
+    item.ModalityLUTType = "US"
+    return item
+
+
+CASES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "full range": (("+Wm",), {}),
+    "window": (("+Wi", "1"), {"window": (2000, 1500)}),
+    "narrow window": (("+Wi", "1"), {"window": (300, 300.5)}),
+    "window wider than the values": (("+Wi", "1"), {"window": (3000, 9000)}),
+    "sigmoid": (("+Wi", "1", "+Wfs"), {"window": (2000, 1500), "voi_function": "SIGMOID"}),
+    "rescale": (("+Wi", "1"), {"rescale": (3, -1000), "window": (2000, 9000)}),
+    "rescale downwards": (("+Wi", "1"), {"rescale": (-1, 100), "window": (-2000, 3000)}),
+    "voi lut": (("+Wl", "1"), {"edit": put(VOILUTSequence=[lut_item(ROOT, 0, 12)])}),
+    "short voi lut": (("+Wl", "1"), {"edit": put(VOILUTSequence=[lut_item(ROOT[:2000], 1000, 12)])}),
+    "modality lut": (
+        ("+Wi", "1"),
+        {"window": (3000, 2000), "edit": put(ModalityLUTSequence=[modality_lut()])},
+    ),
+    "modality lut, full range": (("+Wm",), {"edit": put(ModalityLUTSequence=[modality_lut()])}),
+    "XRF modality lut": (
+        ("+Wi", "1"),
+        {
+            "sop_class": XRF,
+            "window": (3000, 2000),
+            "edit": put(ModalityLUTSequence=[modality_lut()], PixelIntensityRelationship="LOG"),
+        },
+    ),
+    "inverse shape": (("+Wi", "1"), {"window": (2000, 4000), "edit": put(PresentationLUTShape="INVERSE")}),
+}
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("case", CASES)
+def test_shown_as_dcmtk_shows_it(case: str, photometric: str, tmp_path: Path) -> None:
+    options, arguments = CASES[case]
+    path = make_radiograph(tmp_path / "i.dcm", limb_pixels(), photometric=photometric, **arguments)
+    ours = np.floor(read_radiograph(path).pixels * 255 + 1e-3)
+    theirs = dcmtk(path, *options)
+    assert np.ptp(theirs) > 100
+    assert np.abs(ours - theirs).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["RG1_UNCR.dcm", "RG3_UNCR.dcm"])
+def test_real_radiographs_shown_as_dcmtk_shows_them(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    shutil.copy(real_radiograph(name), path)
+    ours = np.floor(read_radiograph(path).pixels * 255 + 1e-3)
+    assert np.abs(ours - dcmtk(path, "+Wi", "1")).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["mlut_18.dcm", "vlut_04.dcm"])
+def test_luts_of_real_files_shown_as_dcmtk_shows_them(name: str, tmp_path: Path) -> None:
+    """These two are secondary captures, so they are relabelled as CR; nothing else changes."""
+    from pydicom import dcmread
+
+    dataset = dcmread(real_radiograph(name))
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
+    dataset.Modality = "CR"
+    path = tmp_path / name
+    dataset.save_as(path)
+    ours = np.floor(read_radiograph(path).pixels * 255 + 1e-3)
+    option = ("+Wl", "1") if "VOILUTSequence" in dataset else ("+Wm",)
+    assert np.abs(ours - dcmtk(path, *option)).max() <= 1

@@ -1,0 +1,72 @@
+"""Pixels of PNG, JPEG and DICOM files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import data_store
+import numpy as np
+import pytest
+from PIL import Image
+
+from monai_bone_ssl.dicom.radiograph import read_radiograph
+from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
+from monai_bone_ssl.training.data import read_grey
+
+RAMP = np.linspace(0, 255, 12).astype(np.uint8).reshape(3, 4)
+
+
+def test_8_bit_images_scale_to_their_full_range(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "x.png")
+    pixels = read_grey(tmp_path / "x.png")
+    assert pixels.dtype == np.float32
+    np.testing.assert_array_equal(pixels, RAMP / np.float32(255))
+
+
+def test_16_bit_images_scale_to_their_full_range(tmp_path: Path) -> None:
+    deep = (RAMP.astype(np.uint16) << 8) + 17
+    Image.fromarray(deep).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(read_grey(tmp_path / "x.png"), deep / np.float32(65535))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "LA"])
+def test_colour_files_that_are_grey_in_truth_are_converted(tmp_path: Path, mode: str) -> None:
+    Image.fromarray(RAMP).convert(mode).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(read_grey(tmp_path / "x.png"), RAMP / np.float32(255))
+
+
+def test_colour_jpeg_of_a_grey_image_is_converted(tmp_path: Path) -> None:
+    smooth = np.tile(np.arange(64, dtype=np.uint8) * 3, (64, 1))
+    Image.fromarray(smooth).convert("RGB").save(tmp_path / "x.jpg", quality=85)
+    np.testing.assert_allclose(read_grey(tmp_path / "x.jpg"), smooth / 255, atol=4 / 255)
+
+
+def test_true_colours_are_refused(tmp_path: Path) -> None:
+    coloured = np.stack([RAMP, RAMP, RAMP], axis=-1)
+    coloured[1, 2] = (200, 40, 40)
+    Image.fromarray(coloured).save(tmp_path / "photo.png")
+    with pytest.raises(UnsupportedImage, match=r"photo\.png: image has colours") as caught:
+        read_grey(tmp_path / "photo.png")
+    assert caught.value.code is ReasonCode.COLOUR
+
+
+def test_broken_images_are_corrupt(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)).save(path)
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], whole[:40] + b"\0" * 60 + whole[100:], b"", b"not an image"):
+        path.write_bytes(content)
+        with pytest.raises(CorruptImage, match=r"x\.png: expected a readable PNG, JPEG or DICOM") as caught:
+            read_grey(path)
+        assert caught.value.code is ReasonCode.DECODE_FAILED
+    path.unlink()
+    with pytest.raises(CorruptImage, match=r"x\.png: no such file"):
+        read_grey(path)
+
+
+@pytest.mark.parametrize("name", ["x.dcm", "IM000001"])
+def test_dicom_is_read_as_the_product_reads_it(tmp_path: Path, name: str) -> None:
+    source = Path(data_store.__file__).parent / "data" / "RG3_UNCR.dcm"
+    shutil.copy(source, tmp_path / name)
+    np.testing.assert_array_equal(read_grey(tmp_path / name), read_radiograph(source).pixels)
