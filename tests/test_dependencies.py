@@ -17,13 +17,44 @@ from pydicom.uid import JPEGLSLossless
 from tiny_model import draw
 
 PACKAGE = ROOT / "monai_bone_ssl"
-CORE = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
-COMMAND_LINE = sorted((PACKAGE / "cli").glob("*.py"))
-TRAINING = sorted((PACKAGE / "training").rglob("*.py"))
-SERVICE = sorted((PACKAGE / "service").rglob("*.py"))
-REVIEW = sorted((PACKAGE / "review").rglob("*.py"))
 BLOCKED = ("torch", "torchvision", "timm", "monai", "holoscan", "slicer", "sklearn", "matplotlib", "scipy",
            "onnx", "safetensors")  # fmt: skip
+
+#: What a room, or a module that is one by itself, may import besides itself. A room that is not here fails.
+WORDS = {"", "errors", "findings", "body_parts", "files", "faults", "threads"}
+READING = WORDS | {"dicom", "stats"}
+CORE = READING | {"model", "analysis", "report", "show", "shown_image", "pipeline"}
+TRAINED = CORE - {"pipeline", "shown_image", "report"}
+_BELOW = {f"training.{name}" for name in ("data", "compute", "networks", "probes")}
+ALLOWED = {
+    **dict.fromkeys(WORDS, WORDS),
+    "dicom": WORDS,
+    "stats": WORDS,
+    "model": READING,
+    "analysis": READING | {"model"},
+    "report": READING | {"model", "analysis"},
+    "show": READING | {"model", "analysis"},
+    "shown_image": READING | {"model", "analysis", "report", "show"},
+    "pipeline": CORE,
+    "cli": CORE | {"review", "service", "training", "training.*"},
+    "review": CORE,
+    "service": CORE,
+    "training.data": TRAINED,
+    "training.compute": TRAINED | {"training.data"},
+    "training.networks": TRAINED | {"training.data", "training.compute"},
+    "training.probes": TRAINED | {"training.data", "training.compute"},
+    "training.measure": TRAINED | {"training.data", "training.compute"},
+    "training.finetune": TRAINED | _BELOW,
+    "training.fit": TRAINED | _BELOW | {"training.measure"},
+    "training.ssl": TRAINED | _BELOW,
+    "training.comparison": TRAINED | _BELOW | {"training.measure", "training.finetune"},
+    "training.bundle": TRAINED | _BELOW | {"training.measure", "training.ssl"},
+}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip("."): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+CORE_MODULES = sorted(name for name in MODULES if name.split(".")[0] in CORE)
 
 
 def imports(path: Path, top_level_only: bool = False) -> Iterator[str]:
@@ -37,54 +68,78 @@ def imports(path: Path, top_level_only: bool = False) -> Iterator[str]:
             yield from [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
 
 
-def core_imports(module: str) -> set[str]:
-    names = (name.removeprefix("monai_bone_ssl.").split(".")[0] for name in imports(PACKAGE / f"{module}.py"))
-    return set(names) & set(CORE)
+def room(module: str) -> str:
+    """The room of a module, named from the package's root: ``dicom``, ``training.data``, ``errors``."""
+    parts = module.split(".")
+    return ".".join(parts[: 2 if parts[0] == "training" else 1])
 
 
-def test_the_core_has_no_cycles_and_errors_is_at_its_bottom() -> None:
-    graph = {module: core_imports(module) for module in CORE}
+def own_imports(module: str, top_level_only: bool = False) -> set[str]:
+    """Modules of the package that one of them imports."""
+    names = (name for name in imports(MODULES[module], top_level_only) if name.startswith("monai_bone_ssl"))
+    return {own for name in names if (own := name.removeprefix("monai_bone_ssl").lstrip(".")) in MODULES}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_room_imports_only_rooms_below_it(module: str) -> None:
+    allowed = ALLOWED[room(module)] if room(module) != "training" else set()
+    allowed = {*allowed, room(module), "training"}
+    found = {room(name) for name in own_imports(module)}
+    assert not {name for name in found - allowed if f"{name.split('.')[0]}.*" not in allowed}
+
+
+def test_there_are_no_circles() -> None:
+    graph = {module: own_imports(module) - {module, ""} for module in MODULES}
+    order = list(TopologicalSorter(graph).static_order())  # raises on a circle
+    assert set(order) == set(MODULES)
     assert graph["errors"] == set()
-    order = list(TopologicalSorter(graph).static_order())  # raises on a cycle
-    assert set(order) == set(CORE)
 
 
-def test_stages_do_not_know_the_pipeline_nor_the_pipeline_its_fronts() -> None:
-    for module in CORE:
-        fronts = {f"monai_bone_ssl.{name}" for name in ("pipeline", "console", "cli")}
-        assert not fronts & set(imports(PACKAGE / f"{module}.py"))
-
-
-def packages(path: Path, top_level_only: bool = False) -> set[str]:
-    """Which of the package's own modules and folders a file imports."""
-    names = (name.split(".") for name in imports(path, top_level_only))
-    return {parts[1] for parts in names if parts[0] == "monai_bone_ssl" and len(parts) > 1}
-
-
-def test_the_core_knows_no_folder_that_stands_on_it() -> None:
-    for module in CORE:
-        assert not {"training", "service", "review"} & packages(PACKAGE / f"{module}.py")
+def test_only_the_bundle_and_the_command_line_know_self_supervised_training() -> None:
+    users = {room(module) for module in MODULES if "training.ssl" in map(room, own_imports(module))}
+    assert users == {"training.ssl", "training.bundle", "cli"}
 
 
 def test_the_command_line_imports_what_needs_an_extra_only_when_asked() -> None:
-    for path in COMMAND_LINE:
-        assert not {"training", "service", "review"} & packages(path, top_level_only=True)
+    for module in (name for name in MODULES if room(name) == "cli"):
+        at_once = {name.split(".")[0] for name in own_imports(module, top_level_only=True)}
+        assert not {"training", "service", "review"} & at_once, module
 
 
-@pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_training_knows_no_front(path: Path) -> None:
-    assert not {"pipeline", "console", "cli", "results", "service", "review"} & packages(path)
+def test_thread_pools_are_made_in_two_places_only() -> None:
+    """``threads`` counts the cores that a container may use; a pool made elsewhere would not."""
+    pools = {module for module in MODULES if "concurrent.futures" in set(imports(MODULES[module]))}
+    assert {room(module) for module in pools} <= {"threads", "training.compute"}
+    counted = {module for module, path in MODULES.items() if "cpu_count" in path.read_text(encoding="utf-8")}
+    assert counted <= {"threads"}
 
 
-@pytest.mark.parametrize("path", SERVICE + REVIEW, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_service_and_review_know_neither_each_other_nor_the_command_line(path: Path) -> None:
-    own = path.relative_to(PACKAGE).parts[0]
-    assert not {"console", "cli", "training", "service", "review"} - {own} & packages(path)
+def public_names(path: Path) -> list[str]:
+    """What a module offers to others: its ``__all__``."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return [str(name) for name in ast.literal_eval(node.value)]
+    return []
+
+
+def test_no_public_name_exists_twice() -> None:
+    """But ``add_verb``, by which the command line finds its verbs."""
+    modules = (module for module, path in MODULES.items() if path.name != "__init__.py")
+    places: dict[str, list[str]] = {}
+    for module in modules:
+        for name in set(public_names(MODULES[module])) - {"add_verb"}:
+            places.setdefault(name, []).append(module)
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES.values() if path.name == "__init__.py"], ids=str)
+def test_every_room_says_its_subject(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
 
 
 def test_the_core_names_nothing_heavy() -> None:
-    for module in CORE:
-        assert not {name.split(".")[0] for name in imports(PACKAGE / f"{module}.py")} & set(BLOCKED)
+    for module in CORE_MODULES:
+        assert not {name.split(".")[0] for name in imports(MODULES[module])} & set(BLOCKED), module
 
 
 # --- running without ----------------------------------------------------------------------------------------

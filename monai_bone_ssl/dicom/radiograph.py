@@ -1,9 +1,9 @@
 """A DICOM file as the radiograph a PACS shows.
 
 :func:`read_radiograph` decides whether a file is a projection radiograph of one frame, decodes it once, runs
-the DICOM grayscale pipeline (:mod:`monai_bone_ssl.dicom.grayscale`) and keeps what the header says about size,
-side and body part. Whatever is wrong with a file ends in an UnsupportedImage or a CorruptImage with a reason
-code.
+the DICOM grayscale pipeline (:mod:`monai_bone_ssl.dicom.grayscale`) and keeps what the header says about
+size, side and body part. Whatever is wrong with a file ends in an UnsupportedImage or a CorruptImage with a
+reason code.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ def input_spec(long_side: int, stride: int) -> PreprocessSpec:
     long_side
         Longer side of the network's input in pixels.
     stride
-        Of the network, see :class:`~monai_bone_ssl.training.networks.extractors.FeatureExtractor`; 1 for pictures.
+        Stride of the network in pixels, see
+        :class:`~monai_bone_ssl.training.networks.extractors.FeatureExtractor`; 1 for pictures.
 
     Raises
     ------

@@ -58,8 +58,8 @@ def extract_features(
     """Features [N, D] of N images; those in the cache are not computed again, so a stopped run resumes.
 
     Runs on a GPU where there is one. Of several processes
-    (:func:`~monai_bone_ssl.training.compute.distributed.join_processes`) each computes its share and all return
-    all features; the cache has to be a folder that all of them see.
+    (:func:`~monai_bone_ssl.training.compute.distributed.join_processes`) each computes its share and all
+    return all features; the cache has to be a folder that all of them see.
 
     Parameters
     ----------

@@ -82,7 +82,7 @@ class TokenPooling(nn.Module):
 
 
 class Whitening(nn.Module):
-    """Distance to the training images; the fitted form is :class:`~monai_bone_ssl.training.probes.novelty.Novelty`.
+    """Distance to the training images, as :class:`~monai_bone_ssl.training.probes.novelty.Novelty` fits it.
 
     Parameters
     ----------

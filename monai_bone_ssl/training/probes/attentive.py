@@ -82,7 +82,7 @@ def predict_held_out_attentive(
     epochs: int,
     seed: int,
 ) -> npt.NDArray[np.float64]:
-    """As :func:`~monai_bone_ssl.training.probes.nested.predict_held_out`; the choice is among the learning rates.
+    """As ``nested.predict_held_out``; the choice is among the learning rates.
 
     Parameters
     ----------

@@ -12,5 +12,5 @@ __all__ = ["calibrated"]
 
 
 def calibrated(logits: npt.NDArray[np.float32], calibration: Calibration) -> npt.NDArray[np.float64]:
-    """Probabilities [...] of logits [...], as :meth:`~monai_bone_ssl.stats.calibration.Calibration.probability`."""
+    """Probabilities [...] of logits [...]: ``Calibration.probability`` for arrays."""
     return np.asarray(expit(calibration.slope * logits.astype(np.float64) + calibration.intercept))
