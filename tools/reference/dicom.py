@@ -10,8 +10,8 @@ from monai_bone_ssl.body_parts import ANATOMY
 from monai_bone_ssl.dicom import decoding, radiograph
 from monai_bone_ssl.dicom.decoding import TRANSFER_SYNTAXES
 from monai_bone_ssl.findings import ABNORMALITY, FRACTURE, CodedConcept
-from monai_bone_ssl.report.study import evidence_objects
-from monai_bone_ssl.report.study import study as report
+from monai_bone_ssl.report import evidence_objects
+from monai_bone_ssl.report import study as report
 from monai_bone_ssl.review import verified_report
 from monai_bone_ssl.service import receiver, sender
 from reference.markdown import code, table

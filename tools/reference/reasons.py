@@ -17,13 +17,15 @@ from reference.markdown import code, table
 __all__ = ["image_reasons", "other_reasons"]
 
 _PACKAGE = Path(inspect.getfile(errors)).parent
-# What an image may be refused with.
+# Errors that refuse an image, and the modules between a file and its answer, which raise them.
 _IMAGE = {UnsupportedImage.__name__, CorruptImage.__name__}
+_IMAGE_MODULES = ("*.py", "dicom/*.py", "model/*.py")
 
 
 def image_reasons() -> str:
     """Codes that an image is the cause of, under the comments that group them in errors.py."""
-    raised, sections = _raised(_PACKAGE.glob("*.py")), []
+    modules = (path for pattern in _IMAGE_MODULES for path in _PACKAGE.glob(pattern))
+    raised, sections = _raised(modules), []
     for title, group in _groups().items():
         rows = [_image_reason(reason, raised[reason]) for reason in group if raised[reason].keys() & _IMAGE]
         if rows:
