@@ -12,7 +12,7 @@ from monai_bone_ssl.show.results import EXIT_OK
 
 __all__ = ["add_verb"]
 
-_PROBES = ("linear", "knn", "sgd", "attentive")  # as compare_networks.py has them, which needs torch
+_PROBES = ("linear", "knn")  # as compare_networks.py has them, which needs torch
 
 _DESCRIPTION = f"""\
 Compare networks on labelled radiographs: one row a model, one column a body part.

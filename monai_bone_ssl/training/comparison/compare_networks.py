@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,12 +14,10 @@ from monai_bone_ssl.stats.calibration import MIN_CASES
 from monai_bone_ssl.training.comparison.audit import audit_labels
 from monai_bone_ssl.training.comparison.compare import check_names, compare
 from monai_bone_ssl.training.comparison.feature_rows import (
-    AttentiveRow,
     FeatureShelf,
     LinearProbeRow,
     NeighboursRow,
     Network,
-    SGDProbeRow,
 )
 from monai_bone_ssl.training.comparison.finetuned_row import FineTunedRow
 from monai_bone_ssl.training.comparison.metadata import MetadataBaseline
@@ -29,13 +27,19 @@ from monai_bone_ssl.training.comparison.protocol import Protocol, make_protocol
 from monai_bone_ssl.training.comparison.table import cell, columns
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset
 from monai_bone_ssl.training.data.input_spec import input_spec
-from monai_bone_ssl.training.networks.extractors import FeatureKind, is_vit, load_extractor
+from monai_bone_ssl.training.networks.extractors import is_vit, load_extractor
 from monai_bone_ssl.training.probes.nested import probe_scope
 
 __all__ = ["Probe", "compare_networks"]
 
 #: A way to classify frozen features.
-Probe = Literal["linear", "knn", "sgd", "attentive"]
+Probe = Literal["linear", "knn"]
+
+
+_PROBE_ROWS: Mapping[Probe, type[LinearProbeRow | NeighboursRow]] = {
+    "linear": LinearProbeRow,
+    "knn": NeighboursRow,
+}
 
 
 def compare_networks(
@@ -98,18 +102,14 @@ def compare_networks(
     dataset = load_dataset(data)
     protocol = make_protocol(dataset)
     shelf = FeatureShelf(cache)
-    named = [_parse(text) for text in features]
-    networks = (
-        [_network(n, long_side, "auto") for n in named] if {"linear", "knn", "sgd"} & set(probes) else []
-    )
+    frozen, trained = ([_parse(text) for text in texts] for texts in (features, supervised))
+    networks = [_network(source, long_side) for source in frozen]
     rows: list[Method] = [MetadataBaseline()]
-    for i, source in enumerate(named):
-        rows += _feature_rows(source, networks[i] if networks else None, probes, shelf, long_side)
-    trained = [_parse(text) for text in supervised]
-    for source in trained:
-        rows.append(FineTunedRow(_network(source, long_side, "auto"), source.weights, epochs))
+    for network in networks:
+        rows += [_PROBE_ROWS[probe](network, shelf) for probe in _PROBE_ROWS if probe in probes]
+    rows += [FineTunedRow(_network(source, long_side), source.weights, epochs) for source in trained]
     # Before anything takes long.
-    reference = _baseline(baseline, rows, [*named, *trained])
+    reference = _baseline(baseline, rows, [*frozen, *trained])
     check_names([row.name for row in rows], reference)
     linear = [row.name for row in rows if isinstance(row, LinearProbeRow)]
     suspects = audit_labels(shelf.features(networks[0], dataset), dataset) if networks else ()
@@ -143,21 +143,9 @@ def _parse(text: str) -> _Source:
     return _Source(Path(text.removeprefix("timm:")).name.removesuffix(".safetensors"), text)
 
 
-def _network(source: _Source, long_side: int, kind: FeatureKind) -> Network:
-    extractor = load_extractor(source.weights, kind)
+def _network(source: _Source, long_side: int) -> Network:
+    extractor = load_extractor(source.weights)
     return Network(source.name, extractor, input_spec(long_side, extractor.stride))
-
-
-def _feature_rows(
-    source: _Source, network: Network | None, probes: Sequence[Probe], shelf: FeatureShelf, long_side: int
-) -> list[Method]:
-    rows: list[Method] = []
-    for probe, kind in (("linear", LinearProbeRow), ("knn", NeighboursRow), ("sgd", SGDProbeRow)):
-        if probe in probes and network is not None:
-            rows.append(kind(network, shelf))
-    if "attentive" in probes and is_vit(source.weights):
-        rows.append(AttentiveRow(_network(source, long_side, "patches"), shelf))
-    return rows
 
 
 def _baseline(asked: str | None, rows: Sequence[Method], sources: Sequence[_Source]) -> str:

@@ -14,22 +14,16 @@ from numpy.typing import NDArray
 
 from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.training.data import LabelledDataset, read_grey
-from monai_bone_ssl.training.networks.extractors import FeatureExtractor, PatchGrid, TokenFeatures
+from monai_bone_ssl.training.networks.extractors import FeatureExtractor, TokenFeatures
 from monai_bone_ssl.training.networks.features import cache_name, extract_features
-from monai_bone_ssl.training.probes.attentive import predict_held_out_attentive
 from monai_bone_ssl.training.probes.knn_probe import predict_held_out_knn
 from monai_bone_ssl.training.probes.nested import fit_chosen_probe, predict_held_out, probe_scope
-from monai_bone_ssl.training.probes.sgd_probe import predict_held_out_sgd
 
-__all__ = ["AttentiveRow", "FeatureShelf", "LinearProbeRow", "NeighboursRow", "Network", "SGDProbeRow"]
+__all__ = ["FeatureShelf", "LinearProbeRow", "NeighboursRow", "Network"]
 
 FloatArray = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-# Of probes that learn by gradient descent; no row chooses them.
-_SGD_EPOCHS = 30
-_ATTENTIVE_EPOCHS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,35 +134,6 @@ class NeighboursRow(_FeatureRow):
     def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, _seed: int, /) -> Floats:
         """See :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
         return predict_held_out_knn(self.shelf.features(self.network, dataset), dataset, train, test)
-
-
-class SGDProbeRow(_FeatureRow):
-    """DINOv2's sweep of 13 learning rates, the rate chosen inside the training images."""
-
-    kind = "SGD probe"
-    how = f"Frozen features, linear layer by SGD, {_SGD_EPOCHS} epochs, one of DINOv2's 13 learning rates"
-
-    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int, /) -> Floats:
-        """See :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
-        features = self.shelf.features(self.network, dataset)
-        return predict_held_out_sgd(features, dataset, train, test, epochs=_SGD_EPOCHS, seed=seed)
-
-
-class AttentiveRow(_FeatureRow):
-    """A learned query over patch tokens; the network's extractor gives a grid of them."""
-
-    kind = "attentive probe"
-    how = f"Frozen patch tokens on a 7 x 7 grid, one learned query, {_ATTENTIVE_EPOCHS} epochs of AdamW"
-    first_seed_only = True
-
-    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int, /) -> Floats:
-        """See :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
-        grid = self.shelf.features(self.network, dataset)
-        extractor = self.network.extractor
-        if not isinstance(extractor, PatchGrid):
-            raise TypeError("an attentive probe needs a grid of patch tokens")
-        tokens = grid.reshape(len(grid), extractor.side**2, -1)
-        return predict_held_out_attentive(tokens, dataset, train, test, epochs=_ATTENTIVE_EPOCHS, seed=seed)
 
 
 def _scopes(dataset: LabelledDataset, train: Ints, images: Ints) -> Iterator[tuple[Ints, Ints]]:

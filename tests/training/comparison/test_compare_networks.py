@@ -203,17 +203,17 @@ def test_audit_gives_an_images_own_patient_no_vote(tmp_path: Path) -> None:
 # --- the other rows ---
 
 
-def test_gradient_probes_and_fine_tuning_are_rows_too(
+def test_fine_tuning_is_a_row_too(
     mura: Path, weights: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # decoded images go there
     arguments = ["compare", str(mura), "-o", str(tmp_path / "out"), "--long-side", str(SIDE), "--no-images"]
     arguments += ["--features", f"ours={weights['vit']}", "--supervised", f"cnn={weights['cnn']}"]
-    assert main([*arguments, "--probes", "sgd", "attentive", "--epochs", "1", "--baseline", "cnn"]) == 0
+    assert main([*arguments, "--probes", "knn", "--epochs", "1", "--baseline", "cnn"]) == 0
     content = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    names = ["metadata", "ours, SGD probe", "ours, attentive probe", "cnn, fine-tuned"]
+    names = ["metadata", "ours, k-NN", "cnn, fine-tuned"]
     assert [row["name"] for row in content["rows"]] == names
     assert content["baseline"] == "cnn, fine-tuned"
     assert content["label_efficiency"] == []
     stored = [len(_read(path)) for path in (tmp_path / "out" / "predictions").glob("*/*.csv")]
-    assert stored == [content["rows"][0]["metrics"]["n"]] * 4
+    assert stored == [content["rows"][0]["metrics"]["n"]] * 3
