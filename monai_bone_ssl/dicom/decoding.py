@@ -88,18 +88,31 @@ def decode_frame(pixel_data: DataElement, pixel_format: PixelFormat) -> NDArray[
         the pixel data does not have the size the header says.
     """
     syntax = pixel_format.transfer_syntax
-    mask = (1 << pixel_format.bits_stored) - 1
+    precision = pixel_format.bits_allocated
     if syntax in _NATIVE:
         words = _native(pixel_data, pixel_format)
     elif syntax == uid.RLELossless:
         words = _run_length(_only_frame(pixel_data), pixel_format)
     elif syntax in _STREAMS:
-        # Codecs return right-aligned samples, wherever High Bit says they were before compression.
-        return _codestream(_only_frame(pixel_data), pixel_format) & np.uint16(mask)
+        words, precision = _codestream(_only_frame(pixel_data), pixel_format)
     else:
         raise CorruptImage(ReasonCode.UNSUPPORTED_TRANSFER_SYNTAX, f"No decoder for {_syntax_name(syntax)}")
-    shift = pixel_format.high_bit + 1 - pixel_format.bits_stored
-    return (words.astype(np.uint16) >> np.uint16(shift)) & np.uint16(mask)
+    return _stored_codes(words.astype(np.uint16), precision, pixel_format)
+
+
+def _stored_codes(words: NDArray[np.uint16], precision: int, pixel_format: PixelFormat) -> NDArray[np.uint16]:
+    """Stored bits of each sample [H, W] of ``precision`` bits, right-aligned.
+
+    A stream of as many bits as are allocated holds the whole word, with High Bit where the header says it is;
+    a stream of fewer bits was shifted down before it was compressed, and its own uppermost bit is High Bit.
+    Where a stream has fewer bits than are stored, its uppermost bit is the sign of signed values.
+    """
+    stored = pixel_format.bits_stored
+    shift = max(min(pixel_format.high_bit + 1, precision) - stored, 0)
+    if pixel_format.signed and precision < stored:
+        sign = np.uint16(1 << (precision - 1))
+        words = (words & np.uint16((1 << precision) - 1) ^ sign) - sign
+    return (words >> np.uint16(shift)) & np.uint16((1 << stored) - 1)
 
 
 def _syntax_name(syntax: uid.UID) -> str:
@@ -165,7 +178,8 @@ class _StreamHeader:
     signed: bool = False
 
 
-def _codestream(frame: bytes, pixel_format: PixelFormat) -> NDArray[np.uint16]:
+def _codestream(frame: bytes, pixel_format: PixelFormat) -> tuple[NDArray[np.uint16], int]:
+    """Samples [H, W] of a JPEG, JPEG-LS or JPEG 2000 stream, and their bits."""
     read_header, decode, name = _STREAMS[pixel_format.transfer_syntax]
     try:
         stream = read_header(frame)
@@ -180,7 +194,7 @@ def _codestream(frame: bytes, pixel_format: PixelFormat) -> NDArray[np.uint16]:
     except _CODEC_ERRORS as error:
         raise CorruptImage(ReasonCode.DECODE_FAILED, f"The {name} stream is damaged") from error
     wide = decoded.astype(np.int16 if stream.signed else np.uint16)
-    return wide.view(np.uint16)
+    return wide.view(np.uint16), stream.precision
 
 
 def _check_stream(stream: _StreamHeader, pixel_format: PixelFormat, name: str) -> None:
