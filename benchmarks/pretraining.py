@@ -152,7 +152,7 @@ class OurLoop:
         spec = PreprocessSpec(recipe.long_side, backbone.patch_size, 1.0, 99.0)
         images = open_image_cache(sources.paths, spec, cache)
         plan = BatchPlan(sources.by_source(images.usable), {}, recipe.batch_size, recipe.seed)
-        framework = make_framework(backbone, recipe, plan.steps)
+        framework = make_framework(backbone, recipe)
         framework.module.to(device)
         if device.type == "cuda":
             compile_blocks(framework.module)

@@ -30,7 +30,7 @@ def make_trainer(
     device: torch.device,
     minutes: float | None = None,
 ) -> Pretrainer:
-    """The engine of a run, see :func:`monai_bone_ssl.training.ssl.pretrain.make_trainer`.
+    """The engine of a run, see :func:`monai_bone_ssl.training.ssl.pretrain.make_pretrainer`.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def make_trainer(
     ConfigError, ReportError
         See :func:`monai_bone_ssl.training.ssl.pretrain.pretrain`.
     """
-    return pretrain.make_trainer(
+    return pretrain.make_pretrainer(
         [Path(source) for source in ensure_tuple(dataset_dir)],
         Path(output_dir),
         architecture if backbone is None else Path(backbone),

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -18,6 +16,7 @@ from tqdm import tqdm
 from monai_bone_ssl.errors import ConfigError, CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.files import atomic_file, write_atomically
 from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
+from monai_bone_ssl.threads import available_cores, map_in_order
 from monai_bone_ssl.training.data import read_grey
 
 __all__ = ["ImageCache", "default_image_cache", "open_image_cache"]
@@ -109,7 +108,7 @@ def _build(paths: Sequence[Path], spec: PreprocessSpec, folder: Path) -> None:
     """Write the pixels, then the index: a folder with an index is complete."""
     entries, offset = [], 0
     with atomic_file(folder / _PIXELS) as file:
-        decoded = _in_threads(paths, spec)
+        decoded = map_in_order(partial(_decode, spec=spec), paths, available_cores())
         for image in tqdm(decoded, total=len(paths), desc="decoding", unit="image"):
             if isinstance(image, str):
                 entries.append(_Entry(offset, 0, 0, image))
@@ -118,15 +117,6 @@ def _build(paths: Sequence[Path], spec: PreprocessSpec, folder: Path) -> None:
                 entries.append(_Entry(offset, *image.shape))
                 offset += image.size
     write_atomically(folder / _INDEX, msgspec.json.encode(entries))
-
-
-def _in_threads(paths: Sequence[Path], spec: PreprocessSpec) -> Iterator[ByteImage | str]:
-    """Decoded images in order; a few at a time, so that memory does not grow with their number."""
-    threads = os.cpu_count() or 1
-    remaining = iter(paths)
-    with ThreadPoolExecutor(threads) as pool:
-        while some := list(islice(remaining, 16 * threads)):
-            yield from pool.map(partial(_decode, spec=spec), some)
 
 
 def _decode(path: Path, spec: PreprocessSpec) -> ByteImage | str:

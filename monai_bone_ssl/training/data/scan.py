@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from monai_bone_ssl.errors import CorruptImage, UnsupportedImage
+from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.model.preprocessing import preprocess
+from monai_bone_ssl.threads import available_cores, map_in_order
 from monai_bone_ssl.training.data.input_spec import input_spec
 from monai_bone_ssl.training.data.pixels import read_grey
 
@@ -46,21 +45,30 @@ class ImageScan:
 
 def scan_images(paths: Sequence[Path]) -> list[ImageScan]:
     """Decode every file once, on all cores."""
-    # Pillow and the DICOM decoders let go of the interpreter while they work: threads do.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(tqdm(pool.map(_scan, paths), total=len(paths), desc="decoding", unit="image"))
+    # Pillow and the DICOM decoders let go of the interpreter while they work, so threads are enough.
+    scans = map_in_order(_scan, paths, available_cores())
+    return list(tqdm(scans, total=len(paths), desc="decoding", unit="image"))
 
 
 def _scan(path: Path) -> ImageScan:
     file_digest = pixel_digest = size = None
     try:
+        file_digest = _file_digest(path)
         pixels = read_grey(path)
-        file_digest = hashlib.sha256(path.read_bytes()).hexdigest()
         size = (pixels.shape[0], pixels.shape[1])
         pixel_digest = hashlib.sha256(str(size).encode() + pixels.tobytes()).hexdigest()
         return ImageScan(file_digest, pixel_digest, size, _thumbnail(pixels))
     except (CorruptImage, UnsupportedImage) as error:
         return ImageScan(file_digest, pixel_digest, size, error=error)
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        text = f"{path.name}: cannot be read ({error.strerror})"
+        raise CorruptImage(ReasonCode.UNREADABLE_FILE, text) from error
 
 
 def _thumbnail(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:

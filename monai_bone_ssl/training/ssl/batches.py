@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.threads import map_in_order
 from monai_bone_ssl.training.compute.image_cache import ByteImage, ImageCache
 
 __all__ = ["Batch", "BatchPlan", "Batches", "collate"]
@@ -135,19 +135,15 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches from :attr:`first_epoch` on, without an end and without a pause between epochs."""
-        places = self._places()
-        with ThreadPoolExecutor(1) as thread:
-            waiting = thread.submit(self._make, *next(places))
-            for place in places:
-                ready, waiting = waiting, thread.submit(self._make, *place)
-                yield ready.result()
+        return map_in_order(self._make, self._places(), threads=1)
 
     def _places(self) -> Iterator[tuple[int, int, IntArray, IntArray]]:
         for epoch in count(self.first_epoch):
             for step, (images, partners) in enumerate(zip(*self.plan.epoch(epoch), strict=True)):
                 yield epoch, step, images[self.rows], partners[self.rows]
 
-    def _make(self, epoch: int, step: int, images: IntArray, partners: IntArray) -> Batch:
+    def _make(self, place: tuple[int, int, IntArray, IntArray]) -> Batch:
+        epoch, step, images, partners = place
         own = self._collate(images)
         others = own if np.array_equal(images, partners) else self._collate(partners)
         return Batch(epoch, step, *own, *others)

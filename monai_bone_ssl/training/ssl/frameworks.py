@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from monai_bone_ssl.training.compute.distributed import Process
 from monai_bone_ssl.training.networks.backbone import GreyViT
-from monai_bone_ssl.training.ssl.batches import Batch
 from monai_bone_ssl.training.ssl.mae import MaskedAutoencoder
 from monai_bone_ssl.training.ssl.masking import block_masks
 from monai_bone_ssl.training.ssl.recipe import Recipe
 from monai_bone_ssl.training.ssl.schedules import cosine, warmup_constant
 from monai_bone_ssl.training.ssl.self_distillation import GLOBAL_VIEWS, SelfDistillation
-from monai_bone_ssl.training.ssl.views import MultiCrop
+from monai_bone_ssl.training.ssl.views import MultiCrop, View, dino_views
 
-__all__ = ["Autoencoding", "Distillation", "Framework", "make_framework"]
+__all__ = ["Framework", "Progress", "make_framework"]
 
-# Of the epochs, until the teacher's temperature is at its last value.
+# Share of the run until the teacher's temperature is at its last value.
 _TEMPERATURE_WARMUP = 0.3
-# DINO's side of local views.
+# DINO's side of local views in pixels.
 _LOCAL_SIDE = 96
-# MAE's crops (arXiv:2111.06377, appendix A.1).
-_AUTOENCODER_SCALE = (0.2, 1.0)
+# MAE's crops (arXiv:2111.06377, appendix A.1), rarely blurred: a blur is not what should be painted.
+_AUTOENCODER_SCALE, _AUTOENCODER_BLUR = (0.2, 1.0), 0.1
+
+
+class Progress(NamedTuple):
+    """How far a run has come."""
+
+    epoch: int
+    """Number of epochs done."""
+    step: int
+    """Number of optimizer steps done."""
+    steps: int
+    """Number of optimizer steps of the whole run."""
 
 
 class Framework(Protocol):
@@ -32,21 +43,39 @@ class Framework(Protocol):
 
     @property
     def module(self) -> nn.Module:
-        """What is trained and checkpointed; called, it gives a
+        """Network that is trained and checkpointed; called, it gives a
         :class:`~monai_bone_ssl.training.ssl.method.MethodOutput`."""
 
     @property
+    def views(self) -> MultiCrop:
+        """Views that a step takes of each image, no more and no fewer."""
+
+    @property
     def exported(self) -> GreyViT:
-        """The backbone that is worth keeping."""
+        """Backbone that is worth keeping."""
 
-    def arguments(self, batch: Batch, random: torch.Generator, process: Process) -> tuple[object, ...]:
-        """What ``module`` is called with in a step; ``random`` is in the same state on all processes."""
+    def arguments(
+        self, views: Sequence[Tensor], progress: Progress, random: torch.Generator, process: Process
+    ) -> tuple[object, ...]:
+        """Arguments of ``module`` in a step.
 
-    def before_update(self, epoch: int) -> None:
-        """Between the backward pass and the optimizer's step."""
+        Parameters
+        ----------
+        views
+            Views [B, 1, side, side] that :attr:`views` made, on the process's device.
+        progress
+            Steps and epochs done.
+        random
+            Source of random numbers on the CPU, in the same state on all processes.
+        process
+            This process, which has B images of ``process.count * B``.
+        """
 
-    def after_update(self, step: int) -> None:
-        """After the optimizer's step."""
+    def before_update(self, progress: Progress) -> None:
+        """Act between the backward pass and the optimizer's step."""
+
+    def after_update(self, progress: Progress) -> None:
+        """Act after the optimizer's step."""
 
 
 class Distillation:
@@ -55,16 +84,13 @@ class Distillation:
     Parameters
     ----------
     backbone
-        What to begin from.
+        Network to begin from.
     recipe
-        Its weights, views and schedules.
-    steps
-        Steps in an epoch.
+        Weights of the objectives, views and schedules.
     """
 
-    def __init__(self, backbone: GreyViT, recipe: Recipe, steps: int) -> None:
+    def __init__(self, backbone: GreyViT, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.steps = steps
         self.module: SelfDistillation = SelfDistillation(
             backbone,
             prototypes=recipe.prototypes,
@@ -73,48 +99,40 @@ class Distillation:
             koleo_weight=recipe.koleo_weight,
         )
         patch = backbone.patch_size
-        self.views = MultiCrop(
-            patch,
-            global_size=recipe.size,
-            local_size=recipe.local_size or max(1, round(_LOCAL_SIDE / patch)) * patch,
-            global_views=GLOBAL_VIEWS,
-            local_views=recipe.local_views,
-        )
-
-    @property
-    def _all_steps(self) -> int:
-        return self.steps * self.recipe.epochs
+        local_size = recipe.local_size or max(1, round(_LOCAL_SIDE / patch)) * patch
+        self.views = MultiCrop(patch, dino_views(recipe.size, local_size, recipe.local_views))
 
     @property
     def exported(self) -> GreyViT:
         """The teacher's backbone."""
         return self.module.exported
 
-    def arguments(self, batch: Batch, random: torch.Generator, process: Process) -> tuple[object, ...]:
-        """Views on the device, iBOT's masks, the teacher's temperature."""
-        views = _views(self.views, batch, random, process)
+    def arguments(
+        self, views: Sequence[Tensor], progress: Progress, random: torch.Generator, process: Process
+    ) -> tuple[object, ...]:
+        """Views, iBOT's masks, the teacher's temperature."""
         masks = None
         if self.recipe.ibot_weight > 0:
             side = self.recipe.size // self.exported.patch_size
-            rows = _rows(batch, process)
-            everyone = process.count * len(batch.canvases)
-            drawn = [block_masks(everyone, side, side, random)[rows] for _ in range(GLOBAL_VIEWS)]
+            images = len(views[0])
+            drawn = [
+                _share(block_masks(process.count * images, side, side, random), process)
+                for _ in range(GLOBAL_VIEWS)
+            ]
             masks = torch.cat(drawn).to(process.device)  # [2 * B, N]
         first, last = self.recipe.teacher_temperature
-        temperature = warmup_constant(
-            batch.epoch * self.steps + batch.step, first, last, round(_TEMPERATURE_WARMUP * self._all_steps)
-        )
-        return views, masks, temperature
+        warmup_steps = round(_TEMPERATURE_WARMUP * progress.steps)
+        return views, masks, warmup_constant(progress.step, first, last, warmup_steps)
 
-    def before_update(self, epoch: int) -> None:
+    def before_update(self, progress: Progress) -> None:
         """Hold the prototypes in the first epoch."""
-        if epoch == 0:
+        if progress.epoch == 0:
             self.module.hold_prototypes()
 
-    def after_update(self, step: int) -> None:
+    def after_update(self, progress: Progress) -> None:
         """Move the teacher."""
         first, last = self.recipe.teacher_momentum
-        self.module.update_teacher(cosine(step, first, last, self._all_steps))
+        self.module.update_teacher(cosine(progress.step, first, last, progress.steps))
 
 
 class Autoencoding:
@@ -123,22 +141,16 @@ class Autoencoding:
     Parameters
     ----------
     backbone
-        What to begin from.
+        Network to begin from.
     recipe
-        Its view.
+        Size of the view.
     """
 
     def __init__(self, backbone: GreyViT, recipe: Recipe) -> None:
         self.module: MaskedAutoencoder = MaskedAutoencoder(backbone)
         self.patches = (recipe.size // backbone.patch_size) ** 2
-        # The first of MultiCrop's global views is always blurred, which is not what should be painted.
         self.views = MultiCrop(
-            backbone.patch_size,
-            global_size=recipe.size,
-            local_size=recipe.size,
-            global_views=2,
-            local_views=0,
-            global_scale=_AUTOENCODER_SCALE,
+            backbone.patch_size, [View(recipe.size, _AUTOENCODER_SCALE, _AUTOENCODER_BLUR)]
         )
 
     @property
@@ -146,37 +158,26 @@ class Autoencoding:
         """The encoder."""
         return self.module.backbone
 
-    def arguments(self, batch: Batch, random: torch.Generator, process: Process) -> tuple[object, ...]:
-        """A view on the device, and which of its patches are seen."""
-        view = _views(self.views, batch, random, process)[1]
-        noise = torch.rand(process.count * len(batch.canvases), self.patches, generator=random)
-        return view, noise[_rows(batch, process)].to(process.device)
+    def arguments(
+        self, views: Sequence[Tensor], _progress: Progress, random: torch.Generator, process: Process
+    ) -> tuple[object, ...]:
+        """The image's only view, and numbers that choose which of its patches are seen."""
+        (view,) = views
+        noise = torch.rand(process.count * len(view), self.patches, generator=random)
+        return view, _share(noise, process).to(process.device)
 
-    def before_update(self, epoch: int) -> None:
-        """Nothing is held."""
+    def before_update(self, progress: Progress) -> None:
+        """Do nothing: no weights are held."""
 
-    def after_update(self, step: int) -> None:
-        """Nobody follows."""
-
-
-def make_framework(backbone: GreyViT, recipe: Recipe, steps: int) -> Framework:
-    """The recipe's framework around a backbone, for epochs of ``steps`` steps."""
-    if recipe.method == "mae":
-        return Autoencoding(backbone, recipe)
-    return Distillation(backbone, recipe, steps)
+    def after_update(self, progress: Progress) -> None:
+        """Do nothing: there is no teacher to move."""
 
 
-def _rows(batch: Batch, process: Process) -> slice:
-    """This process's share of what is drawn for the global batch."""
-    images = len(batch.canvases)
-    return slice(process.rank * images, (process.rank + 1) * images)
+def make_framework(backbone: GreyViT, recipe: Recipe) -> Framework:
+    """The recipe's framework around a backbone."""
+    return Autoencoding(backbone, recipe) if recipe.method == "mae" else Distillation(backbone, recipe)
 
 
-def _views(views: MultiCrop, batch: Batch, random: torch.Generator, process: Process) -> list[Tensor]:
-    canvases = batch.canvases.to(process.device, non_blocking=True)
-    alone = batch.partner_canvases is batch.canvases
-    partners = canvases if alone else batch.partner_canvases.to(process.device, non_blocking=True)
-    crops: list[Tensor] = views(
-        canvases, batch.sizes, partners, batch.partner_sizes, random, process.rank, process.count
-    )
-    return crops
+def _share(drawn: Tensor, process: Process) -> Tensor:
+    """This process's rows [B, ...] of what was drawn for the global batch."""
+    return drawn.chunk(process.count)[process.rank]

@@ -28,7 +28,7 @@ from monai_bone_ssl.training.ssl.run_folder import RunFolder, RunRecord, SourceC
 from monai_bone_ssl.training.ssl.sources import ImageSources, read_sources
 from monai_bone_ssl.training.ssl.training_step import seeded
 
-__all__ = ["make_trainer", "pretrain"]
+__all__ = ["make_pretrainer", "pretrain"]
 
 _LIBRARIES = ("torch", "timm", "monai", "pytorch-ignite", "numpy", "pillow")
 
@@ -74,10 +74,10 @@ def pretrain(
         If a folder cannot be written.
     """
     with join_processes() as process:
-        make_trainer(data, out, backbone, recipe, process, cache=cache, minutes=minutes).run()
+        make_pretrainer(data, out, backbone, recipe, process, cache=cache, minutes=minutes).run()
 
 
-def make_trainer(
+def make_pretrainer(
     data: Sequence[Path],
     out: Path,
     backbone: Path | str,
@@ -102,9 +102,10 @@ def make_trainer(
         vit = _first_backbone(backbone, recipe.drop_path)
         sources = read_sources(data)
         images = _decoded(sources, input_spec(recipe.long_side, vit.patch_size), cache, process)
-        partners = sources.study_partners(images.usable) if recipe.study_partners else {}
-        plan = BatchPlan(sources.by_source(images.usable), partners, recipe.batch_size, recipe.seed)
-        framework = make_framework(vit, recipe, plan.steps)
+        framework = make_framework(vit, recipe)
+    partnered = recipe.study_partners and framework.views.show_partners
+    partners = sources.study_partners(images.usable) if partnered else {}
+    plan = BatchPlan(sources.by_source(images.usable), partners, recipe.batch_size, recipe.seed)
     folder = RunFolder(out, _name(backbone))
     record = _record(backbone, recipe, sources, images, plan, process)
     before = folder.read()

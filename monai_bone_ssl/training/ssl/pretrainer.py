@@ -30,7 +30,7 @@ _LOG_EVERY = 10
 
 
 class Pretrainer(Trainer):
-    """MONAI's engine of a run; made by :func:`~monai_bone_ssl.training.ssl.pretrain.make_trainer`.
+    """MONAI's engine of a run; made by :func:`~monai_bone_ssl.training.ssl.pretrain.make_pretrainer`.
 
     Nothing is written to the run's folder before :meth:`run`, which is called once.
 

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from monai_bone_ssl.training.compute.distributed import Process
 from monai_bone_ssl.training.ssl.batches import Batch
 from monai_bone_ssl.training.ssl.collapse import CollapseGuard
-from monai_bone_ssl.training.ssl.frameworks import Framework
+from monai_bone_ssl.training.ssl.frameworks import Framework, Progress
 from monai_bone_ssl.training.ssl.recipe import Recipe
 from monai_bone_ssl.training.ssl.schedules import cosine, warmup_cosine
 
@@ -71,9 +71,10 @@ class TrainingStep:
     def __call__(self, _engine: object, batch: Batch) -> dict[str, Tensor]:
         """Make the step of a batch; gives its loss and the loss's terms."""
         step = batch.epoch * self.steps + batch.step
-        self._set_schedules(step)
+        progress = Progress(batch.epoch, step, self.steps * self.recipe.epochs)
+        self._set_schedules(progress)
         random = torch.Generator().manual_seed(self._seed(_VIEWS, step))
-        arguments = self.framework.arguments(batch, random, self.process)
+        arguments = self.framework.arguments(self._views(batch, random), progress, random, self.process)
         device = self.process.device
         # timm's drop path draws from torch's global stream: lent for the step, then given back.
         with (
@@ -84,15 +85,27 @@ class TrainingStep:
         self.optimizer.zero_grad(set_to_none=True)
         output.loss.backward()
         nn.utils.clip_grad_norm_(self.trained, _CLIP_NORM)
-        self.framework.before_update(batch.epoch)
+        self.framework.before_update(progress)
         self.optimizer.step()
-        self.framework.after_update(step)
+        self.framework.after_update(progress)
         if output.features is not None:
             self.guard.update(output.features, output.targets)
         return {"loss": output.loss.detach(), **output.parts}
 
-    def _set_schedules(self, step: int) -> None:
-        recipe, steps = self.recipe, self.steps * self.recipe.epochs
+    def _views(self, batch: Batch, random: torch.Generator) -> list[Tensor]:
+        """The framework's views of a batch, on the device."""
+        device = self.process.device
+        canvases = batch.canvases.to(device, non_blocking=True)
+        alone = batch.partner_canvases is batch.canvases
+        partners = canvases if alone else batch.partner_canvases.to(device, non_blocking=True)
+        rank, count = self.process.rank, self.process.count
+        views: list[Tensor] = self.framework.views(
+            canvases, batch.sizes, partners, batch.partner_sizes, random, rank, count
+        )
+        return views
+
+    def _set_schedules(self, progress: Progress) -> None:
+        recipe, (_, step, steps) = self.recipe, progress
         warmup = min(self.steps * recipe.warmup_epochs, steps)
         rate = warmup_cosine(step, recipe.peak_learning_rate, _LAST_LEARNING_RATE, warmup, steps)
         decay = cosine(step, *recipe.weight_decay, steps)

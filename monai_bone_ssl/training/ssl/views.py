@@ -2,11 +2,11 @@
 
 ::
 
-    views = MultiCrop(patch_size=14)                       # 2 global views of 224, 6 local ones of 98 pixels
+    views = MultiCrop(14, dino_views(224, 98, 6))                  # 2 global views, 6 local ones
     generator = torch.Generator().manual_seed(seed of this step)   # on the CPU, alike on every process
     crops = views(canvases, sizes, partner_canvases, partner_sizes, generator, rank, world_size)
 
-``crops`` is a list: the global views, then the local ones, each float32 [B, 1, side, side] in [0, 1].
+``crops`` is a list, one entry a view: float32 [B, 1, side, side] in [0, 1].
 
 Random numbers are drawn on the CPU for the whole global batch (``world_size * B`` images, those of rank 0
 first), and each process takes its rows. So one process with a batch of 2 B sees what two with B each see, bit
@@ -15,6 +15,7 @@ for bit on the same kind of device, and the generators stay alike.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -31,68 +32,69 @@ from monai_bone_ssl.training.ssl.crops import (
     sample_crops,
 )
 
-__all__ = ["MultiCrop"]
+__all__ = ["MultiCrop", "View", "dino_views"]
 
 _CANDIDATES = 4  # crops drawn a view, of which the first with structure is taken
 
 
-class _View(NamedTuple):
+class View(NamedTuple):
+    """How one view of an image is made."""
+
     size: int
+    """Side in pixels."""
     scale: tuple[float, float]
+    """Smallest and largest share of the content's area, 0 to 1."""
     blur_probability: float
-    from_partner: bool
+    """Probability of a blur, 0 to 1."""
+    from_partner: bool = False
+    """Whether the view shows the image's partner: another image of the same study, or the image itself."""
+
+
+def dino_views(global_size: int, local_size: int, local_views: int) -> list[View]:
+    """DINO's two global views, then its local ones; the second half of each shows the partner.
+
+    Parameters
+    ----------
+    global_size, local_size
+        Side of the views in pixels.
+    local_views
+        Number of local views.
+    """
+    return [
+        View(global_size, (0.32, 1.0), blur_probability=1.0),
+        View(global_size, (0.32, 1.0), blur_probability=0.1, from_partner=True),
+        *(View(local_size, (0.05, 0.32), 0.5, 2 * index >= local_views) for index in range(local_views)),
+    ]
 
 
 class MultiCrop(nn.Module):
     """Random crops in any orientation with varied grey levels; see ``crops`` and ``intensity`` for both.
 
-    The first half of the global and of the local views shows the image, the second half its partner: another
-    view of the same study, or the image itself.
-
     Parameters
     ----------
     patch_size
         Side of a patch in pixels.
-    global_size, local_size
-        Side of the views in pixels, multiples of ``patch_size``.
-    global_views, local_views
-        Number of views.
-    global_scale, local_scale
-        Smallest and largest share of the content's area.
-    blur
-        Probability of a blur for the first global view, the other global views and the local views; DINO's.
+    views
+        What to make of each image.
 
     Raises
     ------
     ConfigError
-        If a side is not a multiple of the patch size, or there is no global view.
+        If a side is not a multiple of the patch size.
     """
 
-    def __init__(
-        self,
-        patch_size: int,
-        *,
-        global_size: int = 224,
-        local_size: int = 98,
-        global_views: int = 2,
-        local_views: int = 6,
-        global_scale: tuple[float, float] = (0.32, 1.0),
-        local_scale: tuple[float, float] = (0.05, 0.32),
-        blur: tuple[float, float, float] = (1.0, 0.1, 0.5),
-    ) -> None:
+    def __init__(self, patch_size: int, views: Sequence[View]) -> None:
         super().__init__()
-        for size in (global_size, local_size):
-            if size < patch_size or size % patch_size:
-                text = f"view of {size} pixels: expected a multiple of the patch size, {patch_size}"
+        for view in views:
+            if view.size < patch_size or view.size % patch_size:
+                text = f"view of {view.size} pixels: expected a multiple of the patch size, {patch_size}"
                 raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-        if global_views < 1 or local_views < 0:
-            text = f"{global_views} global and {local_views} local views: expected at least 1 and 0"
-            raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-        first, other, local = blur
-        self._views = [
-            _View(global_size, global_scale, other if index else first, 2 * index >= global_views)
-            for index in range(global_views)
-        ] + [_View(local_size, local_scale, local, 2 * index >= local_views) for index in range(local_views)]
+        self.views = views
+
+    @property
+    def show_partners(self) -> bool:
+        """Whether any view shows an image's partner."""
+        return any(view.from_partner for view in self.views)
 
     @torch.no_grad()
     def forward(
@@ -122,10 +124,10 @@ class MultiCrop(nn.Module):
         Returns
         -------
         list of float32 [B, 1, side, side] in [0, 1]
-            The global views, then the local ones.
+            The views, in their order.
         """
         device, images = canvases.device, len(canvases)
-        uniform, seeds = _draw(world_size * images, len(self._views), generator)
+        uniform, seeds = _draw(world_size * images, len(self.views), generator)
         rows = slice(rank * images, (rank + 1) * images)
         uniform = uniform[rows].to(device, non_blocking=True)
         image = image_pyramid(canvases), sizes.to(device, non_blocking=True)
@@ -133,7 +135,7 @@ class MultiCrop(nn.Module):
         if partner_canvases is not canvases:
             partner = image_pyramid(partner_canvases), partner_sizes.to(device, non_blocking=True)
         views = []
-        for index, view in enumerate(self._views):
+        for index, view in enumerate(self.views):
             pyramid, content = partner if view.from_partner else image
             views.append(_make_view(view, pyramid, content, uniform[:, index], seeds[rows, index]))
         return views
@@ -147,7 +149,7 @@ def _draw(images: int, views: int, generator: torch.Generator) -> tuple[Tensor, 
     return uniform, seeds
 
 
-def _make_view(view: _View, pyramid: Tensor, sizes: Tensor, uniform: Tensor, seeds: Tensor) -> Tensor:
+def _make_view(view: View, pyramid: Tensor, sizes: Tensor, uniform: Tensor, seeds: Tensor) -> Tensor:
     for_crops, for_intensity = uniform.tensor_split([_CANDIDATES * CROP_DRAWS], dim=1)
     candidates = [
         crop_matrices(draw_crops(draws, view.scale), sizes) for draws in for_crops.chunk(_CANDIDATES, dim=1)

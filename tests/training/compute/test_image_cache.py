@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -93,6 +96,21 @@ def test_interrupted_decoding_leaves_nothing_that_looks_complete(paths, tmp_path
             open_image_cache(paths, SPEC, tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert open_image_cache(paths, SPEC, tmp_path / "cache").usable.size == 6
+
+
+def test_no_more_threads_decode_than_the_process_may_use(paths, tmp_path, monkeypatch):
+    """A container may be given one core of many."""
+    decoding = set()
+
+    def noted(path):
+        decoding.add(threading.get_ident())
+        time.sleep(0.02)  # long enough for a second thread to take the next image
+        return read_grey(path)
+
+    monkeypatch.setattr(image_cache, "read_grey", noted)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0}, raising=False)
+    open_image_cache(paths, SPEC, tmp_path / "cache")
+    assert len(decoding) == 1
 
 
 def test_nothing_usable_is_an_error_that_shows_a_cause(tmp_path):

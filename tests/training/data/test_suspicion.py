@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,19 @@ def test_a_scan_keeps_size_and_digests(tmp_path: Path) -> None:
     assert first.thumbnail is not None
     assert first.thumbnail.shape == (32, 32)
     assert first.error is None
+
+
+def test_a_scan_keeps_the_digest_of_a_file_that_is_of_no_use(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    blank = write_image(tmp_path / "blank.png", np.full((64, 64), 9, np.uint8))
+    paths = [tmp_path / "broken.png", blank, tmp_path / "gone.png"]
+    broken, uniform, gone = scan_images(paths)
+    for path, scan in zip(paths[:2], (broken, uniform), strict=True):
+        assert scan.error is not None
+        assert scan.file_digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert gone.file_digest is None
+    assert gone.error is not None
+    assert gone.error.text == "gone.png: cannot be read (No such file or directory)"
 
 
 def test_inverted_knees_are_found() -> None:

@@ -27,7 +27,7 @@ from monai_bone_ssl.training.ssl.crops import (
     image_pyramid,
     sample_crops,
 )
-from monai_bone_ssl.training.ssl.views import MultiCrop
+from monai_bone_ssl.training.ssl.views import MultiCrop, View, dino_views
 
 SIDE = 256
 
@@ -286,7 +286,7 @@ def batch(images, seed=0):
 
 @pytest.fixture(scope="module")
 def views():
-    return MultiCrop(14, global_size=56, local_size=28)
+    return MultiCrop(14, dino_views(56, 28, 6))
 
 
 def test_views_come_in_order_size_and_range(views):
@@ -300,12 +300,6 @@ def test_views_come_in_order_size_and_range(views):
         assert (view.std(dim=(1, 2, 3)) > 0.01).all()
     assert not torch.equal(made[0], made[1])
     assert not torch.equal(made[2], made[3])
-
-
-def test_default_sizes_are_dinos_for_patches_of_14():
-    canvases, sizes = batch(1)
-    made = MultiCrop(14)(canvases, sizes, canvases, sizes, generator())
-    assert [view.shape[-1] for view in made] == [224, 224, 98, 98, 98, 98, 98, 98]
 
 
 def test_the_generators_state_is_all_that_is_random(views):
@@ -345,11 +339,9 @@ def test_half_of_the_views_show_the_partner(views):
     assert brightest == [False, True, False, False, False, True, True, True]
 
 
-@pytest.mark.parametrize(
-    ("global_views", "local_views", "partner"), [(1, 0, [0]), (1, 1, [0, 0]), (2, 3, [0, 1, 0, 0, 1])]
-)
-def test_odd_numbers_of_views_favour_the_image(global_views, local_views, partner):
-    views = MultiCrop(14, global_size=28, local_size=14, global_views=global_views, local_views=local_views)
+@pytest.mark.parametrize(("local_views", "partner"), [(0, [0, 1]), (1, [0, 1, 0]), (3, [0, 1, 0, 0, 1])])
+def test_odd_numbers_of_local_views_favour_the_image(local_views, partner):
+    views = MultiCrop(14, dino_views(28, 14, local_views))
     dark, bright = torch.zeros(2, 1, 64, 64, dtype=torch.uint8), torch.full((2, 1, 64, 64), 255)
     sizes = torch.tensor([[64, 64]] * 2)
     made = views(dark, sizes, bright.to(torch.uint8), sizes, generator())
@@ -359,7 +351,8 @@ def test_odd_numbers_of_views_favour_the_image(global_views, local_views, partne
 def test_global_views_take_more_of_the_image_than_local_ones():
     ramp = torch.arange(SIDE).to(torch.uint8).expand(40, 1, SIDE, SIDE)
     sizes = torch.tensor([[SIDE, SIDE]] * 40)
-    made = MultiCrop(14, global_size=56, local_size=56, blur=(0, 0, 0))(ramp, sizes, ramp, sizes, generator())
+    sharp = [view._replace(blur_probability=0) for view in dino_views(56, 56, 6)]
+    made = MultiCrop(14, sharp)(ramp, sizes, ramp, sizes, generator())
     ranges = [(view.amax(dim=(1, 2, 3)) - view.amin(dim=(1, 2, 3))).mean().item() for view in made]
     assert min(ranges[:2]) > 1.3 * max(ranges[2:])
 
@@ -372,16 +365,12 @@ def test_autocast_does_not_touch_the_views(views):
     assert all(map(torch.equal, plain, inside))
 
 
-@pytest.mark.parametrize(
-    ("wrong", "text"),
-    [
-        ({"global_size": 225}, "225 pixels: expected a multiple of the patch size, 14"),
-        ({"local_size": 96}, "96 pixels: expected a multiple"),
-        ({"local_size": 0}, "0 pixels"),
-        ({"global_views": 0}, "expected at least 1 and 0"),
-        ({"local_views": -1}, "expected at least 1 and 0"),
-    ],
-)
-def test_impossible_views_are_errors(wrong, text):
-    with pytest.raises(ConfigError, match=text):
-        MultiCrop(14, **wrong)
+def test_only_views_of_the_image_need_no_partner():
+    assert MultiCrop(14, dino_views(28, 14, 0)).show_partners
+    assert not MultiCrop(14, [View(28, (0.2, 1.0), 0.1)]).show_partners
+
+
+@pytest.mark.parametrize("side", [225, 96, 0])
+def test_sides_of_broken_patches_are_errors(side):
+    with pytest.raises(ConfigError, match=f"{side} pixels: expected a multiple of the patch size, 14"):
+        MultiCrop(14, [View(28, (0.2, 1.0), 0.1), View(side, (0.2, 1.0), 0.1)])
