@@ -67,6 +67,7 @@ lint: $(TEST)/.installed  ## style and types
 
 docs: $(TEST)/.installed  ## the reference pages from the code, and the site: site/index.html
 	PYTHONPATH=. $(TEST)/bin/python tools/make_reference.py
+	PYTHONPATH=. $(TEST)/bin/python tools/draw_architecture.py
 	NO_MKDOCS_2_WARNING=1 $(TEST)/bin/mkdocs build --strict --quiet
 	@echo 'Site: site/index.html'
 
