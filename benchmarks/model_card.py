@@ -17,10 +17,9 @@ from shipped import parse
 from monai_bone_ssl.findings import decide
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.training.data import LabelledDataset
-from monai_bone_ssl.training.measure.figures import auroc_figures, share_figure
 from monai_bone_ssl.training.measure.metrics import BinaryMetrics, compute_metrics
 from monai_bone_ssl.training.measure.sample import Sample
-from monai_bone_ssl.training.probes.cross_validation import cross_validate
+from monai_bone_ssl.training.probes.cross_validation import auroc_figures, cross_validate, share_figure
 
 
 def _row(name: str, n: int, value: float, low: float | None, high: float | None) -> None:

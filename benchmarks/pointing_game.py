@@ -18,7 +18,8 @@ from monai_bone_ssl.analysis import peak_box
 from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, read_grey, splits
 from monai_bone_ssl.training.measure.localisation import covered_share, pointing_game
-from monai_bone_ssl.training.probes.linear import choose_strength, fit_probe
+from monai_bone_ssl.training.probes.cross_validation import PRODUCT_STRENGTHS, best_by_auroc
+from monai_bone_ssl.training.probes.logistic import fit_logistic, out_of_fold_logits
 
 
 def main() -> None:
@@ -27,11 +28,13 @@ def main() -> None:
     dataset, pooling, features = shipped.dataset, shipped.pooling, shipped.features
     spec = shipped.model.spec.preprocessing
     folds = list(splits(dataset, seed=PROTOCOL_SEEDS[0]))
-    strength, _ = choose_strength(features, dataset.labels, folds)
+    logits = out_of_fold_logits(features, dataset.labels, folds, PRODUCT_STRENGTHS)
+    strength = PRODUCT_STRENGTHS[best_by_auroc(logits, dataset.labels)]
 
     hits, central, covered, groups = [], [], [], []
     for train, test in folds:
-        weight = torch.from_numpy(fit_probe(features[train], dataset.labels[train], strength).weight[0])
+        (probe,) = fit_logistic(features[train], dataset.labels[train], (strength,))
+        weight = torch.from_numpy(probe.weight[0])
         outlined = [dataset.images[i] for i in test if dataset.images[i].boxes]
         for image in tqdm(outlined, desc="explaining", unit="image"):
             pixels = read_grey(image.path)

@@ -30,7 +30,6 @@ resnet50.a1_in1k.safetensors), or timm:NAME to let timm download its own (timm:d
 kinds of features:
   tokens   mean and maximum of the last four blocks' patch tokens, image and mirror image: the product's
   class    class tokens of the last four blocks and the mean patch token: DINOv2's linear evaluation
-  patches  7 x 7 averaged patch tokens of the last block, for attentive probes
   pooled   a CNN's globally pooled features, image and mirror image
   auto     tokens for a Vision Transformer, pooled for a CNN
 
@@ -58,7 +57,7 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="FILE.npz", help="what is written")
     parser.add_argument(
         "--features",
-        choices=("auto", "tokens", "class", "patches", "pooled"),
+        choices=("auto", "tokens", "class", "pooled"),
         default="auto",
         help="which features (default: %(default)s)",
     )

@@ -45,6 +45,11 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         z = self.slope * logit + self.intercept
         return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
 
+    def probabilities(self, logits: FloatArray) -> npt.NDArray[np.float64]:
+        """Calibrated probabilities [...] of logits [...]."""
+        z = self.slope * logits.astype(np.float64) + self.intercept
+        return np.asarray(np.exp(-np.logaddexp(0, -z)))
+
 
 def fit_calibration(logits: FloatArray, labels: IntArray) -> Calibration:
     """Platt scaling (Platt 1999) of out-of-fold logits [n] to labels [n]."""

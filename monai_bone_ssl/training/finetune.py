@@ -30,7 +30,6 @@ from monai_bone_ssl.training.data.augmentation import augment
 from monai_bone_ssl.training.networks.cnn import load_cnn
 from monai_bone_ssl.training.networks.extractors import ClassTokens, CNNFeatures, is_vit, load_vit
 from monai_bone_ssl.training.probes.nested import INNER_FOLDS
-from monai_bone_ssl.training.probes.probabilities import calibrated
 
 __all__ = ["finetune_and_predict"]
 
@@ -197,7 +196,7 @@ def finetune_and_predict(
 
     calibration = fit_calibration(_logits(network, held_out), labels[choosing])
     unlabelled = np.zeros(len(test), dtype=np.int64)
-    return calibrated(_logits(network, load(test, unlabelled, batch_size)), calibration)
+    return calibration.probabilities(_logits(network, load(test, unlabelled, batch_size)))
 
 
 def _inner_split(dataset: LabelledDataset, train: IntArray, seed: int) -> tuple[IntArray, IntArray]:

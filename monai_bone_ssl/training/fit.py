@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from importlib.metadata import version as library_version
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from monai_bone_ssl.model.similar_cases import SimilarCases
 from monai_bone_ssl.model.spec import (
     SCHEMA_VERSION,
     BodyPartSpec,
-    Figure,
     ModelSpec,
     OutOfDistribution,
     TrainingData,
@@ -29,23 +27,19 @@ from monai_bone_ssl.show.colours import evidence_limit
 from monai_bone_ssl.stats.calibration import MIN_CASES, fix_operating_points
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, load_dataset, read_grey, splits
 from monai_bone_ssl.training.data.input_spec import input_spec
-from monai_bone_ssl.training.measure.figures import auroc_figures, share_figure
 from monai_bone_ssl.training.networks.backbone import load_backbone
 from monai_bone_ssl.training.networks.export import store_compactly, to_onnx, write_model
 from monai_bone_ssl.training.networks.extractors import PRODUCT_BLOCKS, product_features
 from monai_bone_ssl.training.networks.features import extract_features
 from monai_bone_ssl.training.networks.network import ProbedViT, TokenPooling
-from monai_bone_ssl.training.probes.cross_validation import CrossValidation, cross_validate
-from monai_bone_ssl.training.probes.linear import LinearProbe, fit_class_probe, fit_probe, out_of_fold
+from monai_bone_ssl.training.probes.body_part import body_part_accuracy, fit_body_part_probe
+from monai_bone_ssl.training.probes.cross_validation import CrossValidation, auroc_figures, cross_validate
+from monai_bone_ssl.training.probes.logistic import LinearProbe, fit_logistic
 from monai_bone_ssl.training.probes.novelty import Novelty, fit_novelty, out_of_fold_distances
 
 __all__ = ["add_similar_cases", "fit", "similar_cases"]
 
 FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
-
-# Chosen by cross-validation on FracAtlas; the comparisons are in MODEL_CARD.md.
-_BODY_PART_STRENGTH = 1e-3
 
 # Below this probability of its best part an untagged image is not analysed; from the second on, the image
 # contradicts its tag.
@@ -101,10 +95,10 @@ def fit(
     features = extract_features(extractor, preprocessing, dataset.paths, cache)
 
     judged = cross_validate(features, dataset)
-    probe = fit_probe(features, dataset.labels, judged.strength)
+    (probe,) = fit_logistic(features, dataset.labels, (judged.strength,))
     whole = extractor.pooling.last_mean(torch.from_numpy(features)).numpy()
     novelty = fit_novelty(whole)
-    network = _assemble(extractor.pooling, probe, _fit_body_part(features, dataset), novelty)
+    network = _assemble(extractor.pooling, probe, fit_body_part_probe(features, dataset), novelty)
     spec = ModelSpec(
         schema_version=SCHEMA_VERSION,
         name=name,
@@ -118,7 +112,7 @@ def fit(
         evidence_limit=_evidence_limit(network, preprocessing, dataset),
         training_data=(_training_data(dataset),),
         figures=auroc_figures(dataset, judged.logits)
-        | {"body_part_accuracy": _body_part_accuracy(features, dataset)},
+        | {"body_part_accuracy": body_part_accuracy(features, dataset)},
         weights_sha256="0" * 64,  # write_model fills it in
         libraries={library: library_version(library) for library in _LIBRARIES},
     )
@@ -232,27 +226,3 @@ def _training_data(dataset: LabelledDataset) -> TrainingData:
         n_positive=int(dataset.labels.sum()),
         n_groups=len(set(dataset.groups.tolist())),
     )
-
-
-def _placed(dataset: LabelledDataset) -> tuple[IntArray, IntArray]:
-    """Indices of the images whose part is one region, and the number of each one's region."""
-    names = list(dataset.regions)
-    placed = np.flatnonzero(np.isin(dataset.parts, names))
-    return placed, np.array([names.index(part) for part in dataset.parts[placed]])
-
-
-def _fit_body_part(features: FloatArray, dataset: LabelledDataset) -> LinearProbe:
-    placed, regions = _placed(dataset)
-    return fit_class_probe(features[placed], regions, len(dataset.regions), _BODY_PART_STRENGTH)
-
-
-def _body_part_accuracy(features: FloatArray, dataset: LabelledDataset) -> Figure:
-    """Share of images whose part the body-part probe of the other folds names."""
-    placed, regions = _placed(dataset)
-    folds = [
-        (np.flatnonzero(np.isin(placed, train)), np.flatnonzero(np.isin(placed, test)))
-        for train, test in splits(dataset, seed=PROTOCOL_SEEDS[0])
-    ]
-    fit_parts = partial(fit_class_probe, classes=len(dataset.regions), strength=_BODY_PART_STRENGTH)
-    logits = out_of_fold(features[placed], regions, folds, fit_parts)
-    return share_figure(logits.argmax(axis=1) == regions, dataset.groups[placed])

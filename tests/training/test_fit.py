@@ -127,7 +127,7 @@ def test_second_fit_takes_no_features_and_gives_the_same_model(
     def refuse(*_):
         raise AssertionError("features were taken again")
 
-    monkeypatch.setattr(features, "_features", refuse)
+    monkeypatch.setattr(features, "_run", refuse)
     spec = fit(data, backbone, tmp_path, name="tiny", version="1", long_side=64, cache=cache)
     assert msgspec.json.encode(spec.figures) == msgspec.json.encode(fitted.spec.figures)
     assert spec.calibration == fitted.spec.calibration
@@ -137,7 +137,7 @@ def test_features_are_taken_again_for_another_size(data, backbone, cache, tmp_pa
     def refuse(*_):
         raise AssertionError("features were taken again")
 
-    monkeypatch.setattr(features, "_features", refuse)
+    monkeypatch.setattr(features, "_run", refuse)
     with pytest.raises(AssertionError, match="taken again"):
         fit(data, backbone, tmp_path, name="tiny", version="1", long_side=48, cache=cache)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode, Unsuppo
 from monai_bone_ssl.findings import unanalysed
 from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.model.spec import ModelSpec
+from monai_bone_ssl.threads import available_cores, map_in_order
 from monai_bone_ssl.training.bundle.reader import is_picture, read_picture
 from monai_bone_ssl.training.bundle.result import ImageResult
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset, read_grey
@@ -130,10 +130,9 @@ def _read(path: Path) -> None:
 
 
 def _for_each(files: Sequence[_File], check: Callable[[_File], _Outcome]) -> list[_Outcome]:
-    """What ``check`` says of each file, in their order; its error ends it."""
-    with ThreadPoolExecutor() as pool:
-        outcomes = pool.map(check, files)
-        return list(tqdm(outcomes, "checking images", len(files), unit="image", leave=False))
+    """The outcome of ``check`` for each file, in order; the first error is raised."""
+    outcomes = map_in_order(check, files, available_cores())
+    return list(tqdm(outcomes, "checking images", len(files), unit="image", leave=False))
 
 
 def _naming(path: Path, error: BoneSSLError) -> BoneSSLError:

@@ -16,7 +16,7 @@ from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.training.data import LabelledDataset, read_grey
 from monai_bone_ssl.training.networks.extractors import FeatureExtractor, TokenFeatures
 from monai_bone_ssl.training.networks.features import cache_name, extract_features
-from monai_bone_ssl.training.probes.knn_probe import predict_held_out_knn
+from monai_bone_ssl.training.probes.knn import predict_held_out_knn
 from monai_bone_ssl.training.probes.nested import fit_chosen_probe, predict_held_out, probe_scope
 
 __all__ = ["FeatureShelf", "LinearProbeRow", "NeighboursRow", "Network"]

@@ -1,4 +1,4 @@
-"""The fitted network to a model folder: model.onnx with int8 weights, and model.json.
+"""From the fitted network to a model folder: model.onnx with int8 weights, and model.json.
 
 model.onnx keeps every tensor of the torch network under its torch name, so that
 :mod:`~monai_bone_ssl.training.networks.torch_model` turns the file back into that network.
@@ -6,6 +6,7 @@ model.onnx keeps every tensor of the torch network under its torch name, so that
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ import numpy.typing as npt
 import onnx
 import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from timm.layers.attention import Attention
+from torch import Tensor, nn
 
 from monai_bone_ssl.errors import ModelError, ReasonCode
 from monai_bone_ssl.model.folder import write_model_folder
 from monai_bone_ssl.model.inference import OUTPUT_NAMES
 from monai_bone_ssl.model.spec import ModelSpec
-from monai_bone_ssl.training.networks.fused_attention import with_fused_attention
 from monai_bone_ssl.training.networks.network import ProbedViT
 
 __all__ = ["ARCHITECTURE", "POOLED_BLOCKS", "TRANSPOSED", "store_compactly", "to_onnx", "write_model"]
@@ -36,26 +38,77 @@ POOLED_BLOCKS = "pooled_blocks"
 _SMALL = 16_384
 
 
+class _FusedAttention(nn.Module):
+    """Self-attention with onnxruntime's ``com.microsoft.MultiHeadAttention``; it can only be exported.
+
+    Written out, attention takes four passes over [heads, N, N] numbers. The operator works block by block
+    and never holds them.
+
+    Parameters
+    ----------
+    attention
+        Attention of a timm block; its weights are shared, under the same names.
+    """
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        self.heads = attention.num_heads
+        self.qkv = attention.qkv
+        self.proj = attention.proj
+
+    def forward(self, x: Tensor, attn_mask: None = None, is_causal: bool = False) -> Tensor:
+        """Tokens [B, N, C] to tokens [B, N, C]; timm's blocks know the other two parameters and omit them."""
+        if attn_mask is not None or is_causal:
+            raise ValueError("every token attends to every token")
+        query, key, value = self.qkv(x).chunk(3, dim=-1)
+        attended = torch.onnx.ops.symbolic(
+            "com.microsoft::MultiHeadAttention",
+            (query, key, value),
+            {"num_heads": self.heads},
+            dtype=query.dtype,
+            shape=query.shape,
+            version=1,
+        )
+        projected: Tensor = self.proj(attended)
+        return projected
+
+
+def _with_fused_attention(network: nn.Module) -> nn.Module:
+    """A copy of a network in which the operator replaces each attention of timm that it can compute."""
+    network = copy.deepcopy(network)
+    for module in list(network.modules()):
+        attention = getattr(module, "attn", None)
+        if isinstance(attention, Attention) and _is_plain(attention):
+            module.attn = _FusedAttention(attention)
+    return network
+
+
+def _is_plain(attention: Attention) -> bool:
+    """Whether an attention has projections and softmax alone: no norm and no gate, as some networks have."""
+    extras = (getattr(attention, name, None) for name in ("q_norm", "k_norm", "norm", "gate"))
+    return all(extra is None or isinstance(extra, nn.Identity) for extra in extras)
+
+
 def to_onnx(network: ProbedViT, height: int, width: int) -> ModelProto:
     """Export for onnxruntime in float32, with any batch size and any patch grid.
 
     Parameters
     ----------
     network
-        In evaluation mode.
+        Network in evaluation mode.
     height, width
-        Size in pixels of the example that is traced.
+        Size in pixels of the example image that the exporter traces.
 
     Returns
     -------
-    With each tensor of ``network.state_dict()`` as an initialiser of its name (see :data:`TRANSPOSED`), and
-    what else it takes to build the network in ``metadata_props``.
+    Model with each tensor of ``network.state_dict()`` as an initialiser of its name (see :data:`TRANSPOSED`);
+    ``metadata_props`` hold what else is needed to build the network.
     """
     dynamic = torch.export.Dim.DYNAMIC
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         program = torch.onnx.export(
-            with_fused_attention(network),
+            _with_fused_attention(network),
             (torch.rand(2, 1, height, width),),
             dynamo=True,
             dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},),
@@ -80,38 +133,39 @@ def to_onnx(network: ProbedViT, height: int, width: int) -> ModelProto:
 
 def _forget_origin(model: ModelProto) -> None:
     """Remove the exporter's notes: they hold paths of the machine, and would change the hash with it."""
-    for noted in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
-        del noted.metadata_props[:]
-        noted.doc_string = ""
+    for element in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        del element.metadata_props[:]
+        element.doc_string = ""
 
 
 def _name_as_in_torch(model: ModelProto, network: ProbedViT) -> None:
-    """Find each tensor that the exporter renamed by its values, and give it its torch name.
+    """Recognise each tensor that the exporter renamed by its values, and give it its torch name.
 
-    What it folded away or shares between layers, as some do before training, is added as an initialiser that
-    no node uses, so that the file is complete.
+    Tensors that the exporter folded away, or stores once for several layers (equal norms of a network before
+    its training), are added as initialisers that no node uses, so that the file is complete.
     """
     initializers = model.graph.initializer
-    named = {tensor.name for tensor in initializers}
-    unnamed = {
+    present = {tensor.name for tensor in initializers}
+    matrices = _matrices(model)
+    exporter_names = {
         _content(numpy_helper.to_array(tensor)): tensor.name
         for tensor in initializers
-        if tensor.name in _matrices(model)
+        if tensor.name in matrices
     }
-    renamed: dict[str, str] = {}
-    for name, value in network.state_dict().items():
-        if name in named:
+    new_names: dict[str, str] = {}
+    for name, tensor in network.state_dict().items():
+        if name in present:
             continue
-        values = value.numpy()
-        found = unnamed.pop(_content(values.T), None) if values.ndim == 2 else None
-        if found is None:
+        values = tensor.numpy()
+        old_name = exporter_names.pop(_content(values.T), None) if values.ndim == 2 else None
+        if old_name is None:
             initializers.append(numpy_helper.from_array(values, name))
         else:
-            renamed[found] = f"{name}{TRANSPOSED}"
-    for tensor in initializers:
-        tensor.name = renamed.get(tensor.name, tensor.name)
+            new_names[old_name] = f"{name}{TRANSPOSED}"
+    for initializer in initializers:
+        initializer.name = new_names.get(initializer.name, initializer.name)
     for node in model.graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.input[:] = [new_names.get(name, name) for name in node.input]
 
 
 def _matrices(model: ModelProto) -> set[str]:
@@ -124,11 +178,11 @@ def _content(values: npt.NDArray[np.float32]) -> tuple[tuple[int, ...], bytes]:
 
 
 def store_compactly(model: ModelProto) -> ModelProto:
-    """Store each large matrix product's weight as int8 with one scale per output channel, position
-    embedding and whitening as float16.
+    """Store the large weights of matrix products as int8, position embedding and whitening as float16.
 
-    All were rounded to these values before (``round_to_storage``, ``fit_novelty``), so nothing changes.
-    onnxruntime undoes both once, at load. The patch embedding stays float32.
+    A matrix has one scale for each output channel. All were rounded to these values before
+    (``round_to_storage``, ``fit_novelty``), so the model's answers stay the same. onnxruntime turns them back
+    into float32 once, when it loads the file. The patch embedding stays float32.
     """
     matrices = _matrices(model)
     kernels = {node.input[1] for node in model.graph.node if node.op_type == "Conv"}
@@ -178,13 +232,17 @@ def write_model(network: ModelProto, spec: ModelSpec, folder: Path, cases: bytes
     Parameters
     ----------
     network
-        Becomes model.onnx.
+        Content of model.onnx.
     spec
-        Becomes model.json.
+        Content of model.json; the hashes in it are replaced.
     folder
-        Made where missing.
+        Model folder; created if it does not exist.
     cases
-        Becomes cases.npz, see :mod:`monai_bone_ssl.model.similar_cases`; None for no such file.
+        Content of cases.npz, see :mod:`monai_bone_ssl.model.similar_cases`; None for no such file.
+
+    Returns
+    -------
+    Content of model.json as written.
 
     Raises
     ------

@@ -10,7 +10,6 @@ import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.model.folder import default_model_folder
@@ -27,7 +26,6 @@ __all__ = [
     "FeatureExtractor",
     "FeatureKind",
     "MirrorAveraged",
-    "PatchGrid",
     "TokenFeatures",
     "is_vit",
     "load_extractor",
@@ -47,7 +45,7 @@ _CNN_STRIDE = 32
 # Names the backbone of the model that comes with the package.
 _SHIPPED = "shipped"
 
-FeatureKind = Literal["auto", "tokens", "class", "patches", "pooled"]
+FeatureKind = Literal["auto", "tokens", "class", "pooled"]
 
 
 class FeatureExtractor(Protocol):
@@ -149,44 +147,6 @@ class ClassTokens(nn.Module):
         return torch.cat([*(tokens[:, 0] for tokens in outputs), outputs[-1][:, 1:].mean(dim=1)], dim=1)
 
 
-class PatchGrid(nn.Module):
-    """The last block's patch tokens averaged to a grid of one size for every image, for attentive probes.
-
-    Parameters
-    ----------
-    backbone
-        Vision Transformer.
-    side
-        Cells a side (S).
-    """
-
-    def __init__(self, backbone: GreyViT, side: int = 7) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.side = side
-
-    @property
-    def width(self) -> int:
-        """Number of features, S * S * C."""
-        return self.side**2 * self.backbone.width
-
-    @property
-    def stride(self) -> int:
-        """The patch size."""
-        return self.backbone.patch_size
-
-    @property
-    def recipe(self) -> str:
-        """See :class:`FeatureExtractor`."""
-        return _digest(f"last patch tokens averaged to {self.side} x {self.side}", self.backbone.vit)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Features [B, S * S * C] of images [B, 1, H, W] in [0, 1]; ``reshape(B, S * S, C)`` gives tokens."""
-        height, width = (side // self.stride for side in image.shape[2:])
-        patches = self.backbone(image)[:, 1:].transpose(1, 2).reshape(len(image), -1, height, width)
-        return adaptive_avg_pool2d(patches, self.side).flatten(2).transpose(1, 2).flatten(1)
-
-
 class CNNFeatures(nn.Module):
     """Globally pooled features of a CNN, before its classifier.
 
@@ -272,7 +232,6 @@ def load_extractor(weights: str, features: FeatureKind = "auto") -> FeatureExtra
         - ``tokens``: the product's, :class:`TokenFeatures` of the last :data:`PRODUCT_BLOCKS` blocks, with
           the weights rounded to what a model file stores; so they are what ``bone-ssl fit`` uses.
         - ``class``: :class:`ClassTokens`, as DINOv2's linear evaluation has them: one view.
-        - ``patches``: :class:`PatchGrid`, one view.
         - ``pooled``: :class:`CNNFeatures`. They too are averaged over image and mirror image
           (:class:`MirrorAveraged`): a comparison with ``tokens`` is then one of networks, not of views.
 
@@ -284,7 +243,7 @@ def load_extractor(weights: str, features: FeatureKind = "auto") -> FeatureExtra
     vit = is_vit(weights)
     kind = ("tokens" if vit else "pooled") if features == "auto" else features
     if vit == (kind == "pooled"):
-        expected = "tokens, class or patches" if vit else "pooled"
+        expected = "tokens or class" if vit else "pooled"
         text = f"{weights}: this network has no features '{kind}', expected {expected}"
         raise ConfigError(ReasonCode.INVALID_CONFIG, text)
     if kind == "pooled":
@@ -292,8 +251,6 @@ def load_extractor(weights: str, features: FeatureKind = "auto") -> FeatureExtra
     backbone = load_vit(weights).requires_grad_(False)
     if kind == "class":
         return ClassTokens(backbone, _CLASS_TOKEN_BLOCKS)
-    if kind == "patches":
-        return PatchGrid(backbone)
     return product_features(backbone)
 
 

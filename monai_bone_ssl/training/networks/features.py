@@ -1,15 +1,14 @@
-"""Features of images, taken once: cached by network, preprocessing and image content."""
+"""Features of images, computed once: cached by network, preprocessing and image content."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -21,6 +20,7 @@ from tqdm import tqdm
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.files import atomic_file, write_atomically
 from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
+from monai_bone_ssl.threads import available_cores, map_in_order
 from monai_bone_ssl.training.compute.distributed import computing_device, wait_for_all
 from monai_bone_ssl.training.data import load_dataset, read_grey
 from monai_bone_ssl.training.data.input_spec import input_spec
@@ -29,23 +29,21 @@ from monai_bone_ssl.training.networks.extractors import FeatureExtractor
 __all__ = ["cache_name", "default_cache", "export_features", "extract_features"]
 
 FloatArray = npt.NDArray[np.float32]
-Item = tuple[Path, FloatArray]  # entry of the cache, and the image [H, W]
-T = TypeVar("T")
-R = TypeVar("R")
+Item = tuple[Path, FloatArray]  # entry of the cache, with the image [H, W] or its features [D]
 
 # Measured: one image at a time is fastest on a CPU, whose caches hold it, and one thread decodes more than
-# the network takes.
+# the network takes. The threads for a GPU read more than one batch ahead.
 _BATCH_SIZE = {"cpu": 1, "cuda": 32}
-_WORKERS = {"cpu": 1, "cuda": 8}
+_THREADS = {"cpu": 1, "cuda": 16}
 
 
 def default_cache() -> Path:
-    """Where features are kept between runs (XDG base directory specification)."""
+    """Folder that keeps features between runs (XDG base directory specification)."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "monai_bone_ssl" / "features"
 
 
 def cache_name(extractor: FeatureExtractor, spec: PreprocessSpec) -> str:
-    """Folder in the cache: digest of everything but the image that a feature depends on."""
+    """Name of a folder in the cache: a digest of all that features depend on besides the image."""
     return hashlib.sha256(msgspec.json.encode([extractor.recipe, spec])).hexdigest()[:32]
 
 
@@ -66,30 +64,30 @@ def extract_features(
     extractor
         Frozen network in evaluation mode.
     spec
-        Preprocessing of the model being made.
+        Preprocessing of the images.
     images
-        Image files, any kind :func:`~monai_bone_ssl.training.data.read_grey` reads. Equal files are computed
-        once.
+        Image files [N] of any kind that :func:`~monai_bone_ssl.training.data.read_grey` reads. Equal files
+        are computed once.
     cache
-        Folder of the cache; made where missing.
+        Folder of the cache; created if it does not exist.
 
     Raises
     ------
     CorruptImage
         If an image cannot be read.
     UnsupportedImage
-        If an image is no grey radiograph, or blank.
+        If an image is not a grey radiograph, or blank.
     ReportError
         If the cache cannot be written.
     """
     folder = cache / cache_name(extractor, spec)
-    with ThreadPoolExecutor() as pool:
-        entries = [folder / f"{digest}.f32" for digest in pool.map(_content_digest, images)]
+    digests = map_in_order(_content_digest, images, available_cores())
+    entries = [folder / f"{digest}.f32" for digest in digests]
     missing = {
         entry: path for entry, path in zip(entries, images, strict=True) if not _is_whole(entry, extractor)
     }
     rank, processes = _place()
-    wait_for_all()  # all have the same list, as none has begun to write
+    wait_for_all()  # no process writes before all have listed what is missing
     _compute(extractor, spec, dict(islice(missing.items(), rank, None, processes)), quiet=rank > 0)
     wait_for_all()
     features = np.empty((len(images), extractor.width), dtype=np.float32)
@@ -101,25 +99,26 @@ def extract_features(
 def export_features(
     data: Path, extractor: FeatureExtractor, out: Path, *, long_side: int, cache: Path
 ) -> None:
-    """Write features of labelled images with what belongs to them, for use outside this package.
+    """Write the features of labelled images, with their names and labels, for use outside this package.
 
     Parameters
     ----------
     data
-        See :func:`~monai_bone_ssl.training.data.load_dataset`.
+        Labelled radiographs, see :func:`~monai_bone_ssl.training.data.load_dataset`.
     extractor, cache
         See :func:`extract_features`.
     out
-        ``.npz`` file without pickled objects: ``features`` float32 [N, D], ``names`` as the list gives them,
-        ``labels`` 0 or 1, ``parts``, ``splits`` (empty where none is stated), and ``groups``: numbers that
-        stand for the patients.
+        ``.npz`` file without pickled objects. It holds, for N images, ``features`` float32 [N, D], ``names``
+        as the list gives them, ``labels`` 0 or 1, ``parts``, ``splits`` (empty text where the list states
+        none), and ``groups``: a number in place of each patient.
     long_side
-        See :func:`~monai_bone_ssl.training.data.input_spec.input_spec`.
+        Longer side of the network's input in pixels, see
+        :func:`~monai_bone_ssl.training.data.input_spec.input_spec`.
 
     Raises
     ------
     ConfigError
-        If the data or ``long_side`` are not what was expected.
+        If the data, or ``long_side``, is not as expected.
     CorruptImage, UnsupportedImage
         If an image cannot be used.
     ReportError
@@ -144,61 +143,55 @@ def export_features(
 def _compute(
     extractor: FeatureExtractor, spec: PreprocessSpec, missing: dict[Path, Path], *, quiet: bool
 ) -> None:
-    """Write the entries that are missing; ``missing`` maps them to images."""
+    """Write the entries that are missing; ``missing`` maps them to images.
+
+    Images are read, and entries written, by other threads while the network works on a batch between them.
+    """
     device = computing_device()
-
-    def load(item: tuple[Path, Path]) -> Item:
-        entry, path = item
-        return entry, _read(path, spec)
-
-    batch_size, workers = _BATCH_SIZE[device.type], _WORKERS[device.type]
+    threads = _THREADS[device.type]
+    extractor.to(device)
     with (
-        ThreadPoolExecutor(workers) as readers,
-        ThreadPoolExecutor(workers) as writers,
-        tqdm(total=len(missing), desc="features", unit="image", disable=quiet) as progress,
+        closing(map_in_order(lambda item: _load(item, spec), missing.items(), threads)) as loaded,
+        closing(map_in_order(_write, _features(extractor, loaded, device), threads)) as written,
     ):
-        extractor.to(device)
-        writing: list[Future[None]] = []
-        loaded = _prefetched(readers, load, missing.items(), 2 * max(batch_size, workers))
-        for batch in _batches_of_one_size(loaded, batch_size):
-            rows = _features(extractor, np.stack([image for _, image in batch]), device)
-            for future in writing:  # of the batch before: written while this one was computed
-                future.result()
-            writing = [
-                writers.submit(write_atomically, entry, row.astype("<f4").tobytes())
-                for (entry, _), row in zip(batch, rows, strict=True)
-            ]
-            progress.update(len(batch))
-        for future in writing:
-            future.result()
-        extractor.to(torch.device("cpu"))
+        for _ in tqdm(written, desc="features", total=len(missing), unit="image", disable=quiet):
+            pass
+    extractor.to(torch.device("cpu"))
+
+
+def _load(item: tuple[Path, Path], spec: PreprocessSpec) -> Item:
+    entry, path = item
+    pixels = read_grey(path)
+    try:
+        return entry, preprocess(pixels, spec)
+    except UnsupportedImage as error:
+        raise UnsupportedImage(error.code, f"{path.name}: {error.text}") from error
+
+
+def _write(item: Item) -> None:
+    entry, features = item
+    write_atomically(entry, features.astype("<f4").tobytes())
+
+
+def _features(extractor: FeatureExtractor, items: Iterable[Item], device: torch.device) -> Iterator[Item]:
+    """Each image's features [D], in the order in which batches fill up."""
+    for batch in _batches_of_one_size(items, _BATCH_SIZE[device.type]):
+        yield from zip(
+            [entry for entry, _ in batch],
+            _run(extractor, np.stack([image for _, image in batch]), device),
+            strict=True,
+        )
 
 
 @torch.inference_mode()
-def _features(extractor: FeatureExtractor, images: FloatArray, device: torch.device) -> FloatArray:
+def _run(extractor: FeatureExtractor, images: FloatArray, device: torch.device) -> FloatArray:
     """Features [B, D] of images [B, H, W]."""
     features: FloatArray = extractor(torch.from_numpy(images)[:, None].to(device)).cpu().numpy()
     return features
 
 
-def _prefetched(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
-) -> Iterator[R]:
-    """Results in the order of the items, a bounded number of them computed ahead in the pool."""
-    waiting: deque[Future[R]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
 def _batches_of_one_size(items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:
+    """Full batches as soon as there are, and in the end the incomplete ones."""
     waiting: dict[tuple[int, ...], list[Item]] = defaultdict(list)
     for item in items:
         same_size = waiting[item[1].shape]
@@ -206,14 +199,6 @@ def _batches_of_one_size(items: Iterable[Item], batch_size: int) -> Iterator[lis
         if len(same_size) == batch_size:
             yield waiting.pop(item[1].shape)
     yield from waiting.values()
-
-
-def _read(path: Path, spec: PreprocessSpec) -> FloatArray:
-    pixels = read_grey(path)
-    try:
-        return preprocess(pixels, spec)
-    except UnsupportedImage as error:
-        raise UnsupportedImage(error.code, f"{path.name}: {error.text}") from error
 
 
 def _content_digest(path: Path) -> str:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from scipy.special import logit
 from torch import Tensor
 from torch.nn.functional import normalize
 
-__all__ = ["NEIGHBOURS", "TEMPERATURE", "knn_probabilities"]
+from monai_bone_ssl.training.data import LabelledDataset
+from monai_bone_ssl.training.probes.nested import predict_with_choice
+
+__all__ = ["NEIGHBOURS", "TEMPERATURE", "knn_probabilities", "predict_held_out_knn"]
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
 
 #: Numbers of neighbours that DINO tries, and its temperature.
 NEIGHBOURS = (10, 20, 100, 200)
 TEMPERATURE = 0.07
 
-# Test rows whose similarities to all training rows are held at once.
+# Test rows whose similarities to all training rows are in memory at the same time.
 _CHUNK = 1024
+
+# A share of the votes nearer to 0 or 1 than this says only that there were few neighbours.
+_LEAST_SHARE = 1e-3
 
 
 @torch.no_grad()
@@ -29,12 +41,14 @@ def knn_probabilities(
 
     Parameters
     ----------
-    train_features, train_labels
-        [N, D], and classes [N] from 0 as int64, on one device.
+    train_features
+        Training rows [N, D].
+    train_labels
+        Classes of the training rows [N], from 0, as int64, on the device of the features.
     test_features
-        [M, D].
+        Rows to classify [M, D].
     k
-        Neighbours; all N of them where there are fewer.
+        Number of neighbours; all N training rows where there are fewer.
     temperature
         T; the smaller, the more the nearest neighbours count.
     classes
@@ -52,3 +66,20 @@ def knn_probabilities(
         votes = (nearest / temperature).softmax(dim=1)  # exp(cosine / T), scaled to sum to 1
         probabilities[start : start + _CHUNK].scatter_add_(1, train_labels[index], votes)
     return probabilities
+
+
+def predict_held_out_knn(
+    features: FloatArray, dataset: LabelledDataset, train: IntArray, test: IntArray
+) -> npt.NDArray[np.float64]:
+    """Like :func:`~monai_bone_ssl.training.probes.nested.predict_held_out`; what is chosen is k."""
+    rows, labels = torch.from_numpy(features), torch.from_numpy(dataset.labels)
+
+    def candidates(known: IntArray, unseen: IntArray) -> FloatArray:
+        train_rows, train_labels, test_rows = rows[known], labels[known], rows[unseen]
+        shares = [
+            knn_probabilities(train_rows, train_labels, test_rows, k, TEMPERATURE, classes=2)[:, 1].numpy()
+            for k in NEIGHBOURS
+        ]
+        return np.asarray(logit(np.clip(shares, _LEAST_SHARE, 1 - _LEAST_SHARE)), dtype=np.float32)
+
+    return predict_with_choice(dataset, train, test, candidates)

@@ -1,39 +1,40 @@
-"""L2-regularised logistic regression, many at once: every regularisation strength and fold is one column.
+"""L2-regularised logistic regression with two classes, for many strengths and folds at the same time.
 
 scikit-learn fits one strength after the other, and each of its steps multiplies the features by one vector,
-which a processor does at the speed of its memory. Here all columns take each step together, as products of
-matrices; see :mod:`~monai_bone_ssl.training.probes.lbfgs`.
+which a processor does at the speed of its memory. Here every strength and fold is a column of a matrix, and
+all columns take each step together; see :mod:`~monai_bone_ssl.training.probes.lbfgs`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.training.probes.lbfgs import Regressions, minimise
 
-__all__ = ["Fold", "LinearProbe", "fit_logistic", "fit_logistic_problems", "out_of_fold_logits"]
+__all__ = ["LinearProbe", "TrainTest", "fit_logistic", "out_of_fold_logits"]
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
-Fold = tuple[IntArray, IntArray]
+
+#: Indices of the rows to learn from, and of those to predict.
+TrainTest = tuple[IntArray, IntArray]
 
 
 @dataclass(frozen=True, eq=False)
 class LinearProbe:
-    """Logits are ``features @ weight.T + bias``; the standardisation is folded in."""
+    """Logits are ``features @ weight.T + bias``; the features' standardisation is folded in."""
 
     weight: FloatArray
-    """[K, D]; K = 1 for two classes."""
+    """Weights [K, D] of D features; K = 1 for two classes."""
     bias: FloatArray
-    """[K]."""
+    """Constants [K]."""
 
     def logits(self, features: FloatArray) -> FloatArray:
         """Logits [N, K] of features [N, D]."""
@@ -47,49 +48,43 @@ def fit_logistic(
 
     Parameters
     ----------
-    features, labels
-        [N, D], on the device to compute on, and 0 or 1 [N].
+    features
+        Features of the images [N, D], on the device to compute on.
+    labels
+        Labels [N], 0 or 1.
     strengths
         Inverse L2 strengths (scikit-learn's C), above 0. The intercept is not regularised.
 
     Returns
     -------
-    One probe a strength.
+    One probe for each strength.
 
     Raises
     ------
     ConfigError
         With code ``invalid_data`` where the labels are of one class or the features are not finite.
     """
-    everything = torch.ones(len(labels), 1, dtype=torch.bool)
-    weight, bias = _fit(features, labels, everything, strengths)
+    one_set = torch.ones(len(labels), 1, dtype=torch.bool)
+    weight, bias = _fit(features, labels, one_set, strengths)
     return tuple(
         LinearProbe(w[None], b[None]) for w, b in zip(_float32(weight[0]), _float32(bias[0]), strict=True)
     )
 
 
-def fit_logistic_problems(
-    problems: Mapping[str, tuple[FloatArray | Tensor, IntArray | Tensor]], strengths: Sequence[float]
-) -> dict[str, tuple[LinearProbe, ...]]:
-    """:func:`fit_logistic` for each of several (features, labels), one a body part, with a progress bar."""
-    progress = tqdm(problems.items(), desc="probes", unit="problem")
-    return {name: fit_logistic(features, labels, strengths) for name, (features, labels) in progress}
-
-
 def out_of_fold_logits(
     features: FloatArray | Tensor,
     labels: IntArray | Tensor,
-    folds: Sequence[Fold],
+    folds: Sequence[TrainTest],
     strengths: Sequence[float],
 ) -> FloatArray:
-    """Logits [len(strengths), N] of each image from the fit that did not see its fold, all fitted at once.
+    """Logits [len(strengths), N] of each image from the fit that did not see its fold, all fitted together.
 
     Parameters
     ----------
     features, labels, strengths
         See :func:`fit_logistic`; each fold is standardised by its own training rows.
     folds
-        (train, test) rows; each row is in one test fold.
+        Folds of the N rows; each row is in the test rows of one of them.
 
     Raises
     ------

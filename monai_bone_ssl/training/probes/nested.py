@@ -1,4 +1,4 @@
-"""Predictions on held-out images; every choice is made by grouped cross-validation inside the others."""
+"""Predictions on held-out images; every choice is made by grouped cross-validation on the training images."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.stats.calibration import MIN_CASES, Calibration, fit_calibration
 from monai_bone_ssl.training.data import LabelledDataset, splits
-from monai_bone_ssl.training.probes.logistic import Fold, LinearProbe, fit_logistic, out_of_fold_logits
-from monai_bone_ssl.training.probes.probabilities import calibrated
+from monai_bone_ssl.training.probes.cross_validation import best_by_auroc
+from monai_bone_ssl.training.probes.logistic import LinearProbe, TrainTest, fit_logistic, out_of_fold_logits
 
 __all__ = [
     "INNER_FOLDS",
@@ -33,7 +32,7 @@ Scope = Literal["part", "joint"]
 INNER_FOLDS = 5
 
 #: Inverse L2 strengths tried where feature sets are compared: two a decade from 1e-6 to 10. Wide enough for
-#: any width of features; the shipped model's own, narrower grid is that of the probe module.
+#: any width of features; the shipped model's own grid is narrower, see ``cross_validation``.
 WIDE_STRENGTHS = tuple(float(strength) for strength in np.logspace(-6, 1, 15))
 
 _INNER_SEED = 0
@@ -80,7 +79,7 @@ def predict_held_out(
 
     def predict(own_train: IntArray, own_test: IntArray) -> Probabilities:
         probe, calibration = fit_chosen_probe(features, dataset, own_train)
-        return calibrated(probe.logits(features[own_test])[:, 0], calibration)
+        return calibration.probabilities(probe.logits(features[own_test])[:, 0])
 
     return _predict_by_scope(dataset, train, test, predict)
 
@@ -118,7 +117,7 @@ def predict_with_choice(
         for (_, unseen), of_fold in zip(folds, per_fold, strict=True):
             logits[:, unseen] = of_fold
         chosen, calibration = _choose(logits, dataset.labels[own_train])
-        return calibrated(candidates(own_train, own_test)[chosen], calibration)
+        return calibration.probabilities(candidates(own_train, own_test)[chosen])
 
     return _predict_by_scope(dataset, train, test, predict)
 
@@ -150,7 +149,7 @@ def _predict_by_scope(
     return probabilities
 
 
-def _inner_folds(dataset: LabelledDataset, train: IntArray) -> list[Fold]:
+def _inner_folds(dataset: LabelledDataset, train: IntArray) -> list[TrainTest]:
     """Folds of the training images that keep groups whole: positions in ``train``."""
     return list(splits(dataset.take(train), INNER_FOLDS, seed=_INNER_SEED))
 
@@ -163,6 +162,6 @@ def _refuse_leak(dataset: LabelledDataset, train: IntArray, test: IntArray) -> N
 
 
 def _choose(logits: FloatArray, labels: IntArray) -> tuple[int, Calibration]:
-    """Row of out-of-fold logits [S, N] with the best AUROC, the first of equals, and its calibration."""
-    chosen = int(np.argmax([roc_auc_score(labels, row) for row in logits]))
+    """Number of the choice whose out-of-fold logits [S, N] rank best, and the calibration of its logits."""
+    chosen = best_by_auroc(logits, labels)
     return chosen, fit_calibration(logits[chosen], labels)

@@ -1,4 +1,4 @@
-"""How far an image's features lie from the training images': the out-of-distribution gate."""
+"""How far an image's features lie from those of the training images: the out-of-distribution gate."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from monai_bone_ssl.training.probes.linear import Fold
+from monai_bone_ssl.training.probes.logistic import TrainTest
 
 __all__ = ["Novelty", "fit_novelty", "out_of_fold_distances"]
 
 FloatArray = npt.NDArray[np.float32]
 
-# More components see smaller differences, and meet noise in the smallest ones.
+# More components would see smaller differences, but the smallest components hold noise.
 _COMPONENTS = 256
 
 
@@ -23,13 +23,14 @@ class Novelty:
     """Mahalanobis distance (Lee et al. 2018, arXiv:1807.03888) in the leading principal components."""
 
     mean: FloatArray
-    """[D]."""
+    """Mean of the training images' features [D]."""
     directions: FloatArray
-    """[D, K], to components of unit variance; rounded to float16 as the model file stores them."""
+    """Matrix [D, K] from features to K components of unit variance; rounded to float16, as the model file
+    stores it."""
 
     @property
     def method(self) -> str:
-        """In words, for model.json."""
+        """Name of the method, for model.json."""
         return f"root mean square of {self.directions.shape[1]} whitened principal components"
 
     def distances(self, features: FloatArray) -> FloatArray:
@@ -47,7 +48,7 @@ def fit_novelty(features: FloatArray) -> Novelty:
     return Novelty(mean, directions.astype(np.float16).astype(np.float32))
 
 
-def out_of_fold_distances(features: FloatArray, folds: Sequence[Fold]) -> FloatArray:
+def out_of_fold_distances(features: FloatArray, folds: Sequence[TrainTest]) -> FloatArray:
     """Distance [N] of each image to training images of other groups."""
     distances = np.empty(len(features), dtype=np.float32)
     for train, test in folds:

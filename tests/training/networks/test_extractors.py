@@ -17,7 +17,6 @@ from monai_bone_ssl.training.networks.extractors import (
     ClassTokens,
     CNNFeatures,
     MirrorAveraged,
-    PatchGrid,
     TokenFeatures,
     load_extractor,
     load_vit,
@@ -68,16 +67,6 @@ def test_class_tokens_of_the_last_blocks_then_the_mean_patch(backbone):
 
 
 @torch.inference_mode()
-def test_patch_grid_averages_neighbours_in_row_order(backbone, image):
-    extractor = PatchGrid(backbone, side=2)  # 4 x 6 patches: cells of 2 x 3
-    patches = backbone(image)[:, 1:].reshape(2, 4, 6, -1).numpy()
-    cells = [patches[:, r : r + 2, c : c + 3].mean(axis=(1, 2)) for r in (0, 2) for c in (0, 3)]
-    found = extractor(image).numpy()
-    assert found.shape == (2, extractor.width)
-    np.testing.assert_allclose(found.reshape(2, 4, -1), np.stack(cells, axis=1), atol=1e-5)
-
-
-@torch.inference_mode()
 def test_mirror_averaged_is_the_mean_of_both_views_one_by_one(folder, image):
     plain = CNNFeatures(load_cnn(str(folder / f"{CNN}.safetensors")))
     extractor = MirrorAveraged(plain)
@@ -98,9 +87,9 @@ def test_what_a_user_names_becomes_the_products_features(folder, image):
         torch.testing.assert_close(named(image), product(image), atol=0, rtol=0)
     assert load_extractor(str(folder / f"{CNN}.safetensors")).stride == 32
     assert load_extractor(str(folder / f"{CNN}.with_head.safetensors")).width == 512
-    kinds = {kind: load_extractor(str(folder / f"{VIT}.safetensors"), kind) for kind in ("class", "patches")}
-    assert (kinds["class"].width, kinds["patches"].width) == (5 * 192, 49 * 192)
-    assert named.stride == kinds["class"].stride == 16
+    class_tokens = load_extractor(str(folder / f"{VIT}.safetensors"), "class")
+    assert class_tokens.width == 5 * 192
+    assert named.stride == class_tokens.stride == 16
 
 
 def test_recipe_tells_apart_all_that_changes_features(folder):
@@ -117,8 +106,6 @@ def test_recipe_tells_apart_all_that_changes_features(folder):
         ClassTokens(same, 2).recipe,
         ClassTokens(same, 3).recipe,
         ClassTokens(other, 2).recipe,
-        PatchGrid(same, 2).recipe,
-        PatchGrid(same, 3).recipe,
         TokenFeatures(TokenPooling(same, 2)).recipe,
         TokenFeatures(TokenPooling(same, 3)).recipe,
         plain.recipe,
@@ -132,7 +119,7 @@ def test_recipe_tells_apart_all_that_changes_features(folder):
     ("weights", "kind", "message"),
     [
         (f"{CNN}.safetensors", "tokens", "no features 'tokens', expected pooled"),
-        (f"{VIT}.safetensors", "pooled", "no features 'pooled', expected tokens, class or patches"),
+        (f"{VIT}.safetensors", "pooled", "no features 'pooled', expected tokens or class"),
         ("resnet99.safetensors", "auto", "timm model"),
         ("vit_small_patch16_224.safetensors", "auto", "not weights of vit_small_patch16_224"),
     ],

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from monai_bone_ssl.errors import ConfigError
-from monai_bone_ssl.training.probes.logistic import fit_logistic, fit_logistic_problems, out_of_fold_logits
+from monai_bone_ssl.training.probes.logistic import fit_logistic, out_of_fold_logits
 
 STRENGTHS = (1e-6, 1e-4, 1e-2, 1.0, 100.0)
 
@@ -113,13 +113,18 @@ def test_weights_sum_to_nothing_at_the_strongest_ridge():
     np.testing.assert_allclose(probe.logits(features)[:, 0], np.log(share / (1 - share)), atol=1e-4)
 
 
-def test_problems_are_fitted_each_on_its_own():
-    problems = {"elbow": _problem(100, 6, seed=1), "wrist": _problem(150, 6, seed=2)}
-    fitted = fit_logistic_problems(problems, STRENGTHS)
-    assert list(fitted) == ["elbow", "wrist"]
-    for part, probes in fitted.items():
-        for probe, alone in zip(probes, fit_logistic(*problems[part], STRENGTHS), strict=True):
-            np.testing.assert_array_equal(probe.weight, alone.weight)
+def test_out_of_fold_never_uses_the_image():
+    """Flipping one label changes the logits of the other folds' images, never that image's own fold."""
+    features, labels = _problem(300, 6)
+    index = np.arange(300)
+    folds = [(index[index % 5 != i], index[index % 5 == i]) for i in range(5)]
+    (before,) = out_of_fold_logits(features, labels, folds, (0.1,))
+    changed = labels.copy()
+    changed[7] = 1 - changed[7]
+    (after,) = out_of_fold_logits(features, changed, folds, (0.1,))
+    own, other = folds[7 % 5][1], folds[0][1]
+    np.testing.assert_allclose(after[own], before[own], rtol=0, atol=1e-4)
+    assert np.abs(after[other] - before[other]).min() > 1e-4
 
 
 def test_tensors_are_as_good_as_arrays():

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from monai_bone_ssl.errors import ConfigError
-from monai_bone_ssl.training.probes.knn_probe import predict_held_out_knn
+from monai_bone_ssl.training.probes.knn import predict_held_out_knn
 from monai_bone_ssl.training.probes.nested import (
     WIDE_STRENGTHS,
     predict_held_out,
@@ -50,7 +50,10 @@ def test_equals_the_protocol_in_scikit_learn():
 
 @pytest.mark.parametrize("predict", [predict_held_out, predict_held_out_knn])
 def test_other_test_images_and_test_labels_change_nothing(predict):
-    """Labels flipped and all but one test image poisoned: its probability stays, to the bit."""
+    """Labels flipped and all but one test image poisoned: its probability stays, but for rounding.
+
+    Matrix products round differently for one row and for many, on some processors.
+    """
     features, dataset = grouped_problem()
     train, test = split_by_group(dataset)
     before = predict(features, dataset, train, test[:1])
@@ -59,7 +62,7 @@ def test_other_test_images_and_test_labels_change_nothing(predict):
     poisoned[test[1:]] = 1e6
     flipped = make_dataset(labels, dataset.parts, dataset.groups)
     after = predict(poisoned, flipped, train, test)
-    np.testing.assert_array_equal(after[:1], before)
+    np.testing.assert_allclose(after[:1], before, rtol=0, atol=1e-6)
 
 
 def test_group_leak_inside_train_does_not_pay():
