@@ -66,7 +66,7 @@ def classes_written() -> str:
     rows = [
         (Comprehensive3DSRStorage, "SR", report._SERIES_NUMBER, "findings of one study, unverified"),
         (SecondaryCaptureImageStorage, "OT", evidence_objects._CAPTURE_SERIES, "evidence map"),
-        (SegmentationStorage, "SEG", evidence_objects._SEGMENTATION_SERIES, "patches with large contributions"),
+        (SegmentationStorage, "SEG", evidence_objects._SEGMENTATION_SERIES, "patches that contribute much"),
         (Comprehensive3DSRStorage, "SR", verified_report._SERIES_NUMBER, "a reader's verdicts, verified"),
     ]
     head = ["SOP class", "UID", "Modality", "Series Number", "content"]
