@@ -73,7 +73,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _roll_back(store: Path, by: str) -> int:
-    from monai_bone_ssl.review.model_versions import rollback
+    from monai_bone_ssl.review.adaptation.model_versions import rollback
 
     print_text(f"version {rollback(store, by)} is in use")
     return EXIT_OK
@@ -81,11 +81,10 @@ def _roll_back(store: Path, by: str) -> int:
 
 def _adapt(arguments: argparse.Namespace) -> int:
     with extra("adapt"):
-        from monai_bone_ssl.review.adaptation import adapt
-        from monai_bone_ssl.review.adaptation_report import report_table
-        from monai_bone_ssl.review.site_features import labelled_cases
+        from monai_bone_ssl.review.adaptation.adapt import adapt, report_table
+        from monai_bone_ssl.review.adaptation.site_cases import labelled_cases
     from monai_bone_ssl.model.folder import default_model_folder, read_spec
-    from monai_bone_ssl.review.model_versions import adopt, import_model, is_store
+    from monai_bone_ssl.review.adaptation.model_versions import adopt, import_model, is_store
     from monai_bone_ssl.review.worklist import worklist_from_results
 
     store = arguments.out

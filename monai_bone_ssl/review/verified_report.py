@@ -32,7 +32,7 @@ from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.verified_content import ReviewedImage, verified_content
 from monai_bone_ssl.show.results import SOFTWARE_NAME
 
-__all__ = ["ReviewedImage", "verified_report"]
+__all__ = ["verified_report"]
 
 _SERIES_NUMBER = 9004  # after the algorithm's report and its evidence
 

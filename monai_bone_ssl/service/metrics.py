@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from monai_bone_ssl.errors import ReasonCode
 from monai_bone_ssl.service.tables import StudyState
 
-__all__ = ["LastError", "Metrics"]
+__all__ = ["LastError", "ServiceMetrics"]
 
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
@@ -27,7 +27,7 @@ class LastError:
     in_a_row: int
 
 
-class Metrics:
+class ServiceMetrics:
     """Counters of this process."""
 
     def __init__(self) -> None:

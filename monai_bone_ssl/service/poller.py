@@ -10,7 +10,7 @@ from monai_bone_ssl.service.dicomweb import DicomWeb, RemoteInstance
 from monai_bone_ssl.service.events import log_event
 from monai_bone_ssl.service.intake import Intake
 from monai_bone_ssl.service.ledger import Ledger
-from monai_bone_ssl.service.metrics import Metrics
+from monai_bone_ssl.service.metrics import ServiceMetrics
 from monai_bone_ssl.service.settings import PollSettings
 
 __all__ = ["Poller"]
@@ -35,7 +35,7 @@ class Poller:
     """
 
     def __init__(
-        self, web: DicomWeb, intake: Intake, ledger: Ledger, settings: PollSettings, metrics: Metrics
+        self, web: DicomWeb, intake: Intake, ledger: Ledger, settings: PollSettings, metrics: ServiceMetrics
     ) -> None:
         self._web = web
         self._intake = intake

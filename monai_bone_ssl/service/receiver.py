@@ -12,7 +12,7 @@ from monai_bone_ssl.dicom.decoding import TRANSFER_SYNTAXES
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.service.events import log_event
 from monai_bone_ssl.service.intake import Intake
-from monai_bone_ssl.service.metrics import Metrics
+from monai_bone_ssl.service.metrics import ServiceMetrics
 from monai_bone_ssl.service.settings import ReceiverSettings
 from monai_bone_ssl.service.tls import server_context
 
@@ -53,7 +53,7 @@ class Receiver:
         ``INVALID_CONFIG`` where the address cannot be listened on or TLS files are wrong.
     """
 
-    def __init__(self, settings: ReceiverSettings, intake: Intake, metrics: Metrics) -> None:
+    def __init__(self, settings: ReceiverSettings, intake: Intake, metrics: ServiceMetrics) -> None:
         self._intake = intake
         self._metrics = metrics
         self._ae = AE(settings.ae_title)

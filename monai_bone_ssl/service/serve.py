@@ -19,7 +19,7 @@ from monai_bone_ssl.service.dicomweb import DicomWeb
 from monai_bone_ssl.service.events import log_event, start_logging
 from monai_bone_ssl.service.intake import Intake
 from monai_bone_ssl.service.ledger import Ledger
-from monai_bone_ssl.service.metrics import Metrics
+from monai_bone_ssl.service.metrics import ServiceMetrics
 from monai_bone_ssl.service.poller import Poller
 from monai_bone_ssl.service.receiver import Receiver
 from monai_bone_ssl.service.sender import CStoreSender, Sender, StowSender
@@ -67,7 +67,7 @@ class _Service:
         self._model = Model(settings.model or default_model_folder())
         self._spool = Spool(settings.spool, settings.reserve_mb << 20)
         self._ledger = Ledger(ledger_url(settings), settings.replica, settings.lease_seconds)
-        self._metrics = Metrics()
+        self._metrics = ServiceMetrics()
         self._intake = Intake(self._spool, self._ledger)
         self._web = None if settings.dicomweb is None else DicomWeb(settings.dicomweb)
         self._backoff = Backoff(settings.retry_seconds, settings.retry_limit_seconds)

@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode
 from monai_bone_ssl.service.ledger import Ledger
-from monai_bone_ssl.service.metrics import Metrics
+from monai_bone_ssl.service.metrics import ServiceMetrics
 from monai_bone_ssl.service.settings import StatusSettings
 from monai_bone_ssl.service.spool import Spool
 
@@ -46,7 +46,7 @@ class StatusServer:
         settings: StatusSettings,
         ledger: Ledger,
         spool: Spool,
-        metrics: Metrics,
+        metrics: ServiceMetrics,
         is_live: Callable[[], bool],
     ) -> None:
         self._ledger = ledger

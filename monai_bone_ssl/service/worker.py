@@ -17,7 +17,7 @@ from monai_bone_ssl.pipeline import StudyOutcome, analyse_study
 from monai_bone_ssl.report.evidence_objects import EvidenceKind
 from monai_bone_ssl.service.events import log_event
 from monai_bone_ssl.service.ledger import Claim, Ledger
-from monai_bone_ssl.service.metrics import Metrics
+from monai_bone_ssl.service.metrics import ServiceMetrics
 from monai_bone_ssl.service.sender import Sender
 from monai_bone_ssl.service.spool import Spool
 from monai_bone_ssl.service.tables import StudyState
@@ -64,7 +64,7 @@ class _Worker:
     setback: ClassVar[str]
     """The event that tells of a failure."""
 
-    def __init__(self, spool: Spool, ledger: Ledger, metrics: Metrics, backoff: Backoff) -> None:
+    def __init__(self, spool: Spool, ledger: Ledger, metrics: ServiceMetrics, backoff: Backoff) -> None:
         self._spool = spool
         self._ledger = ledger
         self._metrics = metrics
@@ -114,7 +114,7 @@ class Analyst(_Worker):
         untried_only: bool,
         spool: Spool,
         ledger: Ledger,
-        metrics: Metrics,
+        metrics: ServiceMetrics,
         backoff: Backoff,
     ) -> None:
         super().__init__(spool, ledger, metrics, backoff)
@@ -206,7 +206,7 @@ class Courier(_Worker):
     setback = "not_sent"
 
     def __init__(
-        self, sender: Sender, spool: Spool, ledger: Ledger, metrics: Metrics, backoff: Backoff
+        self, sender: Sender, spool: Spool, ledger: Ledger, metrics: ServiceMetrics, backoff: Backoff
     ) -> None:
         super().__init__(spool, ledger, metrics, backoff)
         self._sender = sender

@@ -17,7 +17,7 @@ from monai_bone_ssl.errors import ReasonCode, ServiceError
 from monai_bone_ssl.service.dicomweb import DicomWeb, RemoteInstance
 from monai_bone_ssl.service.intake import Intake
 from monai_bone_ssl.service.ledger import Ledger
-from monai_bone_ssl.service.metrics import Metrics
+from monai_bone_ssl.service.metrics import ServiceMetrics
 from monai_bone_ssl.service.poller import Poller
 from monai_bone_ssl.service.settings import DicomWebSettings, PollSettings
 from monai_bone_ssl.service.spool import Spool
@@ -110,7 +110,7 @@ def test_a_study_is_not_complete_before_all_of_it_was_fetched(
     )
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", "replica", 60)
     intake = Intake(Spool(tmp_path / "spool", 0), ledger)
-    poller = Poller(web, intake, ledger, PollSettings(), Metrics())
+    poller = Poller(web, intake, ledger, PollSettings(), ServiceMetrics())
     missing = str(pydicom.dcmread(paths[0]).SOPInstanceUID)
 
     def retrieve(study: str, instance: RemoteInstance) -> bytes:

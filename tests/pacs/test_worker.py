@@ -14,24 +14,26 @@ from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.service import worker
 from monai_bone_ssl.service.intake import Intake
 from monai_bone_ssl.service.ledger import Ledger
-from monai_bone_ssl.service.metrics import Metrics
+from monai_bone_ssl.service.metrics import ServiceMetrics
 from monai_bone_ssl.service.spool import Spool
 from monai_bone_ssl.service.tables import StudyState
 from monai_bone_ssl.service.worker import Analyst, Backoff
 
 
 @pytest.fixture
-def parts(tmp_path: Path, tiny: Model) -> tuple[Ledger, Analyst, Metrics]:
+def parts(tmp_path: Path, tiny: Model) -> tuple[Ledger, Analyst, ServiceMetrics]:
     """A ledger with one complete study, and who analyses it."""
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", "replica", 60)
     spool = Spool(tmp_path / "spool", 0)
     Intake(spool, ledger).store(make_radiograph(tmp_path / "in.dcm", draw(0.8)).read_bytes())
     ledger.complete_quiet_studies(before=time.time(), now=time.time())
-    metrics = Metrics()
+    metrics = ServiceMetrics()
     return ledger, Analyst(tiny, (), False, spool, ledger, metrics, Backoff(1e-9, 1e-9)), metrics
 
 
-def test_a_study_that_takes_the_process_down_is_given_up(parts: tuple[Ledger, Analyst, Metrics]) -> None:
+def test_a_study_that_takes_the_process_down_is_given_up(
+    parts: tuple[Ledger, Analyst, ServiceMetrics],
+) -> None:
     ledger, analyst, _ = parts
     for _ in range(20):
         assert ledger.claim_analysis(time.time()) is not None
@@ -42,7 +44,7 @@ def test_a_study_that_takes_the_process_down_is_given_up(parts: tuple[Ledger, An
 
 
 def test_the_second_analyst_leaves_what_was_begun_before(
-    parts: tuple[Ledger, Analyst, Metrics], tiny: Model, tmp_path: Path
+    parts: tuple[Ledger, Analyst, ServiceMetrics], tiny: Model, tmp_path: Path
 ) -> None:
     ledger, _, metrics = parts
     second = Analyst(tiny, (), True, Spool(tmp_path / "spool", 0), ledger, metrics, Backoff(1e-9, 1e-9))
@@ -58,7 +60,7 @@ def test_the_second_analyst_leaves_what_was_begun_before(
 
 
 def test_an_analysis_that_cannot_write_is_tried_again(
-    parts: tuple[Ledger, Analyst, Metrics], monkeypatch: pytest.MonkeyPatch
+    parts: tuple[Ledger, Analyst, ServiceMetrics], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger, analyst, metrics = parts
 

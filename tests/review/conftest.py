@@ -10,9 +10,8 @@ from tiny_model import draw
 
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import analyse
-from monai_bone_ssl.review.adaptation import adapt
-from monai_bone_ssl.review.adaptation_report import AdaptationReport, report_table
-from monai_bone_ssl.review.site_features import labelled_cases
+from monai_bone_ssl.review.adaptation.adapt import AdaptationReport, adapt, report_table
+from monai_bone_ssl.review.adaptation.site_cases import labelled_cases
 from monai_bone_ssl.review.worklist import Worklist, worklist_from_results
 
 from .probe_site import review, site_images, write_probe_model

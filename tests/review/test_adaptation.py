@@ -18,11 +18,16 @@ from monai_bone_ssl.errors import ConfigError, ModelError
 from monai_bone_ssl.model.folder import default_model_folder, read_model_folder, read_spec, write_model_folder
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.model.preprocessing import preprocess
-from monai_bone_ssl.review.adaptation import adapt, next_version
-from monai_bone_ssl.review.adaptation_report import AdaptationReport, report_json, report_table
-from monai_bone_ssl.review.probe_exchange import exchange_probe, read_probe
-from monai_bone_ssl.review.site_features import LabelledCase, labelled_cases
-from monai_bone_ssl.review.site_probe import LinearProbe
+from monai_bone_ssl.review.adaptation.adapt import (
+    AdaptationReport,
+    adapt,
+    next_version,
+    report_json,
+    report_table,
+)
+from monai_bone_ssl.review.adaptation.candidate_model import exchange_probe, read_probe
+from monai_bone_ssl.review.adaptation.site_cases import LabelledCase, labelled_cases
+from monai_bone_ssl.review.adaptation.site_probe import ProbeWeights
 from monai_bone_ssl.review.worklist import Worklist
 
 from .probe_site import GRID, PLACE
@@ -184,7 +189,7 @@ def test_the_shipped_models_probe_can_be_exchanged(shipped: Model, tmp_path: Pat
     """The real exporter's graph, with whatever copies of the weight it folded."""
     content = read_model_folder(default_model_folder())
     old, rng = read_probe(content.weights), np.random.default_rng(0)
-    new = LinearProbe(1.3 * old.weight + rng.normal(0, 0.01, old.weight.shape), old.bias - 0.5)
+    new = ProbeWeights(1.3 * old.weight + rng.normal(0, 0.01, old.weight.shape), old.bias - 0.5)
     write_model_folder(tmp_path, exchange_probe(content.weights, new), content.spec)
     image = rng.random((1, 1, 224, 182), dtype=np.float32)
     before, after = shipped.predict(image), Model(tmp_path).predict(image)

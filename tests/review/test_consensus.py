@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from monai_bone_ssl.review.adaptation.site_cases import labelled_cases
 from monai_bone_ssl.review.consensus import consensus, disagreements
 from monai_bone_ssl.review.export import export_session
 from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.session import ReviewSession
-from monai_bone_ssl.review.site_features import labelled_cases
 from monai_bone_ssl.review.verdict import Location, Reading
 from monai_bone_ssl.review.worklist import Worklist
 

@@ -9,8 +9,8 @@ import pytest
 from monai_bone_ssl.errors import ConfigError, ModelError, ReportError
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.model.store import read_current
-from monai_bone_ssl.review.adaptation_report import AdaptationReport
-from monai_bone_ssl.review.model_versions import adopt, current, import_model, rollback, versions
+from monai_bone_ssl.review.adaptation.adapt import AdaptationReport
+from monai_bone_ssl.review.adaptation.model_versions import adopt, import_model, rollback, versions
 from monai_bone_ssl.review.worklist import Worklist
 
 
@@ -23,7 +23,7 @@ def test_a_store_is_a_model_folder_that_can_go_back(
     assert adopt(store, adapted[1], "Doe^Anna") == "0.1.0+site.1"
     assert Model(store).fingerprint == Model(adapted[1]).fingerprint
     assert versions(store) == ["0.1.0", "0.1.0+site.1"]
-    assert rollback(store, "Roe^Ben") == current(store) == "0.1.0"
+    assert rollback(store, "Roe^Ben") == read_current(store).version == "0.1.0"
     assert Model(store).fingerprint == Model(site[0] / "model").fingerprint
     with pytest.raises(ConfigError, match="is the first one"):
         rollback(store, "Roe^Ben")
@@ -48,7 +48,7 @@ def test_a_version_is_never_overwritten_nor_a_stranger_adopted(
     import_model(other, tiny_folder, "Chief")
     with pytest.raises(ConfigError, match="adapted from another model"):
         adopt(other, adapted[1], "Doe^Anna")
-    assert (current(store), current(other)) == ("0.1.0", "0.1.0")
+    assert (read_current(store).version, read_current(other).version) == ("0.1.0", "0.1.0")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_damaged_version_cannot_be_gone_back_to(
     (tmp_path / "versions" / "0.1.0" / "model.onnx").write_bytes(b"other")
     with pytest.raises(ModelError, match="sha256"):
         rollback(tmp_path, "Doe^Anna")
-    assert current(tmp_path) == "0.1.0+site.1"
+    assert read_current(tmp_path).version == "0.1.0+site.1"
 
 
 def test_a_store_that_cannot_be_written(site: tuple[Path, Worklist], tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from sklearn.metrics import log_loss, roc_auc_score
 from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.findings import OperatingPoints
 from monai_bone_ssl.model.spec import Figure
-from monai_bone_ssl.review import site_probe
-from monai_bone_ssl.review.site_judgement import Comparison, OldModel, compare, judge
-from monai_bone_ssl.review.site_probe import (
+from monai_bone_ssl.review.adaptation import site_probe
+from monai_bone_ssl.review.adaptation.gate import HeldOutFigure, ModelInUse, held_out_figures, judge
+from monai_bone_ssl.review.adaptation.site_probe import (
+    CHANGE_STRENGTHS,
     FOLDS,
-    STRENGTHS,
-    LinearProbe,
+    ProbeWeights,
     SiteCases,
     SiteProbe,
     grouped_folds,
@@ -27,14 +27,14 @@ from monai_bone_ssl.stats.logistic_regression import fit_logistic_regression
 POINTS = OperatingPoints(high_sensitivity=0.3, high_specificity=0.7)
 
 
-def make_cases(n: int, width: int = 30, gain: float = 2.0, seed: int = 0) -> tuple[SiteCases, LinearProbe]:
+def make_cases(n: int, width: int = 30, gain: float = 2.0, seed: int = 0) -> tuple[SiteCases, ProbeWeights]:
     """Labels follow ``gain`` times a direction that the old probe knows half of; two images a patient."""
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(n, width)).astype(np.float32)
     logits = gain * (features[:, 0] + features[:, 1])
     labels = (rng.random(n) < 1 / (1 + np.exp(-logits))).astype(np.int64)
     patients = np.array([f"p{number // 2}" for number in range(n)])
-    old = LinearProbe(np.eye(width)[0] * 1.5, -0.2)
+    old = ProbeWeights(np.eye(width)[0] * 1.5, -0.2)
     return SiteCases(features, labels, patients, np.full(n, "hand")), old
 
 
@@ -92,7 +92,7 @@ def test_a_change_is_ridge_regression_beside_a_free_old_logit(
 ) -> None:
     """Oracle: scikit-learn with one penalty, and the old logit so large that it is as good as free."""
     cases, old = make_cases(100, width)
-    monkeypatch.setattr(site_probe, "STRENGTHS", (strength,))
+    monkeypatch.setattr(site_probe, "CHANGE_STRENGTHS", (strength,))
     fitted = SiteProbe.fit(cases, old).probe
     scale = 1e4
     standardised = (cases.features - cases.features.mean(0)) / cases.features.std(0)
@@ -105,7 +105,7 @@ def test_a_change_is_ridge_regression_beside_a_free_old_logit(
 
 def test_without_a_change_the_ranking_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     cases, old = make_cases(100)
-    monkeypatch.setattr(site_probe, "STRENGTHS", (0.0,))
+    monkeypatch.setattr(site_probe, "CHANGE_STRENGTHS", (0.0,))
     fitted = SiteProbe.fit(cases, old)
     before, after = old.logits(cases.features), fitted.probe.logits(cases.features)
     assert np.array_equal(np.argsort(before), np.argsort(after))
@@ -114,13 +114,13 @@ def test_without_a_change_the_ranking_stays(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_strength_with_the_least_held_out_log_loss_is_chosen() -> None:
     easy, old = make_cases(400, gain=4.0)
-    assert SiteProbe.fit(easy, old).strength == max(STRENGTHS)
+    assert SiteProbe.fit(easy, old).strength == max(CHANGE_STRENGTHS)
     rng = np.random.default_rng(0)
-    known = LinearProbe(np.array([2.0, 2.0] + [0.0] * 28), 0.0)
+    known = ProbeWeights(np.array([2.0, 2.0] + [0.0] * 28), 0.0)
     chances = 1 / (1 + np.exp(-known.logits(easy.features)))
     labels = (rng.random(400) < chances).astype(np.int64)
     alike = SiteCases(easy.features, labels, easy.patients, easy.parts)
-    assert SiteProbe.fit(alike, known).strength < max(STRENGTHS)
+    assert SiteProbe.fit(alike, known).strength < max(CHANGE_STRENGTHS)
 
 
 def test_points_are_a_parts_own_only_with_enough_verdicts() -> None:
@@ -134,8 +134,8 @@ def test_points_are_a_parts_own_only_with_enough_verdicts() -> None:
 # --- comparison and gate ----------------------------------------------------------------------------------
 
 
-def old_model(probe: LinearProbe) -> OldModel:
-    return OldModel(probe, Calibration(slope=1.0, intercept=0.0), {"hand": POINTS})
+def old_model(probe: ProbeWeights) -> ModelInUse:
+    return ModelInUse(probe, Calibration(slope=1.0, intercept=0.0), {"hand": POINTS})
 
 
 def test_figures_of_the_old_model_are_scikit_learns() -> None:
@@ -143,7 +143,7 @@ def test_figures_of_the_old_model_are_scikit_learns() -> None:
     logits = old.logits(cases.features)
     probabilities = 1 / (1 + np.exp(-logits))
     positive = cases.labels == 1
-    found = {comparison.name: comparison for comparison in compare(cases, old_model(old))}
+    found = {comparison.name: comparison for comparison in held_out_figures(cases, old_model(old))}
     expected = {
         "log_loss": log_loss(cases.labels, probabilities),
         "auroc": roc_auc_score(cases.labels, logits),
@@ -160,11 +160,11 @@ def test_figures_of_the_old_model_are_scikit_learns() -> None:
 
 def test_a_site_that_knows_more_passes() -> None:
     cases, old = make_cases(200)
-    gate = judge(compare(cases, old_model(old)))
+    gate = judge(held_out_figures(cases, old_model(old)))
     assert gate.passed, gate.reasons
 
 
-def permuted(seed: int, n: int = 120) -> tuple[SiteCases, LinearProbe]:
+def permuted(seed: int, n: int = 120) -> tuple[SiteCases, ProbeWeights]:
     cases, old = make_cases(n, seed=seed)
     labels: NDArray[np.int64] = np.random.default_rng(seed).permutation(cases.labels)
     return SiteCases(cases.features, labels, cases.patients, cases.parts), old
@@ -175,15 +175,15 @@ def test_verdicts_that_mean_nothing_do_not_pass_although_the_log_loss_improves()
     judged = []
     for seed in range(20):
         cases, old = permuted(seed)
-        figures = compare(cases, old_model(old))
+        figures = held_out_figures(cases, old_model(old))
         judged.append((figures[0].difference.ci_high < 0, judge(figures).passed))
     assert sum(better for better, _ in judged) >= 10, "the first rule alone would adopt them"
     assert sum(passed for _, passed in judged) == 0
 
 
-def comparison(name: str, difference: tuple[float, float, float], new_low: float = 0.7) -> Comparison:
+def comparison(name: str, difference: tuple[float, float, float], new_low: float = 0.7) -> HeldOutFigure:
     value, low, high = difference
-    return Comparison(
+    return HeldOutFigure(
         name,
         Figure(value=0.8, ci_low=0.7, ci_high=0.9),
         Figure(value=0.8 + value, ci_low=new_low, ci_high=0.9),

@@ -25,7 +25,8 @@ from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.session import ReviewSession
 from monai_bone_ssl.review.session_reports import SessionReports, write_session_reports
 from monai_bone_ssl.review.verdict import Location, Reading
-from monai_bone_ssl.review.verified_report import ReviewedImage, verified_report
+from monai_bone_ssl.review.verified_content import ReviewedImage
+from monai_bone_ssl.review.verified_report import verified_report
 from monai_bone_ssl.review.worklist import Worklist, case_header, worklist_from_paths
 
 from .conftest import OTHER_STUDY, STUDY

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from BoneXRayReviewLib.review_start import Review
     from BoneXRayReviewLib.tasks import TaskRunner
     from monai_bone_ssl.model.spec import Figure
-    from monai_bone_ssl.review.adaptation_report import AdaptationReport
-    from monai_bone_ssl.review.site_judgement import Comparison
+    from monai_bone_ssl.review.adaptation.adapt import AdaptationReport
+    from monai_bone_ssl.review.adaptation.gate import HeldOutFigure
 
 __all__ = ["AdaptationPanel"]
 
@@ -58,8 +58,8 @@ class AdaptationPanel:
             return
         if not install_for_adaptation():
             return
-        from monai_bone_ssl.review.adaptation import adapt  # imports onnx
-        from monai_bone_ssl.review.site_features import labelled_cases
+        from monai_bone_ssl.review.adaptation.adapt import adapt  # imports onnx
+        from monai_bone_ssl.review.adaptation.site_cases import labelled_cases
 
         with reporting(self._ui.adaptationLabel):
             folder, out = self._review.model_folder, self._store() / "candidates"
@@ -80,7 +80,7 @@ class AdaptationPanel:
 
     def adopt(self) -> None:
         """Use the fitted model from now on, if the gate lets it through and the reader confirms."""
-        from monai_bone_ssl.review import model_versions
+        from monai_bone_ssl.review.adaptation import model_versions
 
         report, review = self._report, self._review
         if report is None or report.candidate is None or review is None or review.model_folder is None:
@@ -101,7 +101,7 @@ class AdaptationPanel:
 
     def roll_back(self) -> None:
         """Use the version before again."""
-        from monai_bone_ssl.review import model_versions
+        from monai_bone_ssl.review.adaptation import model_versions
 
         if self._review is None:
             return
@@ -146,22 +146,22 @@ class AdaptationPanel:
 
     def _show_report(self, report: AdaptationReport | None) -> None:
         self._report = report
-        rows = [] if report is None else [_row(comparison) for comparison in report.figures]
+        rows = [] if report is None else [_row(figure) for figure in report.figures]
         fill_table(self._ui.figuresTable, rows)
         self._ui.figuresTable.visible = bool(rows)
         self._ui.adoptButton.enabled = report is not None and report.candidate is not None
 
 
-def _row(comparison: Comparison) -> list[Cell]:
-    from monai_bone_ssl.review.site_judgement import FIGURE_NAMES
+def _row(figure: HeldOutFigure) -> list[Cell]:
+    from monai_bone_ssl.review.adaptation.gate import FIGURE_NAMES
 
-    name = FIGURE_NAMES[comparison.name]
+    name = FIGURE_NAMES[figure.name]
     for end in (" (", " at ", " high-"):  # in two lines: in one it would be too wide for the panel
         name = name.replace(end, f"\n{end.lstrip()}")
-    shown = (_figure(comparison.old), _figure(comparison.new), _figure(comparison.difference, sign="+"))
+    shown = (_interval(figure.old), _interval(figure.new), _interval(figure.difference, sign="+"))
     return [(text, None) for text in (name, *shown)]
 
 
-def _figure(figure: Figure, sign: str = "") -> str:
+def _interval(figure: Figure, sign: str = "") -> str:
     """Value, and below it the interval: beside it they would be too wide for the panel."""
     return f"{figure.value:{sign}.2f}\n{figure.ci_low:{sign}.2f} to {figure.ci_high:{sign}.2f}"

@@ -13,7 +13,7 @@ from review.probe_site import site_images, write_probe_model
 
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.model.store import current_folder
-from monai_bone_ssl.review.site_judgement import FIGURE_NAMES
+from monai_bone_ssl.review.adaptation.gate import FIGURE_NAMES
 
 
 def test_verified_reports(hands: ReaderHands, images: Path, tiny_folder: Path, tmp_path: Path) -> None:

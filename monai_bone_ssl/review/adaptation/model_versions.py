@@ -6,6 +6,7 @@ A store is a folder::
     current.json            which of them is in use, and the history of that
 
 Whatever takes a model folder takes a store, and uses its current version (:mod:`monai_bone_ssl.model.store`).
+Version in use and history are one file: a change of version that cannot be written has not happened.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from monai_bone_ssl.model.store import (
     read_current,
 )
 
-__all__ = ["adopt", "current", "import_model", "is_store", "rollback", "versions"]
+__all__ = ["adopt", "import_model", "is_store", "rollback", "versions"]
 
 
 def import_model(store: Path, model_folder: Path, by: str) -> str:
@@ -38,11 +39,11 @@ def import_model(store: Path, model_folder: Path, by: str) -> str:
     Parameters
     ----------
     store
-        Made where missing.
+        Folder of the store; made where missing.
     model_folder
-        Copied.
+        Model folder that is copied into the store.
     by
-        Name of who does it.
+        Name of the person who does this, for the history.
 
     Returns
     -------
@@ -56,7 +57,7 @@ def import_model(store: Path, model_folder: Path, by: str) -> str:
         ``WRITE_FAILED``.
     """
     if is_store(store):
-        return current(store)
+        return read_current(store).version
     return _put(store, model_folder, by, "imported", ())
 
 
@@ -68,13 +69,13 @@ def adopt(store: Path, candidate: Path, by: str) -> str:
     store
         An existing store, see :func:`import_model`.
     candidate
-        Model folder; copied.
+        Model folder that is copied into the store.
     by
-        Name of who decided it.
+        Name of the person who decided this, for the history.
 
     Returns
     -------
-    Its version.
+    The version of the new model.
 
     Raises
     ------
@@ -86,17 +87,16 @@ def adopt(store: Path, candidate: Path, by: str) -> str:
     ReportError
         ``WRITE_FAILED``; the version in use is what it was.
     """
+    now = read_current(store)
     parent = read_spec(candidate).parent_weights_sha256
     if parent is not None and parent != read_spec(store).weights_sha256:
-        text = f"{candidate}: was adapted from another model than version {current(store)}, which is in use"
+        text = f"{candidate}: was adapted from another model than version {now.version}, which is in use"
         raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-    return _put(store, candidate, by, "adopted", read_current(store).history)
+    return _put(store, candidate, by, "adopted", now.history)
 
 
 def rollback(store: Path, by: str) -> str:
-    """Use the version again that was in use before the current one.
-
-    Rolling back twice goes back two versions.
+    """Use the version again that was in use before the current one; twice goes back two versions.
 
     Returns
     -------
@@ -111,26 +111,15 @@ def rollback(store: Path, by: str) -> str:
     ReportError
         ``WRITE_FAILED``.
     """
-    history = read_current(store).history
-    line = _line_of_descent(history)
+    now = read_current(store)
+    line = _line_of_descent(now.history)
     if len(line) < 2:
-        text = f"{store}: version {current(store)} is the first one, expected one before it to go back to"
+        text = f"{store}: version {now.version} is the first one, expected one before it to go back to"
         raise ConfigError(ReasonCode.INVALID_CONFIG, text)
     version = line[-2]
-    read_model_folder(store / VERSIONS / version)  # nobody may be sent back to a damaged model
-    _use(store, version, by, "rolled back", history)
+    read_model_folder(store / VERSIONS / version)  # refuses to go back to a damaged model
+    _use(store, version, by, "rolled back", now.history)
     return version
-
-
-def current(store: Path) -> str:
-    """The version in use.
-
-    Raises
-    ------
-    ModelError
-        Where the folder is no store.
-    """
-    return read_current(store).version
 
 
 def is_store(folder: Path) -> bool:
@@ -139,7 +128,7 @@ def is_store(folder: Path) -> bool:
 
 
 def versions(folder: Path) -> list[str]:
-    """Versions in a store; of a plain model folder, its own."""
+    """Versions in a store; for a plain model folder, the model's own version."""
     if not is_store(folder):
         return [read_spec(folder).version]
     return sorted(place.name for place in (folder / VERSIONS).iterdir() if (place / "model.json").is_file())
@@ -160,12 +149,11 @@ def _put(store: Path, folder: Path, by: str, action: str, history: tuple[Change,
     model = read_model_folder(folder)
     version = model.spec.version
     place = store / VERSIONS / _checked_name(version)
-    if place.exists():
-        if read_model_folder(place).fingerprint != model.fingerprint:
-            text = f"{place}: another model has this version, expected a version of its own"
-            raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-    else:
+    if not place.exists():
         _copy(folder, place)
+    elif read_model_folder(place).fingerprint != model.fingerprint:
+        text = f"{place}: another model has this version, expected a version of its own"
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
     _use(store, version, by, action, history)
     return version
 

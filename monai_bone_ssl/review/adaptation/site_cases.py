@@ -1,4 +1,4 @@
-"""Features of the images that a site's readers have agreed on."""
+"""The images that a site's readers agree on, as the model's features, labels and patients."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,26 +19,46 @@ from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.review.consensus import consensus
-from monai_bone_ssl.review.site_probe import SiteCases
 from monai_bone_ssl.review.verdict import Reading
 from monai_bone_ssl.review.worklist import Case, Worklist, case_header
 
-__all__ = ["LabelledCase", "extract", "labelled_cases", "prepared"]
+__all__ = ["LabelledCase", "SiteCases", "extract_features", "labelled_cases", "network_input"]
 
 _LABELS = {Reading.NORMAL: 0, Reading.ABNORMAL: 1}
 
 
 @dataclass(frozen=True)
 class LabelledCase:
-    """An image and what the readers say of it."""
+    """An image of the worklist with the reading that its readers agree on."""
 
     case: Case
     label: int
-    """0 normal, 1 abnormal."""
+    """Agreed reading: 0 normal, 1 abnormal."""
+
+
+@dataclass(frozen=True, eq=False)
+class SiteCases:
+    """Features and labels of n images of a site."""
+
+    features: npt.NDArray[np.float32]
+    """Features [n, D] of the model's network."""
+    labels: npt.NDArray[np.int64]
+    """Labels [n], 0 normal or 1 abnormal."""
+    patients: npt.NDArray[np.str_]
+    """Digests [n], the same for all images of one patient."""
+    parts: npt.NDArray[np.str_]
+    """Names [n] of the body parts, as the model calls them."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Self:
+        """Select images by row number or by mask."""
+        return type(self)(self.features[rows], self.labels[rows], self.patients[rows], self.parts[rows])
 
 
 def labelled_cases(folder: Path, worklist: Worklist) -> list[LabelledCase]:
-    """The images of a review whose readers agree, or were adjudicated, on normal or abnormal.
+    """Images that the readers of a review agree on, or that were adjudicated, as normal or abnormal.
 
     Raises
     ------
@@ -49,29 +70,29 @@ def labelled_cases(folder: Path, worklist: Worklist) -> list[LabelledCase]:
     return [LabelledCase(case, _LABELS[reading]) for case, reading in found if reading in _LABELS]
 
 
-def extract(
+def extract_features(
     cases: Sequence[LabelledCase], model: Model, progress: Callable[[int, int], None] | None = None
 ) -> tuple[SiteCases, list[LabelledCase]]:
-    """Features of those images that the model analyses.
+    """Run the model on labelled images and keep its features.
 
     Parameters
     ----------
     cases
-        What :func:`labelled_cases` returned.
+        Images with labels, from :func:`labelled_cases`.
     model
         The model in use.
     progress
-        Called with how many of the images are done, and how many there are.
+        Called after each image with the number done and the number of all images.
 
     Returns
     -------
-    The images' features, and the cases they are of; an image that cannot be read, or is not one for the
-    model, is left out.
+    The features, and the cases they belong to: without images that cannot be read or that the model does not
+    analyse.
 
     Raises
     ------
     ConfigError
-        ``INVALID_DATA`` where the model analyses none of them.
+        ``INVALID_DATA`` where the model analyses none of the images.
     """
     features, patients, parts, kept = [], [], [], []
     for number, labelled in enumerate(cases, start=1):
@@ -90,13 +111,13 @@ def extract(
     return SiteCases(np.stack(features), labels, np.array(patients), np.array(parts)), kept
 
 
-def prepared(case: Case, spec: ModelSpec) -> npt.NDArray[np.float32] | None:
-    """The network's input [1, 1, H, W] for a case; None where it has none."""
+def network_input(case: Case, spec: ModelSpec) -> npt.NDArray[np.float32] | None:
+    """Input [1, 1, H, W] of the network for an image; None where the image cannot be prepared."""
     return prepare_file(Source(case.path), "", spec).batch
 
 
 def _features(case: Case, model: Model) -> tuple[npt.NDArray[np.float32], str, str] | None:
-    """Features [D], body part and patient; None where the image is not analysed."""
+    """Features [D], body part and patient of an image; None where the image is not analysed."""
     try:
         header = case_header(case)
         seen, eligible = examine(prepare_file(Source(case.path), "", model.spec), model)
@@ -106,7 +127,7 @@ def _features(case: Case, model: Model) -> tuple[npt.NDArray[np.float32], str, s
 
 
 def _patient(header: Dataset) -> str:
-    """What stands for the patient: a digest, kept in memory only. Without a name or an id, the study."""
+    """Digest of a patient's name and identifiers, kept in memory only; of the study where there are none."""
     key = patient_key(header)
-    named = key if any(key) else (str(header.get("StudyInstanceUID")),)
-    return hashlib.sha256("\n".join(named).encode()).hexdigest()
+    identity = key if any(key) else (str(header.get("StudyInstanceUID")),)
+    return hashlib.sha256("\n".join(identity).encode()).hexdigest()

@@ -1,8 +1,8 @@
-"""A site's own linear probe, that starts from the old one.
+"""A site's own linear probe, which starts from the probe in use.
 
 The new logit is ``slope * old logit + intercept + features @ change``. Slope and intercept are free, so that
-what the old probe knows costs nothing; the change is held back by an L2 penalty whose strength is chosen by
-cross-validation over patients. A strength of 0 means no change: the old answers, calibrated again.
+what the old probe knows costs nothing. An L2 penalty holds the change back; cross-validation over patients
+chooses how strongly. A strength of 0 means no change: the old answers, calibrated again.
 """
 
 from __future__ import annotations
@@ -15,47 +15,43 @@ import numpy as np
 import numpy.typing as npt
 
 from monai_bone_ssl.findings import OperatingPoints
+from monai_bone_ssl.review.adaptation.site_cases import SiteCases
 from monai_bone_ssl.stats.calibration import Calibration, fit_calibration, fix_operating_points
 from monai_bone_ssl.stats.logistic_regression import fit_logistic_regression
 
 __all__ = [
+    "CHANGE_STRENGTHS",
     "FOLDS",
     "MIN_PER_CLASS",
-    "SEEDS",
-    "STRENGTHS",
-    "LinearProbe",
-    "SiteCases",
+    "ProbeWeights",
     "SiteProbe",
     "grouped_folds",
+    "log_losses",
 ]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-Strings = npt.NDArray[np.str_]
 
-#: Fewer verdicts of either answer cannot say whether a change helps.
+#: Least number of verdicts of either answer: fewer cannot say whether a change helps.
 MIN_PER_CLASS = 20
 
-#: How much change is expected: the variance, in logit, that the L2 penalty's prior gives it over images whose
-#: standardised features are independent. scikit-learn's C is this divided by the number of features.
-STRENGTHS = (0.0, 0.03, 0.3, 3.0)
+#: Strengths to choose from: the variance, in logit, that the L2 penalty expects of the change over images
+#: whose standardised features are independent; scikit-learn's C times the number of features.
+CHANGE_STRENGTHS = (0.0, 0.03, 0.3, 3.0)
 
-#: Folds of patients, inside and outside.
+#: Number of folds that patients are divided into, in the inner and in the outer cross-validation.
 FOLDS = 5
 
-#: Of the outer folds; figures are averaged over them.
-SEEDS = (0, 1, 2)
-
-# Of slope and intercept: none to speak of.
+# Penalty of slope and intercept: as good as none.
 _FREE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class LinearProbe:
-    """A logit is ``features @ weight + bias``."""
+class ProbeWeights:
+    """Weights of a linear probe: a logit is ``features @ weight + bias``."""
 
     weight: Floats
-    """[D]."""
+    """Weights [D], one a feature."""
     bias: float
 
     def logits(self, features: npt.NDArray[np.float32]) -> Floats:
@@ -64,46 +60,26 @@ class LinearProbe:
 
 
 @dataclass(frozen=True, eq=False)
-class SiteCases:
-    """n images of a site."""
-
-    features: npt.NDArray[np.float32]
-    """[n, D]."""
-    labels: Integers
-    """[n], 0 or 1."""
-    patients: Strings
-    """[n], what stands for each patient."""
-    parts: Strings
-    """[n], the model's body parts."""
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, rows: Integers | npt.NDArray[np.bool_]) -> Self:
-        """Some of them."""
-        return type(self)(self.features[rows], self.labels[rows], self.patients[rows], self.parts[rows])
-
-
-@dataclass(frozen=True, eq=False)
 class SiteProbe:
-    """A probe with everything that was fitted with it."""
+    """A probe that was fitted to a site, with its calibration and operating points."""
 
-    probe: LinearProbe
+    probe: ProbeWeights
     strength: float
-    """The one of :data:`STRENGTHS` with the least held-out log loss."""
+    """Strength with the least held-out log loss among :data:`CHANGE_STRENGTHS`."""
     calibration: Calibration
-    """Of held-out logits."""
+    """Calibration that was fitted to held-out logits."""
     points: Mapping[str, OperatingPoints]
-    """Of body parts with :data:`MIN_PER_CLASS` of either answer, on held-out probabilities."""
+    """Operating points by body part, on held-out probabilities; only parts with at least
+    :data:`MIN_PER_CLASS` verdicts of either answer."""
     other_points: OperatingPoints
-    """Of the other body parts: on those of all images."""
+    """Operating points of all other body parts, on the probabilities of all images."""
 
     def points_of(self, part: str) -> OperatingPoints:
         """Operating points of a body part."""
         return self.points.get(part, self.other_points)
 
     @classmethod
-    def fit(cls, cases: SiteCases, old: LinearProbe) -> Self:
+    def fit(cls, cases: SiteCases, old: ProbeWeights) -> Self:
         """Choose the strength, calibrate and fix the operating points by grouped cross-validation, and fit.
 
         Raises
@@ -111,18 +87,18 @@ class SiteProbe:
         ConfigError
             ``INVALID_DATA`` where the training cases of a fold are of one class.
         """
-        held_out = np.empty((len(STRENGTHS), len(cases)))
+        held_out = np.empty((len(CHANGE_STRENGTHS), len(cases)))
         folds = grouped_folds(cases.labels, cases.patients, seed=0)
         for fold in range(FOLDS):
             tested = folds == fold
-            probes = _fit_probes(cases.take(~tested), old, STRENGTHS)
+            probes = _fit_probes(cases.take(~tested), old, CHANGE_STRENGTHS)
             held_out[:, tested] = [probe.logits(cases.features[tested]) for probe in probes]
         chosen = int(np.argmin([log_losses(logits, cases.labels).mean() for logits in held_out]))
         calibration = fit_calibration(held_out[chosen], cases.labels)
         probabilities = np.array([calibration.probability(float(logit)) for logit in held_out[chosen]])
         return cls(
-            probe=_fit_probes(cases, old, (STRENGTHS[chosen],))[0],
-            strength=STRENGTHS[chosen],
+            probe=_fit_probes(cases, old, CHANGE_STRENGTHS[chosen : chosen + 1])[0],
+            strength=CHANGE_STRENGTHS[chosen],
             calibration=calibration,
             points=_points_by_part(probabilities, cases),
             other_points=fix_operating_points(probabilities, cases.labels),
@@ -134,7 +110,7 @@ def log_losses(logits: Floats, labels: Integers) -> Floats:
     return np.asarray(np.logaddexp(0, logits) - labels * logits)
 
 
-def grouped_folds(labels: Integers, groups: Strings, seed: int) -> Integers:
+def grouped_folds(labels: Integers, groups: npt.NDArray[np.str_], seed: int) -> Integers:
     """Fold [n] of each image: groups stay whole, and each fold gets its share of either class.
 
     Each group, in random order but large ones first, goes where its classes are rarest so far.
@@ -154,8 +130,8 @@ def grouped_folds(labels: Integers, groups: Strings, seed: int) -> Integers:
     return np.asarray(fold_of[codes])
 
 
-def _fit_probes(cases: SiteCases, old: LinearProbe, strengths: Sequence[float]) -> list[LinearProbe]:
-    """One probe for each strength.
+def _fit_probes(cases: SiteCases, old: ProbeWeights, strengths: Sequence[float]) -> list[ProbeWeights]:
+    """Fit one probe for each strength.
 
     With fewer images than features, the change lies in the space that the images span (the representer
     theorem): it is found in their n principal coordinates instead of D features.
@@ -179,7 +155,7 @@ def _fit_probes(cases: SiteCases, old: LinearProbe, strengths: Sequence[float]) 
         solution = fit_logistic_regression(np.hstack([free, held_back]), cases.labels, ridge)
         slope, change = solution[0] / unit, directions[:, : held_back.shape[1]] @ solution[2:] / scale
         bias = slope * (old.bias - centre) + solution[1] - change @ mean
-        probes.append(LinearProbe(slope * old.weight + change, float(bias)))
+        probes.append(ProbeWeights(slope * old.weight + change, float(bias)))
     return probes
 
 
@@ -191,7 +167,7 @@ def _scale(features: npt.NDArray[np.float32]) -> Floats:
 def _points_by_part(probabilities: Floats, cases: SiteCases) -> dict[str, OperatingPoints]:
     points = {}
     for part in np.unique(cases.parts):
-        here = cases.parts == part
-        if np.bincount(cases.labels[here], minlength=2).min() >= MIN_PER_CLASS:
-            points[str(part)] = fix_operating_points(probabilities[here], cases.labels[here])
+        rows = cases.parts == part
+        if np.bincount(cases.labels[rows], minlength=2).min() >= MIN_PER_CLASS:
+            points[str(part)] = fix_operating_points(probabilities[rows], cases.labels[rows])
     return points
