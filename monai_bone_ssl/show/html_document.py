@@ -1,60 +1,82 @@
-"""What every HTML page of this package is: one file, one style, no network, and nothing in it that acts."""
+"""HTML pages from templates: one file each, with its style and script inside, and no request to anywhere."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from functools import cache
-from html import escape
 from importlib import resources
+from pathlib import Path
 
-__all__ = ["clean", "document_head", "read_resource"]
+import jinja2
+
+from monai_bone_ssl.files import atomic_file
+from monai_bone_ssl.wording import counted
+
+__all__ = ["write_html"]
+
+# Pieces of a page that are written at once, about one card: few writes, and little memory.
+_PIECES = 50
 
 
-def clean(text: str) -> str:
-    """Escaped for HTML. What cannot be printed, such as control characters, bidirectional overrides that
-    would disguise a file name, and undecodable bytes, is shown as U+FFFD.
-    """
-    return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
-
-
-def document_head(title: str, css: str, script: str = "") -> str:
-    """Beginning of a page up to its body.
+def write_html(path: Path, template: str, values: Mapping[str, object]) -> None:
+    """Fill a template and write the page piece by piece, whole or not at all.
 
     Parameters
     ----------
-    title
-        Plain text.
-    css, script
-        What the page embeds; the caller writes the script at the page's end. Nothing else may run or load.
+    path
+        HTML file to write; its folder is made where missing.
+    template
+        File name of a template among the package's resources, such as ``page.html``.
+    values
+        Values of the template's variables. Text is escaped, and characters that cannot be printed, such as
+        control characters, bidirectional overrides that would disguise a file name, and undecodable bytes,
+        are shown as U+FFFD. Iterators are read while the page is written.
+
+    Raises
+    ------
+    ReportError
+        If the file cannot be written.
     """
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_policy(css, script)}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<title>{clean(title)}</title>
-<style>{css}</style>
-</head>
-"""
+    with atomic_file(path) as file:
+        stream = _environment().get_template(template).stream(values)
+        stream.enable_buffering(_PIECES)
+        stream.dump(file, encoding="utf-8")
 
 
 @cache
-def read_resource(name: str) -> str:
-    """A style sheet or script that comes with the package."""
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("monai_bone_ssl", "resources"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printable,
+        auto_reload=False,
+    )
+    environment.globals["read"] = _read
+    environment.filters |= {"base64": _base64, "counted": counted, "sha256": _sha256}
+    return environment
+
+
+def _printable(value: object) -> object:
+    """What a template shows of a value; HTML that a template made (``__html__``) stays as it is."""
+    if not isinstance(value, str) or hasattr(value, "__html__") or value.isprintable():
+        return value
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value)
+
+
+def _read(name: str) -> str:
+    """A style sheet or script among the resources."""
     return resources.files("monai_bone_ssl").joinpath("resources", name).read_text(encoding="utf-8")
 
 
-def _policy(css: str, script: str) -> str:
-    """Content Security Policy (https://www.w3.org/TR/CSP3/): this style, this script, embedded pictures."""
-    scripts = f"script-src 'sha256-{_digest(script)}'; " if script else ""
-    return (
-        f"default-src 'none'; style-src 'sha256-{_digest(css)}'; {scripts}"
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
 
 
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+def _sha256(text: str) -> str:
+    """Digest by which a Content Security Policy names a style sheet or script."""
+    return _base64(hashlib.sha256(text.encode()).digest())

@@ -231,11 +231,12 @@ def luminance(colour):
 
 @pytest.mark.parametrize("theme", ["light", "dark", "print"])
 def test_text_has_the_contrast_of_wcag_aa(theme):
-    css = resources.files("monai_bone_ssl").joinpath("resources", "page.css").read_text(encoding="utf-8")
-    roots = [
-        dict(re.findall(r"--([\w-]+): (#\w+)", block)) for block in re.findall(r":root \{(.*?)\}", css, re.S)
-    ]
-    colours = roots[0] | roots[["light", "dark", "print"].index(theme)]
+    colours = {}
+    for name in ("document.css", "page.css"):
+        css = resources.files("monai_bone_ssl").joinpath("resources", name).read_text(encoding="utf-8")
+        blocks = re.findall(r":root \{(.*?)\}", css, re.S)
+        roots = [dict(re.findall(r"--([\w-]+): (#\w+)", block)) for block in blocks]
+        colours |= roots[0] | roots[["light", "dark", "print"].index(theme)]
     words = ("text", "muted", "link", "positive", "indeterminate", "negative", "failed", "not_analysed")
     for word in words:
         for ground in ("card", "ground"):

@@ -1,4 +1,4 @@
-"""Rows on labelled data to the whole table: comparison.json, table.csv and one page."""
+"""From rows and labelled data to the whole table: comparison.json, table.csv and one page."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import numpy as np
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.files import write_atomically
-from monai_bone_ssl.training.comparison.audit import audit_csv
 from monai_bone_ssl.training.comparison.charts import make_charts
-from monai_bone_ssl.training.comparison.efficiency import efficiency_points
+from monai_bone_ssl.training.comparison.comparison_page import write_comparison_page
 from monai_bone_ssl.training.comparison.gallery import error_gallery, suspect_gallery
+from monai_bone_ssl.training.comparison.label_audit import audit_csv
+from monai_bone_ssl.training.comparison.label_efficiency import efficiency_points
 from monai_bone_ssl.training.comparison.measure import measure_rows
 from monai_bone_ssl.training.comparison.methods import Method
 from monai_bone_ssl.training.comparison.outcome import (
-    SCHEMA_VERSION,
-    Comparison,
+    COMPARISON_SCHEMA_VERSION,
     DataSummary,
+    ModelComparison,
     PartCounts,
     ProtocolSummary,
     SuspectLabel,
+    table_csv,
 )
-from monai_bone_ssl.training.comparison.page import write_page
 from monai_bone_ssl.training.comparison.predictions import PredictionStore
-from monai_bone_ssl.training.comparison.protocol import THRESHOLD, Protocol
-from monai_bone_ssl.training.comparison.table import table_csv
+from monai_bone_ssl.training.comparison.protocol import THRESHOLD, EvaluationProtocol
 from monai_bone_ssl.training.compute.software import software
 from monai_bone_ssl.training.data import LabelledDataset
 from monai_bone_ssl.training.measure.evaluate import studies_of
 
-__all__ = ["check_names", "compare"]
+__all__ = ["check_names", "compare_methods"]
 
 _LIBRARIES = ("torch", "timm", "scikit-learn", "scipy", "numpy", "pillow")
 
@@ -41,9 +41,9 @@ _LIBRARIES = ("torch", "timm", "scikit-learn", "scipy", "numpy", "pillow")
 _SUSPECTS = 24
 
 
-def compare(
+def compare_methods(
     dataset: LabelledDataset,
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
     methods: Sequence[Method],
     out: Path,
     *,
@@ -53,7 +53,7 @@ def compare(
     probe_scope: str | None = None,
     efficiency_of: Sequence[str] = (),
     suspects: Sequence[SuspectLabel] = (),
-) -> Comparison:
+) -> ModelComparison:
     """Predict with every row, measure, and write the outcome.
 
     Writes ``predictions/`` as they come, then ``table.csv``, ``label_audit.csv`` where labels were audited,
@@ -61,24 +61,27 @@ def compare(
 
     Parameters
     ----------
-    dataset, protocol
-        Labelled images, and :func:`~monai_bone_ssl.training.comparison.protocol.make_protocol` of them.
+    dataset
+        Labelled images.
+    protocol
+        Which images are learnt from and which are predicted, see
+        :func:`~monai_bone_ssl.training.comparison.protocol.make_protocol`.
     methods
-        The rows, in the table's order; names are unique.
+        Rows in the table's order; their names are unique.
     out
-        Folder; made where missing.
+        Folder for the outcome; made where missing.
     baseline
         Name of the row that all others are compared with.
     command
-        What was typed, for the page.
+        Command that was typed, for the page.
     embed_images
         Whether the page shows images of the data; a page that may be shared has none.
     probe_scope
-        Whether linear probes are one a part or one for all, and why.
+        Whether linear probes are one a part or one for all, and why; None where no row is a linear probe.
     efficiency_of
-        Rows that are also measured on shares of the training studies.
+        Names of the rows that are also measured on shares of the training studies.
     suspects
-        Outcome of the label audit, worst first.
+        Outcome of the label audit, worst first; empty where labels were not audited.
 
     Raises
     ------
@@ -93,8 +96,8 @@ def compare(
     rows, runs = measure_rows(methods, probabilities, dataset.take(protocol.evaluated), baseline)
     curves = [method for method in methods if method.name in efficiency_of]
     efficiency = [point for method in curves for point in efficiency_points(method, store, protocol)]
-    comparison = Comparison(
-        schema_version=SCHEMA_VERSION,
+    comparison = ModelComparison(
+        schema_version=COMPARISON_SCHEMA_VERSION,
         data=_data_summary(dataset, protocol, store.data_digest),
         protocol=_protocol_summary(protocol, probe_scope),
         baseline=baseline,
@@ -109,9 +112,9 @@ def compare(
         write_atomically(out / "label_audit.csv", audit_csv(suspects))
     json = msgspec.json.format(msgspec.json.encode(comparison), indent=2) + b"\n"
     write_atomically(out / "comparison.json", json)
-    write_page(
-        comparison,
+    write_comparison_page(
         out / "index.html",
+        comparison,
         charts=make_charts(comparison, runs),
         errors=[error_gallery(row, runs[row.name], store, protocol, embed_images) for row in methods],
         suspects=suspect_gallery(comparison, dataset, embed_images) if suspects else None,
@@ -125,16 +128,18 @@ def check_names(names: Sequence[str], baseline: str) -> None:
     Raises
     ------
     ConfigError
-        In either case.
+        Where a name repeats, or the baseline is not among the names.
     """
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
-        raise _invalid(f"{times} rows are called {name}, expected one; name them with NAME=WEIGHTS")
+        text = f"{times} rows are called {name}, expected one; name them with NAME=WEIGHTS"
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
     if baseline not in names:
-        raise _invalid(f"baseline {baseline}: expected one of the rows, {'; '.join(names)}")
+        text = f"baseline {baseline}: expected one of the rows, {'; '.join(names)}"
+        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
 
 
-def _protocol_summary(protocol: Protocol, probe_scope: str | None) -> ProtocolSummary:
+def _protocol_summary(protocol: EvaluationProtocol, probe_scope: str | None) -> ProtocolSummary:
     return ProtocolSummary(
         kind="held_out" if protocol.held_out else "cross_validated",
         description=protocol.describe(),
@@ -144,10 +149,10 @@ def _protocol_summary(protocol: Protocol, probe_scope: str | None) -> ProtocolSu
     )
 
 
-def _data_summary(dataset: LabelledDataset, protocol: Protocol, digest: str) -> DataSummary:
+def _data_summary(dataset: LabelledDataset, protocol: EvaluationProtocol, digest: str) -> DataSummary:
     learnt = np.unique(np.concatenate([fold.train for fold in protocol.folds]))
     train, test = dataset.take(learnt), dataset.take(protocol.evaluated)
-    parts = {}
+    parts: dict[str, PartCounts] = {}
     for part in np.unique(test.parts):
         train_labels, test_labels = (d.labels[d.parts == part] for d in (train, test))
         parts[str(part)] = PartCounts(
@@ -167,7 +172,3 @@ def _data_summary(dataset: LabelledDataset, protocol: Protocol, digest: str) -> 
         n_groups=len(np.unique(test.groups)),
         n_studies=None if studies is None else len(np.unique(studies)),
     )
-
-
-def _invalid(text: str) -> ConfigError:
-    return ConfigError(ReasonCode.INVALID_CONFIG, text)

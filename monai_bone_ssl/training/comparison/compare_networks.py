@@ -11,20 +11,18 @@ import numpy as np
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.stats.calibration import MIN_CASES
-from monai_bone_ssl.training.comparison.audit import audit_labels
-from monai_bone_ssl.training.comparison.compare import check_names, compare
-from monai_bone_ssl.training.comparison.feature_rows import (
+from monai_bone_ssl.training.comparison.compare import check_names, compare_methods
+from monai_bone_ssl.training.comparison.label_audit import audit_labels
+from monai_bone_ssl.training.comparison.methods import MetadataBaseline, Method
+from monai_bone_ssl.training.comparison.network_rows import (
     FeatureShelf,
+    FineTunedRow,
     LinearProbeRow,
     NeighboursRow,
     Network,
 )
-from monai_bone_ssl.training.comparison.finetuned_row import FineTunedRow
-from monai_bone_ssl.training.comparison.metadata import MetadataBaseline
-from monai_bone_ssl.training.comparison.methods import Method
-from monai_bone_ssl.training.comparison.outcome import Comparison
-from monai_bone_ssl.training.comparison.protocol import Protocol, make_protocol
-from monai_bone_ssl.training.comparison.table import cell, columns
+from monai_bone_ssl.training.comparison.outcome import ModelComparison
+from monai_bone_ssl.training.comparison.protocol import EvaluationProtocol, make_protocol
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset
 from monai_bone_ssl.training.data.input_spec import input_spec
 from monai_bone_ssl.training.networks.extractors import is_vit, load_extractor
@@ -34,7 +32,6 @@ __all__ = ["Probe", "compare_networks"]
 
 #: A way to classify frozen features.
 Probe = Literal["linear", "knn"]
-
 
 _PROBE_ROWS: Mapping[Probe, type[LinearProbeRow | NeighboursRow]] = {
     "linear": LinearProbeRow,
@@ -57,34 +54,38 @@ def compare_networks(
     cache: Path,
     command: str,
 ) -> str:
-    """Compare networks on labelled radiographs and write the table, see :func:`compare`.
+    """Compare networks on labelled radiographs and write the table.
+
+    The files are those of :func:`~monai_bone_ssl.training.comparison.compare.compare_methods`.
 
     Parameters
     ----------
-    data, out
-        Labelled radiographs, see :func:`~monai_bone_ssl.training.data.load_dataset`; folder for the outcome.
+    data
+        Labelled radiographs, as :func:`~monai_bone_ssl.training.data.load_dataset` reads them.
+    out
+        Folder for the outcome; made where missing.
     features
         Networks whose frozen features are classified: ``[NAME=]WEIGHTS`` each, with weights as
         :func:`~monai_bone_ssl.training.networks.extractors.load_extractor` reads them.
     supervised
         Networks to fine-tune on the labels, named alike.
     probes
-        Rows that each of ``features`` gets.
+        Ways to classify the features of each network: a row each.
     baseline
         Name of a row, or of a network, for its first row; None for the first row of the first CNN, or the
         metadata row where there is no CNN.
     long_side
         Longer side of every network's input in pixels.
     epochs
-        Of fine-tuning.
+        Epochs of fine-tuning.
     label_efficiency
         Whether linear probes are also measured on shares of the training studies.
     embed_images
         Whether the page shows images of the data.
     cache
-        Folder for features.
+        Folder that keeps computed features.
     command
-        What was typed, for the page.
+        Command that was typed, for the page.
 
     Returns
     -------
@@ -113,7 +114,7 @@ def compare_networks(
     check_names([row.name for row in rows], reference)
     linear = [row.name for row in rows if isinstance(row, LinearProbeRow)]
     suspects = audit_labels(shelf.features(networks[0], dataset), dataset) if networks else ()
-    comparison = compare(
+    comparison = compare_methods(
         dataset,
         protocol,
         rows,
@@ -130,10 +131,12 @@ def compare_networks(
 
 @dataclass(frozen=True)
 class _Source:
-    """Weights with the name that a user gives them."""
+    """A network as a user names it."""
 
     name: str
+    """Name of the network in the table."""
     weights: str
+    """Weights, as the command line takes them."""
 
 
 def _parse(text: str) -> _Source:
@@ -148,19 +151,19 @@ def _network(source: _Source, long_side: int) -> Network:
     return Network(source.name, extractor, input_spec(long_side, extractor.stride))
 
 
-def _baseline(asked: str | None, rows: Sequence[Method], sources: Sequence[_Source]) -> str:
-    if asked is None:
+def _baseline(wanted: str | None, rows: Sequence[Method], sources: Sequence[_Source]) -> str:
+    if wanted is None:
         cnns = [source.name for source in sources if not is_vit(source.weights)]
-        asked = cnns[0] if cnns else rows[0].name
+        wanted = cnns[0] if cnns else rows[0].name
     names = [row.name for row in rows]
-    of_network = [name for name in names if name.startswith(f"{asked}, ")]
-    if asked not in names and not of_network:
-        text = f"baseline {asked}: expected one of the rows, {'; '.join(names)}"
+    of_network = [name for name in names if name.startswith(f"{wanted}, ")]
+    if wanted not in names and not of_network:
+        text = f"baseline {wanted}: expected one of the rows, {'; '.join(names)}"
         raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-    return asked if asked in names else of_network[0]
+    return wanted if wanted in names else of_network[0]
 
 
-def _scope(dataset: LabelledDataset, protocol: Protocol) -> str:
+def _scope(dataset: LabelledDataset, protocol: EvaluationProtocol) -> str:
     """The probes' scope and its reason, in words."""
     scopes = {probe_scope(dataset, fold.train) for fold in protocol.folds}
     if scopes == {"part"}:
@@ -176,11 +179,11 @@ def _scope(dataset: LabelledDataset, protocol: Protocol) -> str:
     return f"{'one for all parts' if scopes == {'joint'} else 'one for all parts in some folds'}: {reason}"
 
 
-def _summary(comparison: Comparison, out: Path) -> str:
-    column = columns(comparison)[-2:][0]
+def _summary(comparison: ModelComparison, out: Path) -> str:
+    column = comparison.columns[-2:][0]  # the mean of the parts, or all images where there is one part
     lines = [f"accuracy ({column.lower()}) and AUROC (all)"]
     for row in comparison.rows:
-        accuracy, auroc = cell(row, "accuracy", column).value, row.metrics.auroc.value
+        accuracy, auroc = row.estimate("accuracy", column).value, row.metrics.auroc.value
         figures = ["none" if value is None else f"{value:.3f}" for value in (accuracy, auroc)]
         lines.append(f"  {figures[0]}  {figures[1]}  {row.name}")
     return "\n".join([*lines, f"Table: {out / 'index.html'}"])

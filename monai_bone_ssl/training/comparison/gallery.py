@@ -2,39 +2,61 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from monai_bone_ssl.training.comparison.audit import AUDIT_NEIGHBOURS
+from monai_bone_ssl.errors import UnsupportedImage
+from monai_bone_ssl.model.preprocessing import preprocess
+from monai_bone_ssl.show.colours import colour_evidence
+from monai_bone_ssl.training.comparison.label_audit import AUDIT_NEIGHBOURS
 from monai_bone_ssl.training.comparison.measure import Runs
 from monai_bone_ssl.training.comparison.methods import Method
-from monai_bone_ssl.training.comparison.outcome import Comparison
+from monai_bone_ssl.training.comparison.outcome import ModelComparison
 from monai_bone_ssl.training.comparison.predictions import PredictionStore
-from monai_bone_ssl.training.comparison.protocol import THRESHOLD, Protocol
-from monai_bone_ssl.training.comparison.thumbnail import Thumbnail, make_thumbnail
-from monai_bone_ssl.training.data import LabelledDataset
+from monai_bone_ssl.training.comparison.protocol import THRESHOLD, EvaluationProtocol
+from monai_bone_ssl.training.data import LabelledDataset, read_grey
+from monai_bone_ssl.training.data.input_spec import input_spec
+from monai_bone_ssl.wording import counted
 
-__all__ = ["Card", "Gallery", "error_gallery", "suspect_gallery"]
+__all__ = ["Gallery", "GalleryCard", "GalleryPicture", "error_gallery", "suspect_gallery"]
 
 FloatArray = NDArray[np.float32]
 
-# False positives, and false negatives, that are shown of each row.
+# Most false positives, and most false negatives, that are shown of each row.
 _SHOWN = 6
+
+# Long side in pixels: about 6 kB a picture.
+_PICTURE = input_spec(200, 1)
 
 
 @dataclass(frozen=True)
-class Card:
+class GalleryPicture:
+    """A radiograph as a small picture to embed."""
+
+    jpeg: bytes
+    """The picture as a JPEG file."""
+    width: int
+    """Columns, in pixels."""
+    height: int
+    """Rows, in pixels."""
+
+
+@dataclass(frozen=True)
+class GalleryCard:
     """One image of a gallery."""
 
     name: str
-    """Path as the data list it."""
+    """Path of the image, as the data list it."""
     facts: str
     """Part, label and probability in words."""
-    picture: Thumbnail | None
-    """None on a page without images, and for a blank image."""
+    picture: GalleryPicture | None
+    """The image; None on a page without images, and for a blank image."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +64,28 @@ class Gallery:
     """Some images of one kind."""
 
     title: str
+    """Heading."""
     note: str
     """What the images have in common, for the reader."""
-    cards: tuple[Card, ...]
+    cards: tuple[GalleryCard, ...]
+    """The images."""
 
 
 def error_gallery(
-    method: Method, runs: Runs, store: PredictionStore, protocol: Protocol, embed_images: bool
+    method: Method, runs: Runs, store: PredictionStore, protocol: EvaluationProtocol, embed_images: bool
 ) -> Gallery:
     """The most confident errors of a row, by its mean probability over the seeds.
 
     Parameters
     ----------
-    method, runs
-        The row, and its predictions by seed.
+    method
+        Row whose errors are shown.
+    runs
+        Predictions of the row by seed.
     store
         Keeps evidence beside the predictions.
     protocol
-        Which model did not see an image.
+        Says which model did not learn from an image.
     embed_images
         Whether the images are shown, or only named.
     """
@@ -74,36 +100,34 @@ def error_gallery(
     cards = []
     for i, probability in zip(chosen, mean[[*alarms, *misses]], strict=True):
         image = dataset.images[i]
-        kind = "labelled positive" if image.label else "labelled negative"
-        picture = make_thumbnail(image.path, evidence.get(i), limit) if embed_images else None
-        cards.append(Card(image.name, f"{image.part}, {kind}, probability {probability:.2f}", picture))
-    note = f"{len(alarms)} false positives, then {len(misses)} false negatives."
+        facts = f"{image.part}, {_label(image.label)}, probability {probability:.2f}"
+        picture = _picture(image.path, evidence.get(i), limit) if embed_images else None
+        cards.append(GalleryCard(image.name, facts, picture))
+    note = f"{counted(len(alarms), 'false positive')}, then {counted(len(misses), 'false negative')}."
     if evidence:
         note += f" Colour: evidence for the target; full colour is {limit:.2g} logit per patch, in this row."
     return Gallery(method.name, note, tuple(cards))
 
 
-def _evidence(
-    method: Method, store: PredictionStore, protocol: Protocol, images: Sequence[int]
-) -> dict[int, FloatArray]:
-    """Evidence by a model that did not see the image: that of its fold under the first seed."""
-    evidence: dict[int, FloatArray] = {}
-    for fold in protocol.folds_of(protocol.seeds[0]):
-        tested = np.intersect1d(images, fold.test)
-        if len(tested):
-            evidence |= store.evidence(method, fold, tested)
-    return evidence
+def suspect_gallery(comparison: ModelComparison, dataset: LabelledDataset, embed_images: bool) -> Gallery:
+    """The images whose neighbours speak most against their label; shown, or only named.
 
-
-def suspect_gallery(comparison: Comparison, dataset: LabelledDataset, embed_images: bool) -> Gallery:
-    """The images whose neighbours speak most against their label; shown, or only named."""
-    by_name = {image.name: image for image in dataset.images}
+    Parameters
+    ----------
+    comparison
+        Holds the suspect labels, worst first.
+    dataset
+        Images that the labels belong to.
+    embed_images
+        Whether the images are shown, or only named.
+    """
+    paths = {image.name: image.path for image in dataset.images}
     cards = [
-        Card(
+        GalleryCard(
             suspect.path,
-            f"{suspect.part}, labelled {'positive' if suspect.label else 'negative'}, "
+            f"{suspect.part}, {_label(suspect.label)}, "
             f"neighbours for it {100 * suspect.probability_of_label:.0f} %",
-            make_thumbnail(by_name[suspect.path].path) if embed_images else None,
+            _picture(paths[suspect.path]) if embed_images else None,
         )
         for suspect in comparison.suspect_labels
     ]
@@ -112,6 +136,18 @@ def suspect_gallery(comparison: Comparison, dataset: LabelledDataset, embed_imag
         "The label may be right and the image unusual: a reader decides. All images are in label_audit.csv."
     )
     return Gallery("Label audit", note, tuple(cards))
+
+
+def _evidence(
+    method: Method, store: PredictionStore, protocol: EvaluationProtocol, images: Sequence[int]
+) -> dict[int, FloatArray]:
+    """Evidence by a model that did not learn from the image: that of its fold under the first seed."""
+    evidence: dict[int, FloatArray] = {}
+    for fold in protocol.folds_of(protocol.seeds[0]):
+        tested = np.intersect1d(images, fold.test)
+        if len(tested):
+            evidence |= store.evidence(method, fold, tested)
+    return evidence
 
 
 def _worst_errors(
@@ -123,3 +159,27 @@ def _worst_errors(
     alarms = [int(i) for i in order if called[i] and not labels[i]]
     misses = [int(i) for i in order if labels[i] and not called[i]]
     return alarms[:_SHOWN], misses[:_SHOWN]
+
+
+def _label(label: int) -> str:
+    return "labelled positive" if label else "labelled negative"
+
+
+def _picture(path: Path, evidence: FloatArray | None = None, limit: float = 1.0) -> GalleryPicture | None:
+    """A radiograph at most 200 pixels wide and high, its contrast stretched; None where it is blank.
+
+    Evidence [h, w], in logit per patch, is laid over it in colour where it speaks for the target; ``limit``
+    gets the full colour.
+    """
+    try:
+        shades = preprocess(read_grey(path), _PICTURE)
+    except UnsupportedImage:
+        return None
+    if evidence is not None:
+        size = (shades.shape[1], shades.shape[0])
+        spread = Image.fromarray(evidence.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+        shades = colour_evidence(shades, np.asarray(spread), limit)
+    picture = Image.fromarray(np.rint(shades * 255).astype(np.uint8))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="JPEG", quality=80)
+    return GalleryPicture(buffer.getvalue(), *picture.size)

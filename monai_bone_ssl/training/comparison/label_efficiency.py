@@ -1,8 +1,8 @@
-"""How few labels are enough: the same classifier fitted on growing shares of the training studies."""
+"""How few labels are enough: the same row, learnt from growing shares of the training studies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,15 +10,20 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.stats.bootstrap import weighted_auroc
+from monai_bone_ssl.training.comparison.methods import Method
+from monai_bone_ssl.training.comparison.outcome import EfficiencyPoint
+from monai_bone_ssl.training.comparison.predictions import PredictionStore
+from monai_bone_ssl.training.comparison.protocol import THRESHOLD, EvaluationProtocol, ProtocolFold
 from monai_bone_ssl.training.data import LabelledDataset
 from monai_bone_ssl.training.probes.nested import INNER_FOLDS
 
-__all__ = ["SHARES", "LabelShare", "label_efficiency", "training_subset"]
+__all__ = ["SHARES", "LabelShare", "efficiency_points", "label_efficiency", "training_subset"]
 
 IntArray = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
 
-#: Of the training studies.
+#: Shares of the training studies that are learnt from.
 SHARES = (0.01, 0.1, 0.25, 1.0)
 
 
@@ -27,15 +32,52 @@ class LabelShare:
     """What was predicted after learning from one share of the training studies, drawn under one seed."""
 
     share: float
-    """As asked for; the counts tell what was taken."""
+    """Share that was asked for, above 0 to 1; the counts tell what was taken."""
     seed: int
-    """Of the draw."""
+    """Seed of the draw."""
     n_studies: int
     """Studies that were learnt from, or groups where studies are unknown."""
     n_images: int
     """Images that were learnt from."""
     probabilities: Probabilities
-    """Of the test images [len(test)]."""
+    """Probabilities of the test images, float64 [len(test)]."""
+
+
+def efficiency_points(
+    method: Method, store: PredictionStore, protocol: EvaluationProtocol
+) -> list[EfficiencyPoint]:
+    """Figures after learning from 1, 10, 25 and 100 % of the training studies, each drawn under three seeds.
+
+    Parameters
+    ----------
+    method
+        Row to measure.
+    store
+        Keeps the predictions, so that a stopped run resumes; the full share is what the table is made of.
+    protocol
+        Gives the folds: those of the first seed.
+    """
+    folds = protocol.folds_of(protocol.seeds[0])
+    return [point for fold in folds for point in _points_of_fold(method, store, fold)]
+
+
+def _points_of_fold(method: Method, store: PredictionStore, fold: ProtocolFold) -> Iterator[EfficiencyPoint]:
+    def predict(train: IntArray, test: IntArray) -> Probabilities:
+        return store.predict(method, ProtocolFold(fold.seed, fold.number, train, test))
+
+    labels = store.dataset.labels[fold.test]
+    for learnt in label_efficiency(store.dataset, fold.train, fold.test, predict):
+        auroc = float(weighted_auroc(np.ones((1, len(labels))), labels, learnt.probabilities)[0])
+        yield EfficiencyPoint(
+            row=method.name,
+            share=learnt.share,
+            seed=learnt.seed,
+            fold=fold.number,
+            n_studies=learnt.n_studies,
+            n_images=learnt.n_images,
+            accuracy=float(np.mean((learnt.probabilities >= THRESHOLD) == (labels == 1))),
+            auroc=None if np.isnan(auroc) else auroc,
+        )
 
 
 def label_efficiency(
@@ -51,15 +93,22 @@ def label_efficiency(
 
     Parameters
     ----------
-    dataset, train, test
-        Labelled images, and indices of them.
+    dataset
+        Labelled images.
+    train, test
+        Indices of the images to learn from and of those to predict.
     predict
-        From indices of training and of test images to probabilities of the latter.
+        Function from indices of training images and of test images to probabilities of the latter.
     shares, seeds
-        See :func:`training_subset`; each share is drawn under each seed.
+        Shares of the training studies, and seeds that each share is drawn under, see
+        :func:`training_subset`.
+
+    Returns
+    -------
+    One entry for each share and seed, share by share.
     """
     units = _units(dataset)[train]
-    known: dict[bytes, Probabilities] = {}  # the whole is the same under every seed
+    known: dict[bytes, Probabilities] = {}  # the full share is the same under every seed
     results = []
     runs = [(share, seed) for share in shares for seed in seeds]
     for share, seed in tqdm(runs, desc="label efficiency", unit="fit"):
@@ -81,17 +130,23 @@ def training_subset(dataset: LabelledDataset, train: IntArray, share: float, see
 
     Parameters
     ----------
-    dataset, train
-        Labelled images, and indices of those to draw from.
+    dataset
+        Labelled images.
+    train
+        Indices of the images to draw from.
     share
-        Above 0, at most 1.
+        Share of the studies, above 0 to 1.
     seed
-        Of the draw.
+        Seed of the draw.
+
+    Returns
+    -------
+    Indices of the images, a part of ``train``.
 
     Raises
     ------
     ConfigError
-        If the share is not in this range.
+        If the share is not above 0 and at most 1.
     """
     if not 0 < share <= 1:
         text = f"share of the training studies is {share:g}, expected above 0 and at most 1"
@@ -105,7 +160,7 @@ def training_subset(dataset: LabelledDataset, train: IntArray, share: float, see
 
 
 def _units(dataset: LabelledDataset) -> npt.NDArray[np.str_]:
-    """Study of each image [n], or its group; one of them for all images."""
+    """Study of each image [n]; the group of each image where a study is unknown."""
     studies = [image.study for image in dataset.images]
     if any(study is None for study in studies):
         return dataset.groups

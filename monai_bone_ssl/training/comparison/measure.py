@@ -1,4 +1,4 @@
-"""Predictions of every row to figures, differences and tests."""
+"""From the predictions of every row to figures, differences and tests."""
 
 from __future__ import annotations
 
@@ -34,18 +34,20 @@ def measure_rows(
     Parameters
     ----------
     methods
-        The rows.
+        Rows in the table's order.
     probabilities
-        By name and seed, [n] each.
+        Probabilities of the images by row name and seed, float64 [n] each.
     evaluated
-        The n images.
+        Images that were predicted, n of them.
     baseline
         Name of the row that all others are compared with, over the seeds that both have.
 
     Returns
     -------
-    rows, runs
-        The rows in the order of the methods; and what they were measured on, by name.
+    rows
+        Outcomes in the order of the methods.
+    runs
+        Predictions that the rows were measured on, by row name.
     """
     runs: dict[str, Runs] = {
         name: {seed: make_sample(evaluated, values) for seed, values in by_seed.items()}

@@ -1,49 +1,83 @@
-"""What a comparison finds, as comparison.json holds it."""
+"""What a comparison finds, as comparison.json and table.csv hold it: a row a model, a column a body part."""
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Literal
 
 import msgspec
 
-from monai_bone_ssl.training.measure.metrics import MeanOverParts, Metrics
+from monai_bone_ssl.training.measure.metrics import (
+    BinaryMetrics,
+    Estimate,
+    MeanOverParts,
+    Metrics,
+    MetricsByPart,
+)
 from monai_bone_ssl.training.measure.paired_tests import PairedComparison
 
 __all__ = [
-    "SCHEMA_VERSION",
-    "Comparison",
+    "ALL_IMAGES",
+    "COMPARISON_SCHEMA_VERSION",
+    "FIGURE_HEADINGS",
+    "MEAN_OF_PARTS",
     "DataSummary",
     "EfficiencyPoint",
+    "Level",
+    "ModelComparison",
     "PartCounts",
     "ProtocolSummary",
     "RowOutcome",
     "SuspectLabel",
+    "table_csv",
 ]
 
 #: Raised whenever a key of comparison.json changes its meaning.
-SCHEMA_VERSION = 1
+COMPARISON_SCHEMA_VERSION = 1
+
+#: Figures of the table and their headings, those of the literature's tables first.
+FIGURE_HEADINGS = {
+    "accuracy": "Accuracy",
+    "auroc": "AUROC",
+    "balanced_accuracy": "Balanced accuracy",
+    "kappa": "Cohen's kappa",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ece": "Calibration error (ECE)",
+}
+
+#: Columns beside the body parts, which are in lower case and so never have these names.
+MEAN_OF_PARTS, ALL_IMAGES = "Mean of parts", "All"
+
+#: What is counted: images, or studies, each with the mean probability of its images.
+Level = Literal["image", "study"]
 
 
 class PartCounts(msgspec.Struct, frozen=True):
     """Images of one body part."""
 
     train_positive: int
-    """Images to learn from; under cross-validation all images, as each is learnt from in the other folds."""
+    """Positive images to learn from; in cross-validation all, as each is learnt from in the other folds."""
     train_negative: int
+    """Negative images to learn from."""
     test_positive: int
-    """Evaluated images."""
+    """Evaluated positive images."""
     test_negative: int
+    """Evaluated negative images."""
 
 
 class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The labelled images."""
 
     name: str
+    """Name of the data set."""
     licence: str
     """Terms of use."""
     reference: str
+    """Publication, or who gave the data."""
     target: str
-    """What a positive label means."""
+    """Condition that a positive label stands for."""
     digest: str
     """SHA-256 over all images and what is known of each: the same digest, the same data."""
     parts: dict[str, PartCounts]
@@ -62,6 +96,7 @@ class ProtocolSummary(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     """What was done, in a sentence or two."""
     seeds: tuple[int, ...]
+    """Seeds of the shuffles into folds."""
     threshold: float
     """Probability from which every row calls an image positive."""
     probe_scope: str | None
@@ -72,6 +107,7 @@ class RowOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the table."""
 
     name: str
+    """Name of the row, unique within a comparison."""
     description: str
     """What the row is, in a sentence."""
     seeds: tuple[int, ...]
@@ -79,64 +115,151 @@ class RowOutcome(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics
     """Contract C4, as ``bone-ssl evaluate`` writes it."""
     mean_over_parts: MeanOverParts | None
+    """Means of the parts' figures, image by image; None where no part has enough cases."""
     study_mean_over_parts: MeanOverParts | None
+    """Means study by study; None also where studies are unknown."""
     against_baseline: PairedComparison | None
     """Image by image; None for the baseline itself."""
     study_against_baseline: PairedComparison | None
     """Study by study; None for the baseline itself, or where studies are unknown."""
+
+    def metrics_at(self, level: Level) -> MetricsByPart:
+        """Figures by image, or by study.
+
+        Raises
+        ------
+        ValueError
+            For studies where they are unknown.
+        """
+        if level == "image":
+            return self.metrics
+        if self.metrics.study_level is None:
+            raise ValueError("studies are unknown")
+        return self.metrics.study_level
+
+    def mean_at(self, level: Level) -> MeanOverParts | None:
+        """Means of the parts' figures, by image or by study; None where no part has enough cases."""
+        return self.mean_over_parts if level == "image" else self.study_mean_over_parts
+
+    def difference_at(self, level: Level) -> PairedComparison | None:
+        """Comparison with the baseline, by image or by study; None for the baseline itself."""
+        return self.against_baseline if level == "image" else self.study_against_baseline
+
+    def estimate(self, figure: str, column: str, level: Level = "image") -> Estimate:
+        """One figure of the row.
+
+        Parameters
+        ----------
+        figure
+            Key of :data:`FIGURE_HEADINGS`.
+        column
+            One of :attr:`ModelComparison.columns`.
+        level
+            Image by image, or study by study where studies are known.
+
+        Raises
+        ------
+        ValueError
+            For studies where they are unknown.
+        """
+        block: BinaryMetrics | MeanOverParts | None = self.metrics_at(level)
+        if column == MEAN_OF_PARTS:
+            block = self.mean_at(level)
+        elif column != ALL_IMAGES:
+            block = self.metrics_at(level).per_part[column]
+        if block is None:
+            return Estimate(None, None, None, "no part has enough positive and negative cases")
+        value: Estimate = getattr(block, figure)
+        return value
 
 
 class EfficiencyPoint(msgspec.Struct, frozen=True):
     """Figures of a row that learnt from a share of a fold's training studies."""
 
     row: str
-    """Its name."""
+    """Name of the row."""
     share: float
-    """As asked for; the counts tell what was taken."""
+    """Share of the training studies that was asked for, above 0 to 1; the counts tell what was taken."""
     seed: int
-    """Of the draw of the share."""
+    """Seed of the draw of the share."""
     fold: int
-    """Of the protocol's first seed."""
+    """Number of the fold, from 0, under the protocol's first seed."""
     n_studies: int
     """Studies that were learnt from, or groups where studies are unknown."""
     n_images: int
     """Images that were learnt from."""
     accuracy: float
-    """On the fold's test images."""
+    """Accuracy on the fold's test images, 0 to 1."""
     auroc: float | None
-    """None where the fold's test images are of one class."""
+    """AUROC on the fold's test images, 0 to 1; None where these are of one class."""
 
 
 class SuspectLabel(msgspec.Struct, frozen=True):
     """An image whose nearest neighbours of other groups disagree with its label."""
 
     path: str
-    """As the data list it."""
+    """Path of the image, as the data list it."""
     label: int
+    """Label given, 0 or 1."""
     part: str
+    """Body part."""
     probability_of_label: float
-    """Share of the neighbours' votes for the label given."""
+    """Share of the neighbours' votes for the label given, 0 to 1."""
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+class ModelComparison(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a comparison found."""
 
     schema_version: int
+    """Version of the keys, :data:`COMPARISON_SCHEMA_VERSION`."""
     data: DataSummary
+    """Images that were learnt from and evaluated."""
     protocol: ProtocolSummary
+    """How every row was measured."""
     baseline: str
     """Name of the row that all others are compared with."""
     rows: tuple[RowOutcome, ...]
+    """Rows in the table's order."""
     label_efficiency: tuple[EfficiencyPoint, ...]
-    """Empty where it was not asked for."""
+    """Figures on shares of the training studies; empty where they were not asked for."""
     suspect_labels: tuple[SuspectLabel, ...]
-    """Images whose neighbours speak most against their label, worst first; all of them are in
-    label_audit.csv."""
+    """Images whose neighbours speak most against their label, worst first; label_audit.csv has all images."""
     command: str
-    """What was typed."""
+    """Command that was typed."""
     software: dict[str, str]
     """Versions by distribution."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Body parts, then :data:`MEAN_OF_PARTS` and :data:`ALL_IMAGES`; one part alone is all images."""
+        parts = tuple(self.rows[0].metrics.per_part)
+        return (*parts, MEAN_OF_PARTS, ALL_IMAGES) if len(parts) > 1 else (ALL_IMAGES,)
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """Image, and study where studies are known."""
+        return ("image",) if self.rows[0].metrics.study_level is None else ("image", "study")
 
     def row(self, name: str) -> RowOutcome:
         """The row of a name."""
         return next(row for row in self.rows if row.name == name)
+
+
+def table_csv(comparison: ModelComparison) -> bytes:
+    """The whole table: a line for each level, figure and row; for each column the value and its interval.
+
+    Figures are shares in [0, 1] (kappa in [-1, 1]); an undefined one is empty.
+    """
+    columns = comparison.columns
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ("level", "figure", "row", *(f"{c}{end}" for c in columns for end in ("", " low", " high")))
+    )
+    for level in comparison.levels:
+        for figure in FIGURE_HEADINGS:
+            for row in comparison.rows:
+                estimates = [row.estimate(figure, column, level) for column in columns]
+                values = (value for e in estimates for value in (e.value, e.ci_low, e.ci_high))
+                writer.writerow((level, figure, row.name, *values))
+    return text.getvalue().encode()

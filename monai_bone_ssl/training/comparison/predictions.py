@@ -18,10 +18,10 @@ from monai_bone_ssl import __version__
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.files import atomic_file, write_atomically
 from monai_bone_ssl.training.comparison.methods import Method
-from monai_bone_ssl.training.comparison.protocol import Fold, Protocol
+from monai_bone_ssl.training.comparison.protocol import EvaluationProtocol, ProtocolFold
 from monai_bone_ssl.training.data import LabelledDataset
 
-__all__ = ["PredictionStore", "file_name"]
+__all__ = ["PredictionStore", "row_folder"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -33,12 +33,12 @@ class PredictionStore:
     """Predictions of every (method, seed, fold) on one dataset, each in a CSV file of its own; and evidence.
 
     A file's name carries a digest of all that its content depends on: images, labels, groups, fold, method
-    and software version. So what is there is right, and what has changed is computed again.
+    and software version. So a file that exists is right, and what has changed is computed again.
 
     Parameters
     ----------
     folder
-        Where the files lie; made where missing.
+        Folder for the files; made where missing.
     dataset
         Labelled images.
     """
@@ -48,7 +48,7 @@ class PredictionStore:
         self.dataset = dataset
         self.data_digest = _content_digest(dataset)
 
-    def runs(self, method: Method, protocol: Protocol) -> dict[int, Floats]:
+    def runs(self, method: Method, protocol: EvaluationProtocol) -> dict[int, Floats]:
         """Probabilities [m] of the evaluated images for each seed that the method is run under."""
         seeds = protocol.seeds[:1] if method.first_seed_only else protocol.seeds
         place = np.full(len(self.dataset), -1)
@@ -59,7 +59,7 @@ class PredictionStore:
             runs[fold.seed][place[fold.test]] = self.predict(method, fold)
         return runs
 
-    def predict(self, method: Method, fold: Fold) -> Floats:
+    def predict(self, method: Method, fold: ProtocolFold) -> Floats:
         """Probabilities of a fold's test images: read where they are known, else computed and written.
 
         Raises
@@ -77,7 +77,7 @@ class PredictionStore:
         write_atomically(path, self._table(fold, probabilities))
         return probabilities
 
-    def evidence(self, method: Method, fold: Fold, images: Ints) -> dict[int, NDArray[np.float32]]:
+    def evidence(self, method: Method, fold: ProtocolFold, images: Ints) -> dict[int, NDArray[np.float32]]:
         """Evidence [h, w] for some of a fold's test images, by index; empty for a method without."""
         path = self._path(method, replace(fold, test=images), "evidence-", ".npz")
         if path.is_file():
@@ -89,14 +89,14 @@ class PredictionStore:
                 np.savez(file, allow_pickle=False, **{str(i): values for i, values in evidence.items()})
         return evidence
 
-    def _path(self, method: Method, fold: Fold, kind: str, suffix: str) -> Path:
+    def _path(self, method: Method, fold: ProtocolFold, kind: str, suffix: str) -> Path:
         indices = fold.train.tolist(), fold.test.tolist()
         parts = [__version__, self.data_digest, method.recipe, fold.seed, *indices]
         digest = hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
         name = f"{kind}seed{fold.seed}-fold{fold.number}-{digest}{suffix}"
-        return self.folder / file_name(method.name) / name
+        return self.folder / row_folder(method.name) / name
 
-    def _table(self, fold: Fold, probabilities: Floats) -> bytes:
+    def _table(self, fold: ProtocolFold, probabilities: Floats) -> bytes:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(_COLUMNS)
@@ -105,7 +105,7 @@ class PredictionStore:
             writer.writerow((image.name, image.label, image.part, float(probability)))
         return text.getvalue().encode()
 
-    def _read(self, path: Path, fold: Fold) -> Floats:
+    def _read(self, path: Path, fold: ProtocolFold) -> Floats:
         names = [self.dataset.images[i].name for i in fold.test]
         try:
             with path.open(newline="", encoding="utf-8") as file:
@@ -127,8 +127,8 @@ def _content_digest(dataset: LabelledDataset) -> str:
     return digest.hexdigest()
 
 
-def file_name(name: str) -> str:
-    """A row's name as the name of a file or folder."""
+def row_folder(name: str) -> str:
+    """Name of the folder that holds the predictions of a row of this name."""
     return re.sub(r"[^A-Za-z0-9-]+", "_", name).strip("_") or "row"
 
 

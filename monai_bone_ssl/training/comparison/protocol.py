@@ -1,4 +1,4 @@
-"""Who is trained on, who is predicted: one protocol for every row of a comparison."""
+"""Which images are learnt from and which are predicted: one protocol for every row of a comparison."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.training.data import PROTOCOL_FOLDS, PROTOCOL_SEEDS, LabelledDataset, splits
 from monai_bone_ssl.training.measure.sample import Sample
 
-__all__ = ["THRESHOLD", "Fold", "Protocol", "make_protocol", "make_sample"]
+__all__ = ["THRESHOLD", "EvaluationProtocol", "ProtocolFold", "make_protocol", "make_sample"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-#: Probability from which every row calls an image positive. Nothing is left undecided: operating points are
-#: a product's, and no row gets to choose them.
+#: Probability from which every row calls an image positive. No image is left undecided: operating points
+#: belong to a product, and no row gets to choose them.
 THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Fold:
+class ProtocolFold:
     """Images to learn from and images to predict; no group is in both."""
 
     seed: int
-    """Of the shuffle."""
+    """Seed of the shuffle into folds."""
     number: int
-    """Among the folds of its seed, from 0."""
+    """Number among the folds of one seed, from 0."""
     train: Ints
-    """Indices into the dataset's images."""
+    """Indices of the images to learn from [n]."""
     test: Ints
-    """Indices of the images to predict."""
+    """Indices of the images to predict [m]."""
 
 
 @dataclass(frozen=True, eq=False)
-class Protocol:
+class EvaluationProtocol:
     """Folds that predict every evaluated image once under each seed."""
 
     held_out: bool
     """Whether the data come with a split of their own."""
     evaluated: Ints
     """Indices [m] into the dataset's images, ascending."""
-    folds: tuple[Fold, ...]
-    """Seed by seed."""
+    folds: tuple[ProtocolFold, ...]
+    """Folds, seed by seed."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """Seeds in their order."""
         return tuple(dict.fromkeys(fold.seed for fold in self.folds))
 
-    def folds_of(self, seed: int) -> tuple[Fold, ...]:
+    def folds_of(self, seed: int) -> tuple[ProtocolFold, ...]:
         """Folds of one seed; their test images are the evaluated ones."""
         return tuple(fold for fold in self.folds if fold.seed == seed)
 
@@ -72,13 +72,13 @@ class Protocol:
         )
 
 
-def make_protocol(dataset: LabelledDataset) -> Protocol:
+def make_protocol(dataset: LabelledDataset) -> EvaluationProtocol:
     """Train and valid where the data state a split, else grouped folds under every protocol seed.
 
     Parameters
     ----------
     dataset
-        Images without a split are left out where others have one.
+        Labelled images; those without a split are left out where others have one.
 
     Raises
     ------
@@ -88,11 +88,11 @@ def make_protocol(dataset: LabelledDataset) -> Protocol:
     names = np.array([image.split or "" for image in dataset.images])
     if (names == "").all():
         folds = [
-            Fold(seed, number, train.astype(np.int64), test.astype(np.int64))
+            ProtocolFold(seed, number, train.astype(np.int64), test.astype(np.int64))
             for seed in PROTOCOL_SEEDS
             for number, (train, test) in enumerate(splits(dataset, seed=seed))
         ]
-        return Protocol(held_out=False, evaluated=np.arange(len(dataset)), folds=tuple(folds))
+        return EvaluationProtocol(held_out=False, evaluated=np.arange(len(dataset)), folds=tuple(folds))
     train, test = np.flatnonzero(names == "train"), np.flatnonzero(names == "valid")
     for split, indices in (("train", train), ("valid", test)):
         if not len(indices):
@@ -100,7 +100,7 @@ def make_protocol(dataset: LabelledDataset) -> Protocol:
                 f"{dataset.source.name}: no image of the split {split}, expected train and valid, or no split"
             )
             raise ConfigError(ReasonCode.INVALID_DATA, text)
-    return Protocol(True, test, (Fold(PROTOCOL_SEEDS[0], 0, train, test),))
+    return EvaluationProtocol(True, test, (ProtocolFold(PROTOCOL_SEEDS[0], 0, train, test),))
 
 
 def make_sample(dataset: LabelledDataset, probabilities: Floats) -> Sample:
@@ -109,9 +109,9 @@ def make_sample(dataset: LabelledDataset, probabilities: Floats) -> Sample:
     Parameters
     ----------
     dataset
-        The evaluated images.
+        Evaluated images.
     probabilities
-        [n].
+        Probability of the target for each image, float64 [n].
     """
     return Sample(
         labels=dataset.labels,

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from monai_bone_ssl.training.comparison.compare import compare
-from monai_bone_ssl.training.comparison.predictions import file_name
+from monai_bone_ssl.training.comparison.compare import compare_methods
+from monai_bone_ssl.training.comparison.predictions import row_folder
 from monai_bone_ssl.training.comparison.protocol import make_protocol
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset
 
@@ -57,7 +57,9 @@ def run(
     dataset: LabelledDataset, out: Path, *methods: Any, baseline: str = "metadata", **options: Any
 ) -> Any:
     defaults: dict[str, Any] = {"command": "bone-ssl compare mura -o out", "embed_images": True}
-    return compare(dataset, make_protocol(dataset), methods, out, baseline=baseline, **(defaults | options))
+    return compare_methods(
+        dataset, make_protocol(dataset), methods, out, baseline=baseline, **(defaults | options)
+    )
 
 
 def csv_data(folder: Path, n: int = 60) -> LabelledDataset:
@@ -75,7 +77,7 @@ def csv_data(folder: Path, n: int = 60) -> LabelledDataset:
 
 def predictions(out: Path, name: str) -> list[dict[str, str]]:
     """What the run stored of one row; one file, as the split is held out."""
-    (path,) = (out / "predictions" / file_name(name)).glob("*.csv")
+    (path,) = (out / "predictions" / row_folder(name)).glob("*.csv")
     return read_csv(path)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from monai_bone_ssl.training.comparison.metadata import MetadataBaseline
-from monai_bone_ssl.training.comparison.outcome import Comparison, SuspectLabel
+from monai_bone_ssl.training.comparison.methods import MetadataBaseline
+from monai_bone_ssl.training.comparison.outcome import ModelComparison, SuspectLabel
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset
 from training.comparison.brightness import Brightness, run
 from training.comparison.mura_tree import write_mura
@@ -21,7 +21,7 @@ def mura(tmp_path_factory: pytest.TempPathFactory) -> LabelledDataset:
 
 
 @pytest.fixture(scope="package")
-def compared(mura: LabelledDataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Comparison, Path]:
+def compared(mura: LabelledDataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelComparison, Path]:
     out = tmp_path_factory.mktemp("compared")
     rows = (MetadataBaseline(), Brightness(), Brightness(HOSTILE, steepness=2.0))
     suspects = [

@@ -16,8 +16,8 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.stats.bootstrap import cluster_bootstrap
-from monai_bone_ssl.training.comparison.metadata import MetadataBaseline
-from monai_bone_ssl.training.comparison.outcome import Comparison
+from monai_bone_ssl.training.comparison.methods import MetadataBaseline
+from monai_bone_ssl.training.comparison.outcome import ModelComparison
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset
 from training.comparison.brightness import Brightness, predictions, run
 
@@ -56,7 +56,7 @@ def _studies(stored: list[dict[str, str]]) -> list[tuple[str, int, float]]:
     ]
 
 
-def test_every_number_of_the_table_by_hand(compared: tuple[Comparison, Path]) -> None:
+def test_every_number_of_the_table_by_hand(compared: tuple[ModelComparison, Path]) -> None:
     comparison, out = compared
     with (out / "table.csv").open(newline="") as file:
         table = {(line["level"], line["figure"], line["row"]): line for line in csv.DictReader(file)}
@@ -84,7 +84,7 @@ def test_every_number_of_the_table_by_hand(compared: tuple[Comparison, Path]) ->
     assert checked == 3 * 2 * 9 * 7
 
 
-def test_intervals_of_the_mean_over_parts_by_a_loop(compared: tuple[Comparison, Path]) -> None:
+def test_intervals_of_the_mean_over_parts_by_a_loop(compared: tuple[ModelComparison, Path]) -> None:
     """The first 200 resamples of patients, accuracy and AUROC of each part by scikit-learn, averaged."""
     comparison, out = compared
     stored = predictions(out, "brightness")
@@ -107,11 +107,11 @@ def test_intervals_of_the_mean_over_parts_by_a_loop(compared: tuple[Comparison, 
     )
 
 
-def test_json_is_strict_and_reads_back(compared: tuple[Comparison, Path]) -> None:
+def test_json_is_strict_and_reads_back(compared: tuple[ModelComparison, Path]) -> None:
     comparison, out = compared
     text = (out / "comparison.json").read_bytes()
     content = strict_json(text)
-    assert msgspec.json.decode(text, type=Comparison) == comparison
+    assert msgspec.json.decode(text, type=ModelComparison) == comparison
     metrics = content["rows"][1]["metrics"]
     for name in ("auroc", "accuracy", "balanced_accuracy", "kappa", "sensitivity", "specificity", "ece"):
         for block in (metrics, metrics["study_level"], *metrics["per_part"].values()):
@@ -122,7 +122,7 @@ def test_json_is_strict_and_reads_back(compared: tuple[Comparison, Path]) -> Non
     assert [row["against_baseline"] is None for row in content["rows"]] == [True, False, False]
 
 
-def test_differences_to_the_baseline(compared: tuple[Comparison, Path]) -> None:
+def test_differences_to_the_baseline(compared: tuple[ModelComparison, Path]) -> None:
     comparison, out = compared
     base, row = predictions(out, "metadata"), predictions(out, "brightness")
     y = np.array([int(line["label"]) for line in row])

@@ -16,9 +16,9 @@ from scipy.special import expit, logit
 from monai_bone_ssl.cli import main
 from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.model.preprocessing import preprocess
-from monai_bone_ssl.training.comparison.audit import audit_labels
 from monai_bone_ssl.training.comparison.compare_networks import compare_networks
-from monai_bone_ssl.training.comparison.feature_rows import FeatureShelf, LinearProbeRow, Network
+from monai_bone_ssl.training.comparison.label_audit import audit_labels
+from monai_bone_ssl.training.comparison.network_rows import FeatureShelf, LinearProbeRow, Network
 from monai_bone_ssl.training.comparison.protocol import make_protocol
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset, read_grey
 from monai_bone_ssl.training.data.input_spec import input_spec

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from html_page import HtmlPage
 
-from monai_bone_ssl.training.comparison.outcome import Comparison, SuspectLabel
+from monai_bone_ssl.training.comparison.outcome import ModelComparison, SuspectLabel
 from monai_bone_ssl.training.data import LabelledDataset
 from training.comparison.brightness import Brightness, run
 
 
-def test_page_is_whole_and_loads_nothing(compared: tuple[Comparison, Path]) -> None:
+def test_page_is_whole_and_loads_nothing(compared: tuple[ModelComparison, Path]) -> None:
     page = HtmlPage(compared[1] / "index.html")
     assert "script" not in {tag for tag, _ in page.tags}
     for tag, attributes in page.tags:
@@ -27,7 +27,7 @@ def test_page_is_whole_and_loads_nothing(compared: tuple[Comparison, Path]) -> N
     assert "one for all parts" in page.text
 
 
-def test_page_shows_the_numbers_of_the_table(compared: tuple[Comparison, Path]) -> None:
+def test_page_shows_the_numbers_of_the_table(compared: tuple[ModelComparison, Path]) -> None:
     comparison, out = compared
     page = HtmlPage(out / "index.html")
     for row in comparison.rows:
@@ -37,7 +37,7 @@ def test_page_shows_the_numbers_of_the_table(compared: tuple[Comparison, Path]) 
 
 @pytest.mark.parametrize("width", [1366, 500])
 def test_page_opens_in_a_browser(
-    compared: tuple[Comparison, Path], visit: Callable[..., Any], width: int
+    compared: tuple[ModelComparison, Path], visit: Callable[..., Any], width: int
 ) -> None:
     """No complaint, no request, every picture decoded, and nothing wider than the window."""
     tab = visit(compared[1] / "index.html", width=width)
@@ -50,7 +50,7 @@ def test_page_opens_in_a_browser(
 
 
 def test_page_without_images_has_none_of_the_data(
-    compared: tuple[Comparison, Path], mura: LabelledDataset, tmp_path: Path
+    compared: tuple[ModelComparison, Path], mura: LabelledDataset, tmp_path: Path
 ) -> None:
     with_images = [a for tag, a in HtmlPage(compared[1] / "index.html").tags if tag == "img"]
     assert sum("jpeg" in str(a["src"])[:20] for a in with_images) > 20

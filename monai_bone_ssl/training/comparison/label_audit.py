@@ -1,6 +1,6 @@
 """Labels that the nearest neighbours contradict: what a reader should look at again.
 
-Nothing is chosen by it and no figure comes from it. A label may be right and its image unusual.
+The audit chooses nothing and no figure comes from it. A label may be right and its image unusual.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from monai_bone_ssl.training.probes.knn import TEMPERATURE, knn_probabilities
 
 __all__ = ["AUDIT_NEIGHBOURS", "audit_csv", "audit_labels"]
 
-#: Neighbours that vote.
+#: Nearest neighbours that vote on each label.
 AUDIT_NEIGHBOURS = 20
 
 
@@ -31,16 +31,16 @@ def audit_labels(features: NDArray[np.float32], dataset: LabelledDataset) -> tup
     Parameters
     ----------
     features
-        Of any frozen network [N, D].
+        Features by any frozen network, float32 [N, D].
     dataset
-        N images.
+        Labelled images, N of them.
     """
     rows, labels = torch.from_numpy(features), torch.from_numpy(dataset.labels)
     support = np.empty(len(dataset))
     for train, test in splits(dataset, seed=PROTOCOL_SEEDS[0]):
-        known, asked = torch.from_numpy(train), torch.from_numpy(test)
+        known, tested = torch.from_numpy(train), torch.from_numpy(test)
         shares = knn_probabilities(
-            rows[known], labels[known], rows[asked], AUDIT_NEIGHBOURS, TEMPERATURE, classes=2
+            rows[known], labels[known], rows[tested], AUDIT_NEIGHBOURS, TEMPERATURE, classes=2
         )
         support[test] = shares.numpy()[np.arange(len(test)), dataset.labels[test]]
     return tuple(
@@ -50,7 +50,7 @@ def audit_labels(features: NDArray[np.float32], dataset: LabelledDataset) -> tup
 
 
 def audit_csv(labels: Sequence[SuspectLabel]) -> bytes:
-    """``path,label,part,probability_of_label``, one line an image."""
+    """Table of ``path,label,part,probability_of_label``, one line an image, as UTF-8."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(SuspectLabel.__struct_fields__)

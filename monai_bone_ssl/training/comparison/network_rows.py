@@ -1,4 +1,4 @@
-"""Rows on frozen features: one network, several ways to classify what it gives."""
+"""Rows of networks: frozen features with several ways to classify them, and a network trained as a whole."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.training.data import LabelledDataset, read_grey
+from monai_bone_ssl.training.finetune import finetune_and_predict
 from monai_bone_ssl.training.networks.extractors import FeatureExtractor, TokenFeatures
 from monai_bone_ssl.training.networks.features import cache_name, extract_features
 from monai_bone_ssl.training.probes.knn import predict_held_out_knn
 from monai_bone_ssl.training.probes.nested import fit_chosen_probe, predict_held_out, probe_scope
 
-__all__ = ["FeatureShelf", "LinearProbeRow", "NeighboursRow", "Network"]
+__all__ = ["FeatureShelf", "FineTunedRow", "LinearProbeRow", "NeighboursRow", "Network"]
 
 FloatArray = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -28,14 +29,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A frozen network with the input that it gets."""
+    """A pre-trained network with the input that it gets."""
 
     name: str
-    """As the table shows it."""
+    """Name that the table shows."""
     extractor: FeatureExtractor
-    """Frozen, in evaluation mode."""
+    """Turns images into features; frozen, in evaluation mode."""
     spec: PreprocessSpec
-    """Preprocessing of its input."""
+    """Preprocessing of the network's input."""
 
     @property
     def recipe(self) -> str:
@@ -44,7 +45,7 @@ class Network:
 
 
 class FeatureShelf:
-    """Features of a dataset by one network at a time: those of the latest stay in memory.
+    """Features of a dataset by one network at a time: the latest stay in memory.
 
     Parameters
     ----------
@@ -67,34 +68,33 @@ class FeatureShelf:
 
 @dataclass(frozen=True, eq=False)
 class _FeatureRow:
-    """What all rows of this module share, see :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
+    """What all ways to classify frozen features share."""
 
     network: Network
+    """Network whose features are classified."""
     shelf: FeatureShelf
+    """Source of the features, shared between rows."""
 
     kind = ""
-    how = ""
+    description = ""
     first_seed_only = False
 
     @property
     def name(self) -> str:
-        """The network's, and what is made of its features."""
+        """Name of the network, and what is made of its features."""
         return f"{self.network.name}, {self.kind}"
-
-    @property
-    def description(self) -> str:
-        """In a sentence."""
-        return self.how
 
     @property
     def recipe(self) -> str:
         """Digest of network, input and classifier."""
-        return hashlib.sha256(msgspec.json.encode([self.network.recipe, self.kind, self.how])).hexdigest()
+        return hashlib.sha256(
+            msgspec.json.encode([self.network.recipe, self.kind, self.description])
+        ).hexdigest()
 
     def evidence(
         self, _dataset: LabelledDataset, _train: Ints, _images: Ints, /
     ) -> Mapping[int, FloatArray] | None:
-        """None: this classifier does not say."""
+        """None: this classifier has no evidence."""
         return None
 
 
@@ -102,10 +102,10 @@ class LinearProbeRow(_FeatureRow):
     """Logistic regression by L-BFGS, strength and calibration chosen inside the training images."""
 
     kind = "linear probe"
-    how = "Frozen features, logistic regression by L-BFGS, strength chosen inside the training images"
+    description = "Frozen features, logistic regression by L-BFGS, strength chosen inside the training images"
 
     def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, _seed: int, /) -> Floats:
-        """See :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
+        """See :meth:`~monai_bone_ssl.training.comparison.methods.Method.predict`."""
         return predict_held_out(self.shelf.features(self.network, dataset), dataset, train, test)
 
     def evidence(
@@ -129,15 +129,63 @@ class NeighboursRow(_FeatureRow):
     """Weighted nearest neighbours, their number chosen inside the training images."""
 
     kind = "k-NN"
-    how = "Frozen features, 10 to 200 nearest neighbours (T = 0.07), number chosen inside the training images"
+    description = (
+        "Frozen features, 10 to 200 nearest neighbours (T = 0.07), number chosen inside the training images"
+    )
 
     def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, _seed: int, /) -> Floats:
-        """See :class:`~monai_bone_ssl.training.comparison.methods.Method`."""
+        """See :meth:`~monai_bone_ssl.training.comparison.methods.Method.predict`."""
         return predict_held_out_knn(self.shelf.features(self.network, dataset), dataset, train, test)
 
 
+@dataclass(frozen=True, eq=False)
+class FineTunedRow:
+    """A network whose weights are all trained on the labels, as the literature's CNNs are.
+
+    Training takes hours, so the row is run under the protocol's first seed only.
+    """
+
+    network: Network
+    """Network that training starts from."""
+    weights: str
+    """Weights, as :func:`~monai_bone_ssl.training.finetune.finetune_and_predict` reads them."""
+    epochs: int
+    """Passes over the training images."""
+
+    first_seed_only = True
+
+    @property
+    def name(self) -> str:
+        """Name of the network, fine-tuned."""
+        return f"{self.network.name}, fine-tuned"
+
+    @property
+    def description(self) -> str:
+        """What the row is, in a sentence."""
+        return (
+            f"Supervised, all weights trained for {self.epochs} epochs on the labels, the best epoch chosen "
+            "inside the training images"
+        )
+
+    @property
+    def recipe(self) -> str:
+        """Digest of the weights that training starts from, of the input and of the number of epochs."""
+        return hashlib.sha256(
+            msgspec.json.encode(["fine-tuned", self.network.recipe, self.epochs])
+        ).hexdigest()
+
+    def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int, /) -> Floats:
+        """See :meth:`~monai_bone_ssl.training.comparison.methods.Method.predict`."""
+        return finetune_and_predict(
+            self.weights, dataset, train, test, spec=self.network.spec, epochs=self.epochs, seed=seed
+        )
+
+    def evidence(self, dataset: LabelledDataset, train: Ints, images: Ints, /) -> None:
+        """None: a fine-tuned network has no evidence."""
+
+
 def _scopes(dataset: LabelledDataset, train: Ints, images: Ints) -> Iterator[tuple[Ints, Ints]]:
-    """Training images of each probe, and the images that it is asked about."""
+    """Training images of each linear probe, and the images that belong to the probe's part."""
     if probe_scope(dataset, train) == "joint":
         yield train, images
         return
