@@ -17,7 +17,7 @@ _ABOUT = """\
 Bone radiographs to coded findings: self-supervised Vision Transformer features and linear probes.
 
   bone-ssl analyze study/ -o results      DICOM in; DICOM SR, pictures and result.json out
-  bone-ssl VERB --help                    what a verb takes, writes and answers
+  bone-ssl VERB --help                    what a verb reads, writes and prints
 
 Research software, not a medical device: every result has to be verified by a qualified reader.
 """

@@ -12,32 +12,31 @@ from monai_bone_ssl.show.results import EXIT_OK
 __all__ = ["add_verb"]
 
 _DESCRIPTION = """\
-Fit the model's probe to verdicts of a site's readers, and use it if it is better.
+Fit the model's probe to verdicts of a site's readers, and use the new probe if it is better.
 
-REVIEW is the folder of a review, RESULTS the analyze output folder that was read. Labels are the readings on
-which all readers agree, or that were adjudicated; uncertain and unreadable images are left out, and at least
-20 normal and 20 abnormal ones are needed. The network stays as it is: this takes seconds to minutes on a
-processor.
+REVIEW is a folder with verdicts, RESULTS the output folder of bone-ssl analyze that was read. The labels are
+the readings on which all readers agree, or that were adjudicated. Images read as uncertain or bad are left
+out. At least 20 normal and 20 abnormal images are needed. The network stays as it is, so this takes seconds
+to minutes on a processor.
 
-Old and new are compared on verdicts of patients that the new probe has not seen. It is offered only where
-its log loss is better beyond chance, its AUROC is not lower by more than 0.01, and the whole interval of its
-AUROC is above 0.6.
+The old and the new model are compared on verdicts of patients that the new probe has not seen. The new model
+is offered only if its log loss is lower beyond chance, its AUROC is at most 0.01 lower, and the whole
+interval of its AUROC lies above 0.6.
 
-STORE keeps all versions and says which one is in use; give it as --model to any verb. Without --adopt the
-model in use stays: STORE/candidates gets the figures (adaptation_VERSION.json) and, where it is better, the
-new model.
+STORE keeps all versions and says which one is in use; any verb takes it as --model. Without --adopt the model
+in use stays. STORE/candidates gets the figures (adaptation_VERSION.json) and, if it is better, the new model.
 
 examples:
   bone-ssl adapt review/ --results results/ -o store/                            look at the figures
   bone-ssl adapt review/ --results results/ -o store/ --adopt --by "Doe^Jane"    use it, if it is better
   bone-ssl analyze study/ -o results2 --model store/
-  bone-ssl adapt --rollback store/ --by "Doe^Jane"                               use the one before again
+  bone-ssl adapt --rollback store/ --by "Doe^Jane"                               use the version before again
 
 exit codes:
-  0  adopted, rolled back, or better and not asked to adopt
+  0  the new model was adopted, or is better and --adopt was not given; or the store was rolled back
   1  a fault: the model cannot be trusted, or STORE cannot be written
   2  wrong usage, or too few verdicts
-  5  not better: the model in use stays
+  5  the new model is not better: the model in use stays
 """
 
 _EXIT_REFUSED = 5
@@ -46,17 +45,17 @@ _EXIT_REFUSED = 5
 def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Add it to the command line."""
     parser = new_verb(verbs, "adapt", "verdicts of a site to a better probe", _DESCRIPTION, _run)
-    parser.add_argument("review", nargs="?", type=existing, metavar="REVIEW", help="folder of a review")
-    parser.add_argument("--results", type=existing, help="analyze output folder that was read")
+    parser.add_argument("review", nargs="?", type=existing, metavar="REVIEW", help="folder with verdicts")
+    parser.add_argument("--results", type=existing, help="output folder of bone-ssl analyze that was read")
     parser.add_argument("-o", "--out", type=Path, metavar="STORE", help="folder for the model's versions")
     parser.add_argument(
         "--model",
         type=Path,
         metavar="DIR",
-        help="model that a new STORE begins with (default: the one shipped)",
+        help="model that a new STORE begins with (default: the model that comes with the package)",
     )
     parser.add_argument("--adopt", action="store_true", help="use the new model if it is better")
-    parser.add_argument("--by", metavar="NAME", help="who decides; kept in STORE's history")
+    parser.add_argument("--by", metavar="NAME", help="who decides, for STORE's history")
     parser.add_argument(
         "--rollback", type=existing, metavar="STORE", help="use the version before the current one"
     )

@@ -12,12 +12,12 @@ from monai_bone_ssl.show.results import exit_code, result_json
 __all__ = ["add_verb"]
 
 _DESCRIPTION = """\
-Analyse bone radiographs: DICOM in, one DICOM SR a study out.
+Analyse bone radiographs: read DICOM files and write one DICOM SR for each study.
 
-OUT gets result.json (one entry for every input file), SR_*.dcm (a study), overlay_*.png (an analysed image)
-and index.html (all of it to look through); with --evidence also evidence_*.npy, each patch's share of the
-logit as numbers (float32 [h, w], numpy.load). An image the model was not made for is answered "not analysed"
-with the reason, never guessed at.
+OUT gets result.json with an entry for every input file, one SR_*.dcm for each study, one overlay_*.png for
+each analysed image, and index.html to look through all of it. With --evidence it also gets one
+evidence_*.npy for each analysed image: the contribution of each patch to the logit (float32 [h, w],
+numpy.load). An image that the model was not made for is not analysed, and its entry says why.
 
 exit codes:
   0  every image was analysed
@@ -32,14 +32,18 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Add it to the command line."""
     parser = new_verb(verbs, "analyze", "DICOM files to findings and DICOM SR", _DESCRIPTION, _run)
     parser.add_argument(
-        "paths", nargs="+", type=existing, metavar="PATH", help="files or folders, any nesting"
+        "paths",
+        nargs="+",
+        type=existing,
+        metavar="PATH",
+        help="DICOM files, or folders of them in any nesting",
     )
     parser.add_argument("-o", "--out", required=True, type=Path, help="folder for the results")
     add_model(parser)
     parser.add_argument(
         "--evidence",
         action="store_true",
-        help="also write evidence_*.npy, for viewers that draw it themselves",
+        help="also write evidence_*.npy, for viewers that draw the evidence themselves",
     )
     parser.add_argument("--json", action="store_true", help="print result.json instead of a table")
 

@@ -15,30 +15,32 @@ __all__ = ["add_verb"]
 _PROBES = ("linear", "knn")  # as compare_networks.py has them, which needs torch
 
 _DESCRIPTION = f"""\
-Compare networks on labelled radiographs: one row a model, one column a body part.
+Compare networks on labelled radiographs in a table with a row for each model and a column for each body part.
 
-Rows are frozen features with a linear probe and with nearest neighbours (--features), networks fine-tuned on
-the labels (--supervised), and one that looks at no pixel: body part and image size alone. A figure that does
-not beat that row says nothing about the images.
+The rows are frozen features with a linear probe and with nearest neighbours (--features), networks that are
+fine-tuned on the labels (--supervised), and a model that sees body part and image size but no pixel. A figure
+that is not better than that last row's says nothing about the images.
 
-Data with a split of their own (MURA) are learnt from in train, and valid is predicted once. Others get five
-grouped folds under three seeds. Patients are never split; all choices are made inside the training images.
+Of data with a split of their own (MURA), models learn from train and predict valid once. Other data get five
+grouped folds under three seeds. Patients are never split, and all choices are made inside the training
+images.
 
-WEIGHTS is a safetensors file named after its timm architecture, as vit_small_patch14_dinov2.safetensors;
-timm:NAME, which timm downloads; or "shipped", the backbone of the model that comes with the package, compared
-where nothing is named. A name before WEIGHTS tells rows apart: ours=vit_small_patch16_224.safetensors.
+WEIGHTS is a safetensors file named after its timm architecture, such as vit_small_patch14_dinov2.safetensors;
+or timm:NAME, which timm downloads; or "shipped", the backbone of the model that comes with the package. Where
+no network is given, the shipped one is compared. NAME=WEIGHTS gives a row a name of its own:
+ours=vit_small_patch16_224.safetensors.
 
 {DATA_KINDS}
 OUT gets
   index.html        the table with 95 % intervals, differences to the baseline with McNemar's and DeLong's
                     tests, plots, the most confident errors with evidence, and labels to look at again
   table.csv         every figure of the table
-  comparison.json   all of it, for programs
+  comparison.json   everything on the page, for programs
   label_audit.csv   every image with the support of its nearest neighbours for its label
-  predictions/      every prediction, written as it comes: a stopped run goes on where it was
+  predictions/      every prediction, written as it comes, so that a stopped run goes on where it was
 
-A backbone that was pre-trained on the very images it is judged on has seen them, though not their labels: on
-data without a split, say so beside the figures. From MURA, pretrain takes the training split alone.
+A backbone that was pre-trained on the images it is judged on has seen them, though not their labels. On data
+without a split, say so beside the figures. Of MURA, pretrain takes the training split alone.
 
 example, the paper's table on MURA (the first command makes a backbone, the second compares it):
   bone-ssl pretrain MURA-v1.1/ --backbone vit_small_patch14_dinov2.safetensors -o adapted
@@ -59,7 +61,8 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--baseline",
         metavar="NAME",
-        help="row or network that all are compared with (default: the first CNN, or the metadata row)",
+        help="row or network that all rows are compared with "
+        "(default: the first CNN, or the row without pixels)",
     )
     _add_measures(parser)
     add_feature_cache(parser)
@@ -97,10 +100,10 @@ def _add_measures(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=448,
         metavar="PX",
-        help="input size of every network (default: %(default)s)",
+        help="longer side of every network's input in pixels (default: %(default)s)",
     )
     parser.add_argument(
-        "--epochs", type=int, default=20, metavar="N", help="of fine-tuning (default: %(default)s)"
+        "--epochs", type=int, default=20, metavar="N", help="epochs of fine-tuning (default: %(default)s)"
     )
     parser.add_argument(
         "--label-efficiency",

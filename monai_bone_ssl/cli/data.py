@@ -15,20 +15,21 @@ _EXIT_PROBLEMS = 4
 """The data were read, and something is wrong with them."""
 
 _CHECK = f"""\
-Read every list and decode every image of DATA, and say what would spoil a figure measured on it:
+Read every list and decode every image of DATA, and name everything that would spoil a figure measured on
+DATA:
 
   patients in both splits, images listed twice, files that are missing or cannot be decoded;
   blank images, colour images, images that look inverted (bright surround);
-  pictures that occur more than once, byte for byte, pixel for pixel or almost (resized, recompressed,
+  images that occur more than once, byte for byte, pixel for pixel or almost (resized, recompressed,
   brightened), in different patients, splits, labels or parts.
 
-What may well be in order (a picture twice in one patient, both labels in one study) is a note.
-Images are named, patients are only counted.
+Things that may well be in order are notes: an image twice in one patient, both labels in one study. Images
+are named, patients are only counted.
 
 {DATA_KINDS}
 With -o, OUT gets
-  check.json           everything, for programs
-  problems.csv         a line an image, to sort and filter
+  check.json           all problems and notes, for programs
+  problems.csv         a line for each image with a problem, to sort and filter
   samples.png          images of each part and label
   problems.png         the first images of each kind of problem
 

@@ -17,8 +17,9 @@ Measure a model on labelled radiographs.
 {DATA_KINDS}
 OUT gets metrics.json (each figure with its 95 % interval), predictions.csv and plots.
 
-What a label means is not in the files: FracAtlas-style labels are taken for fractures, all others for
-abnormalities. Where the model answers for something else, a caution says so and the figures are still given.
+The files do not say what a label means. FracAtlas-style labels are taken to mean fractures, all others to
+mean abnormalities. If the model looks for something else, a caution says so, and the figures are given all
+the same.
 
 example:
   bone-ssl evaluate held_out.csv -o figures --model my_model

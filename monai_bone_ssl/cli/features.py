@@ -21,20 +21,22 @@ __all__ = ["add_verb"]
 _DESCRIPTION = f"""\
 Take the features of a frozen network once and write them, with names and labels, as one NumPy file.
 
-Features are cached, image by image; a stopped run resumes, and bone-ssl fit finds those of kind "tokens".
+Features are cached image by image. A stopped run resumes, and bone-ssl fit finds cached features of the kind
+"tokens".
 
 {DATA_KINDS}
 WEIGHTS is a safetensors file named after its timm model (vit_small_patch14_dinov2.safetensors,
-resnet50.a1_in1k.safetensors), or timm:NAME to let timm download its own (timm:densenet169).
+resnet50.a1_in1k.safetensors); or timm:NAME, which timm downloads (timm:densenet169); or "shipped", the
+backbone of the model that comes with the package.
 
 kinds of features:
-  tokens   mean and maximum of the last four blocks' patch tokens, image and mirror image: the product's
-  class    class tokens of the last four blocks and the mean patch token: DINOv2's linear evaluation
-  pooled   a CNN's globally pooled features, image and mirror image
+  tokens   mean and maximum of the last four blocks' patch tokens, of image and mirror image, as fit takes them
+  class    class tokens of the last four blocks and the mean patch token, as in DINOv2's linear evaluation
+  pooled   globally pooled features of a CNN, of image and mirror image
   auto     tokens for a Vision Transformer, pooled for a CNN
 
-The file (no pickle) holds features [N, D], names, labels, parts, splits, and groups as numbers: images with
-one number belong to one patient and must not be split.
+The file (no pickle) holds features [N, D], names, labels, parts, splits and groups. Groups are numbers:
+images with the same number belong to one patient and must not be split.
 
 examples:
   bone-ssl features fracatlas/ --backbone vit_small_patch14_dinov2.safetensors -o features.npz
@@ -54,12 +56,12 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--backbone", required=True, metavar="WEIGHTS", help="safetensors file, timm:NAME or shipped"
     )
-    parser.add_argument("-o", "--out", required=True, type=Path, metavar="FILE.npz", help="what is written")
+    parser.add_argument("-o", "--out", required=True, type=Path, metavar="FILE.npz", help="file to write")
     parser.add_argument(
         "--features",
         choices=("auto", "tokens", "class", "pooled"),
         default="auto",
-        help="which features (default: %(default)s)",
+        help="kind of features (default: %(default)s)",
     )
     add_input_size(parser)
     add_feature_cache(parser)

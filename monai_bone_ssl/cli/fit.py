@@ -22,11 +22,12 @@ __all__ = ["add_verb"]
 _DESCRIPTION = f"""\
 Fit linear probes on the frozen features of a Vision Transformer and write a model folder.
 
-Features are taken once and cached; a stopped run resumes, a second fit is quick. The regularisation, the
-calibration and the operating points are chosen by cross-validation inside DATA, patients never split.
+Features are taken once and cached, so a stopped run resumes and a second fit is quick. The regularisation,
+the calibration and the operating points are chosen by cross-validation inside DATA that never splits a
+patient.
 
-MODEL_DIR also gets cases.npz: what similar training images are found with, by their names where those are
-public. --cases-only writes it for a model that was fitted without it.
+MODEL_DIR also gets cases.npz, by which training images that are similar to an image are found. It has the
+names of the images where these are public. --cases-only writes it for a model that was fitted without it.
 
 {DATA_KINDS}
 example:
@@ -40,14 +41,24 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser = new_verb(verbs, "fit", "labelled data to a model folder", _DESCRIPTION, _run)
     add_labelled_data(parser)
     parser.add_argument(
-        "--backbone", required=True, type=existing, metavar="WEIGHTS", help="safetensors file"
+        "--backbone",
+        required=True,
+        type=existing,
+        metavar="WEIGHTS",
+        help="safetensors file, named after its timm architecture",
     )
-    parser.add_argument("-o", "--out", required=True, type=Path, metavar="MODEL_DIR", help="the model folder")
-    parser.add_argument("--name", default="bone_xray_ssl", help="the model's name (default: %(default)s)")
-    parser.add_argument("--model-version", default="1.0.0", help="the model's version (default: %(default)s)")
+    parser.add_argument(
+        "-o", "--out", required=True, type=Path, metavar="MODEL_DIR", help="model folder to write"
+    )
+    parser.add_argument("--name", default="bone_xray_ssl", help="name of the model (default: %(default)s)")
+    parser.add_argument(
+        "--model-version", default="1.0.0", help="version of the model (default: %(default)s)"
+    )
     add_input_size(parser)
     parser.add_argument(
-        "--cases-only", action="store_true", help="only add cases.npz to MODEL_DIR, fitted on DATA before"
+        "--cases-only",
+        action="store_true",
+        help="only add cases.npz to MODEL_DIR, a model that was fitted on DATA",
     )
     add_feature_cache(parser)
 

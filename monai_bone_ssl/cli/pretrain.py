@@ -17,26 +17,26 @@ __all__ = ["add_verb"]
 _DESCRIPTION = """\
 Pre-train a Vision Transformer on radiographs without labels (DINO, with iBOT and KoLeo as options, or MAE).
 
-DATA is one or several of: a MURA v1.1 folder, a FracAtlas-style folder, a CSV list, a folder of DICOM, PNG
-or JPEG images. No label is read. Of data with a training split only that split is used. Several sources are
-balanced: each counts as the square root of its size.
+Each DATA is a MURA v1.1 folder, a FracAtlas-style folder, a CSV list, or a folder of DICOM, PNG or JPEG
+images. No label is read. Of data with a training split only that split is used. Several sources are
+balanced: each is drawn from in proportion to the square root of its size.
 
-OUT gets the backbone after the last epoch (<timm name>.last.safetensors) and after the one whose features
-told body parts best (.best.safetensors), to be given to "bone-ssl fit --backbone"; run.json, log.jsonl,
-TensorBoard curves and checkpoints. The same command again goes on with an interrupted run, on a CPU to the
-same result bit for bit.
+OUT gets the backbone after the last epoch (<timm name>.last.safetensors) and after the epoch whose features
+told body parts apart best (.best.safetensors), both for "bone-ssl fit --backbone". It also gets run.json,
+log.jsonl, TensorBoard curves and checkpoints. The same command again goes on with an interrupted run; on a
+CPU the result is then the same bit for bit.
 
 examples:
   bone-ssl pretrain fracatlas/ -o run --backbone vit_small_patch14_dinov2.safetensors --epochs 100
-      adapt given weights to radiographs; on a GPU in bfloat16, compiled, without further options
+      adapt given weights to radiographs; a GPU is used in bfloat16, with compiled blocks
   bone-ssl pretrain fracatlas/ -o run --backbone vit_small_patch14_dinov2.safetensors --trainable-blocks 2
-      the last two blocks only: what a CPU can do in hours
+      train the last two blocks only, which a CPU can do within hours
   bone-ssl pretrain MURA-v1.1/ archive/ -o run --architecture vit_small_patch16_224 \\
       --ibot-weight 1 --koleo-weight 0.1
-      from random weights, on two sources, with all objectives of DINOv2
+      begin from random weights, on two sources, with all objectives of DINOv2
   torchrun --nproc-per-node 2 -m monai_bone_ssl.cli pretrain MURA-v1.1/ -o run \\
       --architecture vit_small_patch16_224
-      the same on two GPUs of a machine; each takes half of every batch
+      use two GPUs of one machine; each takes half of every batch
 """
 
 # Random weights take DINO's rate; given weights are only adapted, and forget at that rate.
@@ -51,16 +51,20 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="OUT", help="folder of the run")
     start = parser.add_mutually_exclusive_group(required=True)
-    start.add_argument("--backbone", type=existing, metavar="WEIGHTS", help="safetensors file to begin from")
+    start.add_argument(
+        "--backbone", type=existing, metavar="WEIGHTS", help="safetensors file with weights to begin from"
+    )
     start.add_argument(
         "--architecture", metavar="TIMM_NAME", help="begin from random weights of this network"
     )
-    parser.add_argument("--method", choices=("dino", "mae"), default="dino", help="default: %(default)s")
+    parser.add_argument(
+        "--method", choices=("dino", "mae"), default="dino", help="framework (default: %(default)s)"
+    )
     parser.add_argument(
         "--minutes",
         type=float,
         metavar="M",
-        help="end after the last epoch that fits in; go on any time later",
+        help="end after the last epoch that fits into M minutes; the run can go on later",
     )
     parser.add_argument(
         "--cache", type=Path, help="folder for decoded images (default: the user's cache folder)"
@@ -72,32 +76,45 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("training")
-    training.add_argument("--epochs", type=int, default=100, help="default: %(default)s")
+    training.add_argument(
+        "--epochs", type=int, default=100, metavar="N", help="number of epochs (default: %(default)s)"
+    )
     training.add_argument(
         "--batch-size",
         type=int,
         default=64,
         metavar="N",
-        help="of all processes together (default: %(default)s)",
+        help="images in a batch, of all processes together (default: %(default)s)",
     )
     training.add_argument(
         "--learning-rate",
         type=float,
         metavar="RATE",
-        help="peak for a batch of 256, scaled to the batch "
-        f"(default: {_RATE_FROM_RANDOM:g} from random, {_RATE_FROM_WEIGHTS:g} from given weights)",
-    )
-    training.add_argument("--warmup-epochs", type=int, metavar="N", help="default: a tenth of the epochs")
-    training.add_argument(
-        "--trainable-blocks", type=int, metavar="N", help="train only the last N blocks (default: all of it)"
+        help="highest learning rate, for a batch of 256; it is scaled to the batch "
+        f"(default: {_RATE_FROM_RANDOM:g} for random weights, {_RATE_FROM_WEIGHTS:g} for given ones)",
     )
     training.add_argument(
-        "--drop-path", type=float, default=0.1, metavar="RATE", help="stochastic depth (default: %(default)s)"
+        "--warmup-epochs",
+        type=int,
+        metavar="N",
+        help="epochs of rising learning rate (default: a tenth of all epochs)",
     )
     training.add_argument(
-        "--early-stop", type=int, metavar="N", help="end after N epochs without a better body part score"
+        "--trainable-blocks", type=int, metavar="N", help="train only the last N blocks (default: all blocks)"
     )
-    training.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    training.add_argument(
+        "--drop-path",
+        type=float,
+        default=0.1,
+        metavar="RATE",
+        help="rate of stochastic depth (default: %(default)s)",
+    )
+    training.add_argument(
+        "--early-stop", type=int, metavar="N", help="end after N epochs without a better score of body parts"
+    )
+    training.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="seed of all random numbers (default: %(default)s)"
+    )
 
 
 def _add_views(parser: argparse.ArgumentParser) -> None:
@@ -107,16 +124,27 @@ def _add_views(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=448,
         metavar="PX",
-        help="of the decoded images (default: %(default)s)",
+        help="longer side of the decoded images in pixels (default: %(default)s)",
     )
     views.add_argument(
-        "--size", type=int, default=224, metavar="PX", help="side of a global view (default: %(default)s)"
+        "--size",
+        type=int,
+        default=224,
+        metavar="PX",
+        help="side of a global view in pixels (default: %(default)s)",
     )
     views.add_argument(
-        "--local-size", type=int, metavar="PX", help="side of a local view (default: about 96, whole patches)"
+        "--local-size",
+        type=int,
+        metavar="PX",
+        help="side of a local view in pixels (default: about 96, whole patches)",
     )
     views.add_argument(
-        "--local-views", type=int, default=6, metavar="N", help="local views an image (default: %(default)s)"
+        "--local-views",
+        type=int,
+        default=6,
+        metavar="N",
+        help="local views of each image (default: %(default)s)",
     )
     views.add_argument(
         "--no-study-partners", action="store_true", help="do not match views of different images of a study"
@@ -126,25 +154,33 @@ def _add_views(parser: argparse.ArgumentParser) -> None:
 def _add_objectives(parser: argparse.ArgumentParser) -> None:
     objectives = parser.add_argument_group("objectives of DINO")
     objectives.add_argument(
-        "--prototypes", type=int, default=8192, metavar="K", help="outputs of the head (default: %(default)s)"
+        "--prototypes",
+        type=int,
+        default=8192,
+        metavar="K",
+        help="number of outputs of the head (default: %(default)s)",
     )
     objectives.add_argument(
         "--teacher-momentum",
         type=float,
         default=0.996,
         metavar="M",
-        help="of the teacher's moving average at first; it ends at 1. Runs of a few hundred steps need less, "
-        "as 0.99 (default: %(default)s)",
+        help="momentum of the teacher's moving average at the first step; it rises to 1. Runs of a few "
+        "hundred steps need less, such as 0.99 (default: %(default)s)",
     )
     objectives.add_argument(
         "--ibot-weight",
         type=float,
         default=0.0,
         metavar="W",
-        help="masked patches; DINOv2: 1 (default: 0, off)",
+        help="weight of iBOT's loss on masked patches; DINOv2 has 1 (default: 0, off)",
     )
     objectives.add_argument(
-        "--koleo-weight", type=float, default=0.0, metavar="W", help="spread; DINOv2: 0.1 (default: 0, off)"
+        "--koleo-weight",
+        type=float,
+        default=0.0,
+        metavar="W",
+        help="weight of the KoLeo loss, which spreads features; DINOv2 has 0.1 (default: 0, off)",
     )
 
 

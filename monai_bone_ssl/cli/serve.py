@@ -13,8 +13,8 @@ __all__ = ["EXAMPLE", "add_verb"]
 EXAMPLE = """\
 spool = "/var/lib/bone-ssl"       # images and reports on their way, and the ledger
 send = "c-store"                  # reports go to [pacs]; "stow-rs": to [dicomweb]
-quiet_seconds = 60                # a study is complete when no image of it came for so long
-keep_days = 7                     # images stay so long after their report, for images that come late
+quiet_seconds = 60                # a study is complete when none of its images came for so long
+keep_days = 7                     # images stay so long after their report, in case others come late
 
 [receiver]                        # images come by C-STORE
 ae_title = "BONESSL"
@@ -33,24 +33,26 @@ port = 8080
 """
 
 _DESCRIPTION = f"""\
-Run a DICOM node: it receives radiographs by C-STORE, or fetches them from a DICOMweb server, waits until a
-study is complete, analyses it, and sends one DICOM SR a study back by C-STORE or STOW-RS.
+Run a DICOM node. It receives radiographs by C-STORE, or fetches them from a DICOMweb server, waits until a
+study is complete, analyses the study, and sends one DICOM SR for it by C-STORE or STOW-RS.
 
-What was acknowledged is never lost: images, state and reports are on disk, and a restart goes on from there.
-A report is sent until it arrives. A study with two patients, or with nothing the model was made for, gives
-none. Studies are named in the log (one JSON object a line) by their Study Instance UID; no patient data.
+An image that was acknowledged is never lost: images, state and reports are on disk, and a restart goes on
+from there. A report is sent until it arrives. A study with two patients, or without an image that the model
+was made for, gets no report. The log has one JSON object a line, names studies by their Study Instance UID,
+and holds no other patient data.
 
-serve.toml, unknown keys are errors:
+The settings in serve.toml (an unknown key is an error):
 
 {EXAMPLE}
-more of it, with the defaults where there are any:
-  replica = "name"                  this process in the ledger; default: the host's name
-  evidence = ["sc", "seg"]          what is sent beside each report: the evidence map as a Secondary Capture
-                                    (about 6 MB an image), its patches as a Segmentation; none by default
-  model = "folder"                  default: the model that comes with the package
-  ledger_url_file = "file"          with an SQLAlchemy URL (postgresql+pg8000://user:password@host/db), for
-                                    several replicas on one spool; else SQLite in the spool
-  reserve_mb = 500                  images are refused (A700) when less would be left on the disk
+more settings, with their defaults where there are any:
+  replica = "name"                  name of this process in the ledger; default: the host's name
+  evidence = ["sc", "seg"]          objects to send beside each report: the evidence as a Secondary Capture
+                                    (about 6 MB an image), and its strongest patches as a Segmentation;
+                                    none by default
+  model = "folder"                  model folder; default: the model that comes with the package
+  ledger_url_file = "file"          file with an SQLAlchemy URL (postgresql+pg8000://user:password@host/db),
+                                    for several replicas on one spool; default: SQLite in the spool
+  reserve_mb = 500                  images are refused (A700) when less space would be left on the disk
   lease_seconds = 60                a replica that is silent for so long loses its studies to the others
   retry_seconds = 2, retry_limit_seconds = 300, stop_seconds = 20
   [receiver.tls] certificate, key   and ca, to demand certificates of senders; PEM files
@@ -73,7 +75,9 @@ example:
 def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Add it to the command line."""
     parser = new_verb(verbs, "serve", "a DICOM node: studies in, reports back", _DESCRIPTION, _run)
-    parser.add_argument("--config", required=True, type=existing, metavar="FILE.toml", help="the settings")
+    parser.add_argument(
+        "--config", required=True, type=existing, metavar="FILE.toml", help="file with the settings"
+    )
 
 
 def _run(arguments: argparse.Namespace) -> int:

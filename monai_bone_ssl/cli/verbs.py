@@ -68,13 +68,22 @@ def add_labelled_data(parser: argparse.ArgumentParser) -> None:
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Let a verb take a model folder."""
-    parser.add_argument("--model", type=Path, metavar="DIR", help="model folder (default: the one shipped)")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help="model folder (default: the model that comes with the package)",
+    )
 
 
 def add_input_size(parser: argparse.ArgumentParser) -> None:
     """Let a verb take the size of a network's input."""
     parser.add_argument(
-        "--long-side", type=int, default=448, metavar="PX", help="input size (default: %(default)s)"
+        "--long-side",
+        type=int,
+        default=448,
+        metavar="PX",
+        help="longer side of the network's input in pixels (default: %(default)s)",
     )
 
 
