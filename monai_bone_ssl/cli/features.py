@@ -30,7 +30,7 @@ resnet50.a1_in1k.safetensors); or timm:NAME, which timm downloads (timm:densenet
 backbone of the model that comes with the package.
 
 kinds of features:
-  tokens   mean and maximum of the last four blocks' patch tokens, of image and mirror image, as fit takes them
+  tokens   mean and maximum of the last four blocks' patch tokens, of image and mirror image; for fit
   class    class tokens of the last four blocks and the mean patch token, as in DINOv2's linear evaluation
   pooled   globally pooled features of a CNN, of image and mirror image
   auto     tokens for a Vision Transformer, pooled for a CNN
