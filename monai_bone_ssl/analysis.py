@@ -74,6 +74,11 @@ class AnalysedImage:
     features: FloatArray
     """Features [D], what the probe is linear in."""
 
+    @property
+    def finding(self) -> Answered:
+        """Finding of the image."""
+        return self.analysis.finding
+
 
 def analyse_file(source: Source, model: Model) -> AnalysedImage | RefusedImage:
     """Analyse one file.

@@ -114,7 +114,7 @@ def show_image(
 
 def draw_analysis(image: AnalysedImage, spec: ModelSpec) -> Image.Image:
     """The picture of an answered image."""
-    return draw_overlay(image.pixels, image.evidence, image.analysis.finding, image.analysis.points, spec)
+    return draw_overlay(image.pixels, image.evidence, image.finding, image.analysis.points, spec)
 
 
 def make_evidence(
@@ -187,14 +187,14 @@ def withdraw(names: Sequence[str | None], out: Path) -> Sequence[None]:
 
 
 def _write_overlay(image: AnalysedImage, out: Path, model: Model) -> str:
-    name = f"overlay_{image.analysis.finding.sop_instance_uid}.png"
+    name = f"overlay_{image.finding.sop_instance_uid}.png"
     write_png(draw_analysis(image, model.spec), out / name)
     return name
 
 
 def _write_evidence_map(image: AnalysedImage, out: Path, wanted: bool) -> str | None:
     """Write the map, or remove one that an earlier run left: it may be another model's."""
-    uid = image.analysis.finding.sop_instance_uid
+    uid = image.finding.sop_instance_uid
     if uid is None:
         return None
     if not wanted:

@@ -14,12 +14,11 @@ from pydicom_files import real_radiograph
 from monai_bone_ssl.analysis import analyse_file
 from monai_bone_ssl.dicom.collect import Source
 from monai_bone_ssl.errors import ReasonCode
-from monai_bone_ssl.findings import RefusedImage, Status
+from monai_bone_ssl.findings import Status
 
 
 def _analyse(path, shipped):
-    image = analyse_file(Source(path, "1.2.3", "1.2.4"), shipped)
-    return image.finding if isinstance(image, RefusedImage) else image.analysis.finding
+    return analyse_file(Source(path, "1.2.3", "1.2.4"), shipped).finding
 
 
 def _as_radiograph(pixels, path, body_part=None):

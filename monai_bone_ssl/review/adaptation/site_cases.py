@@ -127,7 +127,7 @@ def _features(case: Case, model: Model) -> tuple[npt.NDArray[np.float32], str, s
     image = analyse_file(Source(case.path), model)
     if isinstance(image, RefusedImage):
         return None
-    return image.features, image.analysis.finding.body_part.value, _patient(header)
+    return image.features, image.finding.body_part.value, _patient(header)
 
 
 def _patient(header: Dataset) -> str:

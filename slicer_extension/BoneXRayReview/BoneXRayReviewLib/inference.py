@@ -84,7 +84,7 @@ def analyse_cases(task: BackgroundTask[Analysed], cases: Sequence[Case], model: 
         if isinstance(image, RefusedImage):
             task.put(Analysed(case.key, image.finding))
         else:
-            task.put(Analysed(case.key, image.analysis.finding, image.analysis.points, image.evidence))
+            task.put(Analysed(case.key, image.finding, image.analysis.points, image.evidence))
 
 
 def find_similar(task: BackgroundTask[Similar], case: Case, model: LazyModel) -> None:
@@ -101,7 +101,7 @@ def find_similar(task: BackgroundTask[Similar], case: Case, model: LazyModel) ->
         task.stop_if_cancelled()
         image = analyse_file(_source(case), model.get())
         if not isinstance(image, RefusedImage):
-            part = image.analysis.finding.body_part.value
+            part = image.finding.body_part.value
             nearest = tuple(known.nearest(image.features, part, _N_SIMILAR))
     task.put(Similar(case.key, nearest))
 
