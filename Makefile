@@ -3,7 +3,6 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.NOTPARALLEL:
 
 # The first of these that runs and is new enough: a version manager's shim may exist and still not run.
 PYTHON ?= $(shell for p in python3.11 python3; do \
@@ -25,6 +24,9 @@ SLICER := .venv-slicer
 # The MONAI Deploy App SDK, which pins other versions, for the tests of deploy_app/.
 DEPLOY := .venv-deploy
 
+# Processes that run the tests side by side, each on one core; each takes up to 3 GB of memory.
+WORKERS ?= 2
+
 SOURCES := $(shell find monai_bone_ssl bundle/models -type f -not -name '*.pyc' 2>/dev/null)
 
 .PHONY: help demo test test-slow test-pacs coverage mutation bench lint docs core deploy slicer map debian-tools wheel clean
@@ -36,18 +38,19 @@ help:  ## print this list
 demo: $(CORE)/.installed $(RADIOGRAPHS)  ## analyse real radiographs with the model shipped
 	@tools/demo.sh $(CORE)/bin $(RADIOGRAPHS) demo_out
 
-test: lint core demo deploy slicer debian-tools  ## everything but the slow tests: lint, types, demo, all tiers
-	$(TEST)/bin/python -m pytest -m 'not slow' --ignore tests/pacs
+test: debian-tools lint core demo deploy slicer  ## everything but the slow tests: lint, types, demo, all tiers
+	OMP_NUM_THREADS=1 $(TEST)/bin/python -m pytest -m 'not slow' --ignore tests/pacs \
+		-n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(TEST)/.installed deploy debian-tools  ## the tests that take minutes each
 	$(TEST)/bin/python -m pytest -m slow
 
 test-pacs: $(TEST)/.installed  ## the DICOM node with a real archive (Orthanc, PostgreSQL)
-	@tools/debian_tools.sh pacs
+	@tools/debian_tools.sh tools/debian/test.txt tools/debian/pacs.txt
 	$(TEST)/bin/python -m pytest -m 'not slow' tests/pacs
 
 coverage: $(TEST)/.installed debian-tools  ## which lines of the package the tests run, the DICOM node's too (an hour)
-	@tools/debian_tools.sh pacs
+	@tools/debian_tools.sh tools/debian/pacs.txt
 	$(TEST)/bin/coverage run -m pytest -m 'not slow' -k 'not full_disk'  # coverage needs room for its own file
 	$(TEST)/bin/coverage combine --quiet
 	$(TEST)/bin/coverage report --skip-covered
@@ -83,7 +86,7 @@ map: $(CORE)/.installed  ## build the MONAI application package (docker, podman 
 	@tools/map.sh $(CORE)/bin/python
 
 debian-tools:  ## Debian's packages that tests use (installed when run as root)
-	@tools/debian_tools.sh
+	@tools/debian_tools.sh tools/debian/test.txt
 
 wheel: $(CORE)/.installed  ## build dist/*.whl, model included
 	$(CORE)/bin/pip wheel -qq --no-deps --wheel-dir dist .

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from analyses import bone_ssl
 from menagerie import Menagerie, fill
-from outside import program
+from outside import may_be_missing, program, required
 from tiny_model import write_tiny_model
 
 from monai_bone_ssl.model.folder import default_model_folder
@@ -28,10 +28,21 @@ _LEFT_OUT = {name: extra for name, (extra, library) in _EXTRAS.items() if find_s
 collect_ignore = list(_LEFT_OUT)
 
 
+def pytest_configure() -> None:
+    """End the run where an extra is missing that may not be."""
+    for name, extra in _LEFT_OUT.items():
+        if not may_be_missing(extra):
+            raise pytest.UsageError(required(extra, _need(name, extra)))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name what was not collected, so that it is not taken for passed."""
     for name, extra in _LEFT_OUT.items():
-        terminalreporter.write_line(f"LEFT OUT tests/{name}: needs pip install -e '.[{extra}]'")
+        terminalreporter.write_line(f"LEFT OUT {_need(name, extra)}")
+
+
+def _need(name: str, extra: str) -> str:
+    return f"tests/{name} needs pip install -e '.[{extra}]'"
 
 
 @pytest.fixture(scope="session")

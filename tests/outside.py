@@ -1,7 +1,9 @@
-"""What tests use from outside the Python environment; where it is absent they skip and say what to install.
+"""What tests use beyond the extra ``dev``; where it is absent they skip and say what to install.
 
-Libraries are not among it: they come with the extra ``dev``, and ``conftest.py`` leaves out the folders that
-need another extra.
+A tier is a group of tests that need the same: Debian packages (``tools/debian/*.txt`` names their tiers), an
+environment that make builds (``core``, ``deploy``, ``slicer``), or an extra (``docs``, ``evaluate``,
+``serve``, ``train``). Where ``TIERS_MAY_BE_MISSING`` is set, tests of a tier that it does not name fail
+instead. Data beside the checkout, root's rights, and interpreters that make does not build belong to no tier.
 """
 
 from __future__ import annotations
@@ -11,44 +13,72 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from analyses import ROOT
 
+#: Debian package to the tier that needs it.
+_TIERS = dict(
+    line.split("|")[1:]
+    for table in (ROOT / "tools" / "debian").glob("*.txt")
+    for line in table.read_text(encoding="utf-8").splitlines()
+)
 
-def program(name: str, debian: str) -> str:
+
+def skip_or_fail(tier: str, need: str) -> NoReturn:
+    """Skip the test for what it needs, or fail it where its tier may not be missing."""
+    if may_be_missing(tier):
+        pytest.skip(need)
+    pytest.fail(required(tier, need), pytrace=False)
+
+
+def may_be_missing(tier: str) -> bool:
+    """Whether tests of the tier may be skipped."""
+    return tier in os.environ.get("TIERS_MAY_BE_MISSING", tier).split()
+
+
+def required(tier: str, need: str) -> str:
+    """The line of error for a need of a tier that may not be missing."""
+    return f"{need}; TIERS_MAY_BE_MISSING does not name {tier}"
+
+
+def program(name: str, package: str) -> str:
     """Path of a program that comes with a Debian package."""
-    found = shutil.which(name)
+    tier, found = _TIERS[package], shutil.which(name)
     if found is None:
-        pytest.skip(f"needs {name} (Debian: {debian})")
+        skip_or_fail(tier, f"needs {name} (Debian: {package})")
     return found
 
 
-def file(path: Path, debian: str) -> Path:
+def file(path: Path, package: str) -> Path:
     """A file that comes with a Debian package."""
+    tier = _TIERS[package]
     if not path.exists():
-        pytest.skip(f"needs {path} (Debian: {debian})")
+        skip_or_fail(tier, f"needs {path} (Debian: {package})")
     return path
 
 
-def interpreter(variable: str, libraries: str, environment: str | None = None) -> Path:
-    """A Python with libraries that cannot stand beside those of the tests.
+def library(name: str, extra: str) -> None:
+    """Need a library that comes with an extra."""
+    if find_spec(name) is None:
+        skip_or_fail(extra, f"needs {name}: pip install -e '.[{extra}]'")
 
-    Parameters
-    ----------
-    variable
-        The environment variable that names it.
-    libraries
-        What it has to have.
-    environment
-        What make builds for it in the checkout, such as ".venv-deploy".
-    """
-    usual = ROOT / environment / "bin" / "python" if environment else None
-    found = os.environ.get(variable, usual)
-    if found is None or not Path(found).exists():
+
+def environment(tier: str, folder: str) -> Path:
+    """Interpreter of an environment that ``make TIER`` builds in a folder of the checkout."""
+    if not (ROOT / folder / ".installed").exists():
+        skip_or_fail(tier, f"needs {folder}: make {tier}")
+    return ROOT / folder / "bin" / "python"
+
+
+def interpreter(variable: str, libraries: str) -> Path:
+    """An interpreter, named by a variable, with libraries that make installs nowhere."""
+    if variable not in os.environ:
         pytest.skip(f"needs a Python with {libraries}: set {variable}")
-    return Path(found)
+    return Path(os.environ[variable])
 
 
 def shared(name: str) -> Path:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import msgspec
 import numpy as np
-from tiny_model import POINTS, spec
+from tiny_model import POINTS
 
-from monai_bone_ssl.findings import FRACTURE, Answered, BodyPart, Peak, decide
+from monai_bone_ssl.findings import FRACTURE, BodyPart, ImageFinding, Status, decide
 from monai_bone_ssl.show.overlay import draw_overlay
 
 
-def finding(probability, peak, points=POINTS):
-    return Answered(
+def finding(probability=0.9, peak=None, points=POINTS):
+    return ImageFinding(
         path="a/b.dcm",
+        status=Status.ANALYSED,
         body_part=BodyPart("hand", "image", 0.93),
         probability=probability,
         decision=decide(probability, points),
@@ -21,25 +21,16 @@ def finding(probability, peak, points=POINTS):
     )
 
 
-def draw(
-    pixels,
-    evidence,
-    probability=0.9,
-    peak=None,
-    points=POINTS,
-    target=FRACTURE,
-    limit=0.1,
-    model_name="model",
-):
-    """An overlay; by default the peak is in a corner, and not framed where the evidence there is 0."""
+def draw(pixels, evidence, found=None, points=POINTS, target=FRACTURE, limit=0.1, model_name="model"):
     return draw_overlay(
         pixels.astype(np.float32),
         np.asarray(evidence, dtype=np.float32),
-        finding(probability, peak or Peak(0, 0), points),
+        found or finding(points=points),
         points,
-        msgspec.structs.replace(
-            spec(b""), target=target, evidence_limit=limit, name=model_name, version="1.0.0"
-        ),
+        target,
+        limit=limit,
+        model_name=model_name,
+        model_version="1.0.0",
     )
 
 

@@ -16,22 +16,18 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.findings import (
     FRACTURE,
-    Answered,
-    AnsweredImage,
-    BodyPart,
     CodedConcept,
     ImageAnalysis,
+    ImageFinding,
     OperatingPoints,
     PixelBox,
-    Refused,
-    RefusedImage,
+    Status,
     Target,
     decide,
     study_finding,
     unanalysed,
 )
-from monai_bone_ssl.report.content import Algorithm
-from monai_bone_ssl.report.study import study_report
+from monai_bone_ssl.report.study import Algorithm, study_report
 
 POINTS = OperatingPoints(high_sensitivity=0.2, high_specificity=0.7)
 BOX = PixelBox(top=16, left=32, bottom=30.5, right=46.25)
@@ -102,28 +98,28 @@ def make_header(number: int = 1, study: str = STUDY, **attributes: object) -> Da
     return dcmread(file)
 
 
-def analysed(header: Dataset, probability: float, **context: object) -> AnsweredImage:
-    """An image with an answer; ``context`` replaces fields of the AnsweredImage."""
-    finding = Answered(
+def analysed(header: Dataset, probability: float, **context: object) -> ImageAnalysis:
+    """An image with an answer; ``context`` replaces fields of the ImageAnalysis."""
+    finding = ImageFinding(
         path=f"/data/{header.SOPInstanceUID}.dcm",
         sop_instance_uid=header.SOPInstanceUID,
         study_instance_uid=header.StudyInstanceUID,
-        body_part=BodyPart("hand", "dicom", 0.97),
+        status=Status.ANALYSED,
         probability=probability,
         decision=decide(probability, POINTS),
-        peak=BOX.centre,
         seconds=0.1,
     )
-    return replace(AnsweredImage(finding, header, WRIST, "L", POINTS, BOX), **context)
+    analysis = ImageAnalysis(finding, header, WRIST, "L", POINTS, BOX)
+    return replace(analysis, **context)
 
 
-def not_analysed(header: Dataset, error: UnsupportedImage | CorruptImage | None = None) -> RefusedImage:
+def not_analysed(header: Dataset, error: UnsupportedImage | CorruptImage | None = None) -> ImageAnalysis:
     """An image with a reason instead; by default it shows a chest."""
     error = error or UnsupportedImage(
         ReasonCode.BODY_PART_NOT_COVERED, "a.dcm: body part CHEST, expected HAND"
     )
     status, reason = unanalysed(error)
-    finding = Refused(
+    finding = ImageFinding(
         path="/data/a.dcm",
         sop_instance_uid=header.SOPInstanceUID,
         study_instance_uid=header.StudyInstanceUID,
@@ -131,7 +127,7 @@ def not_analysed(header: Dataset, error: UnsupportedImage | CorruptImage | None 
         reason=reason,
         seconds=0.1,
     )
-    return RefusedImage(finding, header)
+    return ImageAnalysis(finding, header)
 
 
 def issuer(name: str) -> str:
@@ -139,7 +135,7 @@ def issuer(name: str) -> str:
     return re.split(r"[=^]", name)[2 if "=" in name else 0]
 
 
-def named(key: str) -> AnsweredImage:
+def named(key: str) -> ImageAnalysis:
     """A positive image of the patient whose name is ``NAMES[key]``."""
     character_set, name = NAMES[key]
     other = Dataset()

@@ -7,21 +7,24 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from analyses import ROOT
+from outside import environment
 from pydicom_files import real_radiograph
 
 from monai_bone_ssl.model.folder import default_model_folder
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import analyse
 
-ROOT = Path(__file__).parents[1]
-CORE = ROOT / ".venv" / "bin"
 
-pytestmark = pytest.mark.skipif(not (CORE / "bone-ssl").exists(), reason="needs the core's .venv: make core")
+@pytest.fixture(scope="module")
+def core() -> Path:
+    """The environment's interpreter."""
+    return environment("core", ".venv")
 
 
-def test_core_has_what_an_analysis_needs_and_gives_the_same_answer(tmp_path: Path) -> None:
+def test_core_has_what_an_analysis_needs_and_gives_the_same_answer(core: Path, tmp_path: Path) -> None:
     image = real_radiograph("RG3_J2KR.dcm")
-    command = [CORE / "bone-ssl", "analyze", image, "-o", "core"]
+    command = [core.with_name("bone-ssl"), "analyze", image, "-o", "core"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     alone = json.loads((tmp_path / "core" / "result.json").read_bytes())
@@ -36,18 +39,16 @@ def test_core_has_what_an_analysis_needs_and_gives_the_same_answer(tmp_path: Pat
 
 
 @pytest.mark.parametrize("library", ["torch", "monai", "sklearn", "matplotlib", "pandas"])
-def test_core_goes_without(library: str) -> None:
+def test_core_goes_without(core: Path, library: str) -> None:
     code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({library!r}) is not None)"
-    assert subprocess.run([CORE / "python", "-c", code], check=False).returncode == 0
+    assert subprocess.run([core, "-c", code], check=False).returncode == 0
 
 
-def test_core_ships_its_model(tmp_path: Path) -> None:
+def test_core_ships_its_model(core: Path, tmp_path: Path) -> None:
     code = "from monai_bone_ssl.model.folder import default_model_folder as folder; print(folder())"
-    run = subprocess.run(
-        [CORE / "python", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([core, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     shipped = Path(run.stdout.strip())
-    assert CORE.parent in shipped.parents
+    assert core.parents[1] in shipped.parents
     bundle = ROOT / "bundle" / "models"
     for name in ("cases.npz", "model.json", "model.onnx"):
         assert (shipped / name).read_bytes() == (bundle / name).read_bytes()

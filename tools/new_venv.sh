@@ -16,7 +16,6 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         exit 1
     fi
     echo "Installing $package"
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "$package" >/dev/null
+    "$(dirname "$0")/apt_install.sh" "$package"
 fi
 "$python" -m venv --clear "$folder"

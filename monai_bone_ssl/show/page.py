@@ -12,10 +12,8 @@ from urllib.parse import quote
 
 from monai_bone_ssl.findings import (
     UNVERIFIED,
-    Answered,
     ImageFinding,
     OperatingPoints,
-    Refused,
     StudyFinding,
     Target,
     describe_body_part,
@@ -159,16 +157,12 @@ def write_page(
 
 
 def _group(finding: ImageFinding) -> str:
-    return finding.decision.value if isinstance(finding, Answered) else finding.status.value
-
-
-def _probability(finding: ImageFinding) -> float | None:
-    return finding.probability if isinstance(finding, Answered) else None
+    return finding.status.value if finding.decision is None else finding.decision.value
 
 
 def _priority(entry: PageEntry) -> tuple[int, float, str]:
     finding = entry.finding
-    return _ORDER.index(_group(finding)), -(_probability(finding) or 0.0), finding.path
+    return _ORDER.index(_group(finding)), -(finding.probability or 0.0), finding.path
 
 
 def _groups(entries: Sequence[PageEntry], cards: Iterator[_Card]) -> list[_Group]:
@@ -209,9 +203,9 @@ def _cards(
             number=index + 1,
             file=finding.path,
             answer=describe_image(finding, target),
-            probability=_probability(finding),
+            probability=finding.probability,
             points=entry.points,
-            reason=finding.reason.code if isinstance(finding, Refused) else None,
+            reason=None if finding.reason is None else finding.reason.code,
             body_part=None if finding.body_part is None else describe_body_part(finding.body_part),
             seconds=finding.seconds,
             overlay=None if overlay is None else _link(overlay),
@@ -228,7 +222,7 @@ def _siblings(entries: Sequence[PageEntry], study: _Study, index: int) -> list[_
 
 
 def _short_answer(finding: ImageFinding) -> str:
-    probability = f" {finding.probability:.2f}" if isinstance(finding, Answered) else ""
+    probability = "" if finding.probability is None else f" {finding.probability:.2f}"
     return f"{_GROUPS[_group(finding)].lower()}{probability}"
 
 

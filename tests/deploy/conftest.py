@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from analyses import ROOT, Run
-from outside import interpreter
+from outside import environment
 
 APP = ROOT / "deploy_app"
 
@@ -17,7 +17,7 @@ APP = ROOT / "deploy_app"
 @pytest.fixture(scope="session")
 def sdk_python() -> Path:
     """The interpreter that has the MONAI Deploy App SDK."""
-    return interpreter("BONE_SSL_DEPLOY_PYTHON", "the MONAI Deploy App SDK (make deploy)", ".venv-deploy")
+    return environment("deploy", ".venv-deploy")
 
 
 @pytest.fixture(scope="session")

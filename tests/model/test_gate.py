@@ -6,7 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_factory import make_radiograph
-from outside import shared
+from outside import library, shared
 from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom_files import real_radiograph
@@ -18,7 +18,7 @@ from monai_bone_ssl.findings import Status
 
 
 def _analyse(path, shipped):
-    return analyse_file(Source(path, "1.2.3", "1.2.4"), shipped).finding
+    return analyse_file(Source(path, "1.2.3", "1.2.4"), path.name, shipped).analysis.finding
 
 
 def _as_radiograph(pixels, path, body_part=None):
@@ -70,10 +70,13 @@ def test_pictures_in_the_clothes_of_a_radiograph_are_not_analysed(shipped, tmp_p
     finding = _analyse(_as_radiograph(pixels, tmp_path / "x.dcm", body_part), shipped)
     assert finding.status is Status.NOT_ANALYSED
     assert finding.reason.code in {ReasonCode.OUT_OF_DISTRIBUTION, ReasonCode.BODY_PART_UNCERTAIN}
+    assert finding.probability is None
 
 
 def test_photograph_is_not_analysed(shipped, tmp_path):
-    datasets = pytest.importorskip("sklearn.datasets", reason="needs the extra evaluate: it has photographs")
+    library("sklearn", "evaluate")
+    from sklearn import datasets
+
     for name in ("china.jpg", "flower.jpg"):
         photograph = datasets.load_sample_image(name).mean(axis=-1)
         finding = _analyse(_as_radiograph(photograph, tmp_path / "x.dcm", "HAND"), shipped)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outside import program
+from outside import file, program
 
 from pacs.node import Node, c_store
 from pacs.orthanc import Orthanc, free_port
@@ -56,9 +56,8 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """URL of a server of the tests' own, reached by a socket in a folder."""
-    tools = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not tools:
-        pytest.skip("needs PostgreSQL (Debian: postgresql)")
+    server = file(Path("/usr/lib/postgresql"), "postgresql")
+    tools = sorted(server.glob("*/bin"))[-1]
     # Not in pytest's folder, which only root may enter; a short path, because a socket's has to be.
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     port = free_port()
@@ -67,13 +66,11 @@ def postgresql() -> Iterator[str]:
     def run(*command: str) -> None:
         subprocess.run(["runuser", "-u", "postgres", "--", *command], check=True, capture_output=True)
 
-    run(str(tools[-1] / "initdb"), "-D", f"{folder}/data", "-A", "trust")
+    run(str(tools / "initdb"), "-D", f"{folder}/data", "-A", "trust")
     options = f"-k {folder} -h '' -p {port}"
-    run(
-        str(tools[-1] / "pg_ctl"), "-D", f"{folder}/data", "-w", "-l", f"{folder}/log", "-o", options, "start"
-    )
+    run(str(tools / "pg_ctl"), "-D", f"{folder}/data", "-w", "-l", f"{folder}/log", "-o", options, "start")
     yield f"postgresql+pg8000://postgres@/postgres?unix_sock={folder}/.s.PGSQL.{port}"
-    run(str(tools[-1] / "pg_ctl"), "-D", f"{folder}/data", "-m", "fast", "stop")
+    run(str(tools / "pg_ctl"), "-D", f"{folder}/data", "-m", "fast", "stop")
     shutil.rmtree(folder)
 
 

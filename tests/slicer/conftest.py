@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from outside import interpreter
+from outside import environment
 
 #: Run by test_in_slicer.py in the Slicer environment; this interpreter cannot import them.
 collect_ignore = ["in_slicer"]
@@ -14,4 +14,4 @@ collect_ignore = ["in_slicer"]
 @pytest.fixture(scope="session")
 def slicer_python() -> Path:
     """The interpreter that has slicer-core."""
-    return interpreter("BONE_SSL_SLICER_PYTHON", "Slicer's libraries (make slicer)", ".venv-slicer")
+    return environment("slicer", ".venv-slicer")

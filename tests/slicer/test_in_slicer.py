@@ -37,7 +37,7 @@ def test_passes_in_the_slicer_environment(slicer_python: Path, name: str) -> Non
 
 def test_window_works_on_an_x_server(slicer_python: Path) -> None:
     """Focus, keys and shortcuts of a real window system."""
-    prefix = (program("xvfb-run", "xvfb, xauth"), "-a", "-s", "-screen 0 1280x1800x24")
+    prefix = (program("xvfb-run", "xvfb"), "-a", "-s", "-screen 0 1280x1800x24")
     run(slicer_python, "test_reading.py", "test_screenshots.py", prefix=prefix, QT_QPA_PLATFORM="xcb")
 
 

@@ -119,12 +119,11 @@ def _row(case: Case, names: dict[str, str], controller: ReviewController) -> lis
 
 
 def _answer(case: Case) -> Cell:
-    from monai_bone_ssl.findings import Refused
     from monai_bone_ssl.show.colours import DECISION_COLOURS
 
     if case.finding is None:
         return "no result yet", None
-    if isinstance(case.finding, Refused):
+    if case.finding.decision is None or case.finding.probability is None:
         return in_words(case.finding.status), None
     text = f"{case.finding.decision.value} {case.finding.probability:.2f}"
     return text, DECISION_COLOURS[case.finding.decision]
