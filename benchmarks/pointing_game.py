@@ -14,7 +14,7 @@ import torch
 from shipped import parse
 from tqdm import tqdm
 
-from monai_bone_ssl.analysis import peak_box
+from monai_bone_ssl.model.answer import peak_box
 from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, read_grey, splits
 from monai_bone_ssl.training.measure.localisation import covered_share, pointing_game

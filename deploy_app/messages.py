@@ -10,7 +10,7 @@ from highdicom.seg import Segmentation
 
 from monai_bone_ssl.analysis import AnalysedImage, PreparedImage
 from monai_bone_ssl.dicom.collect import Source
-from monai_bone_ssl.findings import ImageAnalysis, ImageFinding, StudyFinding
+from monai_bone_ssl.findings import ImageAnalysis, ImageFinding, RefusedImage, StudyFinding
 from monai_bone_ssl.pipeline import StudyConclusion
 
 __all__ = [
@@ -54,7 +54,7 @@ class PreparedFile:
     """A file read and judged by its header and pixels."""
 
     place: Place
-    image: PreparedImage
+    image: PreparedImage | RefusedImage
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class AnalysedFile:
     """A file the model has answered, or the reason why it has not."""
 
     place: Place
-    image: AnalysedImage
+    image: AnalysedImage | RefusedImage
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,12 @@ from monai_bone_ssl.dicom.collect import Study, find_files, group_by_study
 from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.faults import WithoutMessage
 from monai_bone_ssl.files import write_atomically
-from monai_bone_ssl.findings import ImageAnalysis, ImageFinding, StudyFinding
+from monai_bone_ssl.findings import ImageAnalysis, ImageFinding, RefusedImage, StudyFinding
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import algorithm, combine, conclude_study, write_study
 from monai_bone_ssl.report.evidence_objects import EvidenceKind
 from monai_bone_ssl.show.results import Results, result_json
-from monai_bone_ssl.shown_image import make_evidence, printable
+from monai_bone_ssl.shown_image import make_evidence
 
 __all__ = [
     "LOGGER_NAME",
@@ -133,8 +133,7 @@ class EligibilityOperator(_Stage):
 
     def process(self, message: StudyFile) -> PreparedFile:
         """A refused file carries its reason."""
-        source = message.source
-        return PreparedFile(message.place, prepare_file(source, printable(source.path), self.spec_of_model))
+        return PreparedFile(message.place, prepare_file(message.source, self.spec_of_model))
 
 
 class InferenceOperator(_Stage):
@@ -173,11 +172,13 @@ class EvidenceOperator(_Stage):
 
     def process(self, message: AnalysedFile) -> EvidenceFile:
         """An object the header does not allow is left out, and said so: the report does not depend on it."""
-        spec, number = self.model.spec, message.place.number
-        made = make_evidence(message.image, self.kinds, spec, algorithm(self.model), number, datetime.now())
-        for error in made.left_out:
+        image, spec, number = message.image, self.model.spec, message.place.number
+        if isinstance(image, RefusedImage):
+            return EvidenceFile(message.place, image, ())
+        evidence = make_evidence(image, self.kinds, spec, algorithm(self.model), number, datetime.now())
+        for error in evidence.left_out:
             _log.warning("evidence left out: %s", error)
-        return EvidenceFile(message.place, message.image.analysis, made.objects)
+        return EvidenceFile(message.place, image.analysis, evidence.objects)
 
 
 class StudyAggregationOperator(_Stage):

@@ -1,4 +1,4 @@
-"""One file to one finding: read, prepare, infer, decide; whatever goes wrong becomes a reason."""
+"""One file to one answer: read, prepare, infer, decide; whatever goes wrong becomes a reason."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from pydicom import Dataset
 from monai_bone_ssl.body_parts import ANATOMY
 from monai_bone_ssl.dicom.collect import Source
 from monai_bone_ssl.dicom.radiograph import Radiograph, read_header, read_radiograph
-from monai_bone_ssl.errors import BoneSSLError
+from monai_bone_ssl.errors import BoneSSLError, ModelError, UnsupportedImage
+from monai_bone_ssl.files import printable
 from monai_bone_ssl.findings import (
+    Answered,
+    AnsweredImage,
     BodyPart,
     CodedConcept,
-    ImageAnalysis,
-    ImageFinding,
-    PixelBox,
-    Status,
-    decide,
+    Refused,
+    RefusedImage,
     unanalysed,
 )
+from monai_bone_ssl.model.answer import Answer
 from monai_bone_ssl.model.eligibility import (
     Eligible,
     Ineligible,
@@ -39,9 +40,8 @@ __all__ = [
     "PreparedImage",
     "analyse_file",
     "analyse_prepared",
-    "examine",
-    "peak_box",
     "prepare_file",
+    "refuse",
     "tagged_anatomy",
 ]
 
@@ -49,175 +49,175 @@ FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class AnalysedImage:
-    """An analysis and, for an image that was analysed, what its overlay is drawn from."""
-
-    analysis: ImageAnalysis
-    pixels: FloatArray | None = None
-    """[H, W] in [0, 1], bright = dense."""
-    evidence: FloatArray | None = None
-    """[h, w], each patch's share of the logit."""
-
-
-@dataclass(eq=False)
 class PreparedImage:
-    """A file that was read and, unless ``error`` says why not, is ready for the network.
-
-    Filled step by step, so that a refusal keeps what was learnt before it.
-    """
+    """A radiograph that is ready for the network."""
 
     source: Source
-    path_text: str
-    """How results name the file."""
-    seconds: float = 0
-    """Time spent on it so far."""
-    error: BoneSSLError | None = None
-    laterality: str | None = None
-    anatomy: CodedConcept | None = None
-    body_part: BodyPart | None = None
-    """As far as it is known; before the network has looked, what the header says."""
-    radiograph: Radiograph | None = None
-    batch: FloatArray | None = None
-    """[1, 1, H, W], the network's input; None where ``error`` is set."""
+    radiograph: Radiograph
+    body_part: BodyPart | None
+    """Body part that the header names; None where it names none."""
+    batch: FloatArray
+    """Network input [1, 1, H, W] in [0, 1]."""
+    seconds: float
+    """Time spent on the file so far, in seconds."""
 
 
-def analyse_file(source: Source, path_text: str, model: Model) -> AnalysedImage:
+@dataclass(frozen=True, eq=False)
+class AnalysedImage:
+    """An answered image with its pixels and what the network computed."""
+
+    analysis: AnsweredImage
+    pixels: FloatArray
+    """Radiograph [H, W] in [0, 1], bright = dense."""
+    evidence: FloatArray
+    """Contribution of each patch to the logit [h, w]."""
+    features: FloatArray
+    """Features [D], what the probe is linear in."""
+
+    @property
+    def finding(self) -> Answered:
+        """Finding of the image."""
+        return self.analysis.finding
+
+
+def analyse_file(source: Source, model: Model) -> AnalysedImage | RefusedImage:
     """Analyse one file.
 
     Parameters
     ----------
     source
-        The file; one that carries an error is not read.
-    path_text
-        How results name the file.
+        File to analyse; one that carries an error is not read.
     model
-        The model to run.
+        Model to run.
 
     Returns
     -------
-    Always an analysis: an image that cannot be analysed carries its reason.
+    The answer, or the reason why there is none.
     """
-    return analyse_prepared(prepare_file(source, path_text, model.spec), model)
+    return analyse_prepared(prepare_file(source, model.spec), model)
 
 
-def prepare_file(source: Source, path_text: str, spec: ModelSpec) -> PreparedImage:
+def prepare_file(source: Source, spec: ModelSpec) -> PreparedImage | RefusedImage:
     """Read one file and prepare it for the network: the half of :func:`analyse_file` without the model.
 
     Returns
     -------
-    Always an image: one whose header or pixels say that it is not for this model carries its ``error``.
+    The network's input, or the reason why header or pixels say that the image is not one for this model.
     """
     started = perf_counter()
-    image = PreparedImage(source, path_text)
     try:
         if source.error is not None:
             raise source.error
-        _prepare(image, spec)
+        radiograph = read_radiograph(source.path)
     except BoneSSLError as error:
-        image.error = error
-    image.seconds = perf_counter() - started
-    return image
+        return RefusedImage(refuse(source, error, perf_counter() - started), _header(source))
+    part = tagged_body_part(radiograph.anatomy, spec)
+    try:
+        if part is not None:  # known without the network
+            require_covered(part.value, spec)
+        batch = preprocess(radiograph.pixels, spec.preprocessing)[None, None]
+    except UnsupportedImage as error:
+        return _refused(source, radiograph, error, part, perf_counter() - started)
+    return PreparedImage(source, radiograph, part, batch, perf_counter() - started)
 
 
-def analyse_prepared(image: PreparedImage, model: Model) -> AnalysedImage:
+def analyse_prepared(image: PreparedImage | RefusedImage, model: Model) -> AnalysedImage | RefusedImage:
     """Show a prepared image to the network and decide: the other half of :func:`analyse_file`.
 
     Returns
     -------
-    Always an analysis: an image that cannot be analysed carries its reason.
+    The answer, or the reason why there is none; an image that was refused before stays as it is.
     """
+    if isinstance(image, RefusedImage):
+        return image
     started = perf_counter() - image.seconds
     try:
-        return _analyse(image, model, started)
-    except BoneSSLError as error:
-        status, reason = unanalysed(error)
-    finding = ImageFinding(
-        path=image.path_text,
-        sop_instance_uid=image.source.sop_instance_uid,
-        study_instance_uid=image.source.study_instance_uid,
-        status=status,
-        reason=reason,
-        body_part=image.body_part,
-        seconds=perf_counter() - started,
-    )
-    return AnalysedImage(ImageAnalysis(finding, _header(image.source), image.anatomy, image.laterality))
-
-
-def examine(image: PreparedImage, model: Model) -> tuple[Prediction, Eligible]:
-    """Show a prepared image to the network and judge whether it is one for the model.
-
-    Raises
-    ------
-    BoneSSLError
-        Why it is not analysed.
-    """
-    if image.error is not None:
-        raise image.error
-    if image.batch is None:
-        raise AssertionError("an image without error was read and prepared")
-    prediction = model.predict(image.batch)
+        prediction = model.predict(image.batch)
+    except ModelError as error:
+        return _refused(image.source, image.radiograph, error, image.body_part, perf_counter() - started)
     eligibility = check_eligibility(
         image.body_part, float(prediction.distance[0]), prediction.body_part_logits[0], model.spec
     )
-    image.body_part = eligibility.body_part
     if isinstance(eligibility, Ineligible):
-        raise eligibility.error
-    return prediction, eligibility
+        reason, part = eligibility.error, eligibility.body_part
+        return _refused(image.source, image.radiograph, reason, part, perf_counter() - started)
+    return _answered(image, prediction, eligibility, model.spec, started)
 
 
-def _prepare(image: PreparedImage, spec: ModelSpec) -> None:
-    image.radiograph = read_radiograph(image.source.path)
-    image.laterality = image.radiograph.laterality
-    image.anatomy = tagged_anatomy(image.radiograph.anatomy)
-    image.body_part = tagged_body_part(image.radiograph.anatomy, spec)
-    if image.body_part is not None:  # no need to wait for the network
-        require_covered(image.body_part.value, spec)
-    image.batch = preprocess(image.radiograph.pixels, spec.preprocessing)[None, None]
-
-
-def _analyse(image: PreparedImage, model: Model, started: float) -> AnalysedImage:
-    prediction, eligibility = examine(image, model)
-    if image.radiograph is None:
-        raise AssertionError("an image without error was read")
-    points = eligibility.covered.operating_points
-    probability = model.probability(float(prediction.logits[0]))
-    evidence = prediction.evidence[0]
-    box = peak_box(evidence, image.radiograph.pixels.shape)
-    finding = ImageFinding(
-        path=image.path_text,
+def _answered(
+    image: PreparedImage, prediction: Prediction, eligible: Eligible, spec: ModelSpec, started: float
+) -> AnalysedImage:
+    radiograph, evidence, covered = image.radiograph, prediction.evidence[0], eligible.covered
+    answer = Answer.of(
+        float(prediction.logits[0]),
+        evidence,
+        radiograph.pixels.shape,
+        covered.operating_points,
+        spec.calibration,
+    )
+    finding = Answered(
+        path=printable(image.source.path),
         sop_instance_uid=image.source.sop_instance_uid,
         study_instance_uid=image.source.study_instance_uid,
-        status=Status.ANALYSED,
-        body_part=eligibility.body_part,
-        probability=probability,
-        decision=decide(probability, points),
-        peak=box.centre,
+        body_part=eligible.body_part,
+        probability=answer.probability,
+        decision=answer.decision,
+        peak=answer.peak_box.centre,
         seconds=perf_counter() - started,
     )
     # A header that is silent, or says no more than "extremity", is less than what the image shows.
-    anatomy = (
-        image.anatomy if eligibility.body_part.source == "dicom" else None
-    ) or eligibility.covered.concept
-    analysis = ImageAnalysis(finding, image.radiograph.header, anatomy, image.laterality, points, box)
-    return AnalysedImage(analysis, image.radiograph.pixels, evidence)
+    tagged = tagged_anatomy(radiograph.anatomy) if eligible.body_part.source == "dicom" else None
+    analysis = AnsweredImage(
+        finding,
+        radiograph.header,
+        tagged or covered.concept,
+        radiograph.laterality,
+        answer.points,
+        answer.peak_box,
+    )
+    return AnalysedImage(analysis, radiograph.pixels, evidence, prediction.features[0])
+
+
+def refuse(
+    source: Source, error: BoneSSLError, seconds: float = 0.0, body_part: BodyPart | None = None
+) -> Refused:
+    """Finding of a file that cannot be analysed.
+
+    Parameters
+    ----------
+    source
+        File that is refused.
+    error
+        Why it is refused.
+    seconds
+        Time spent on the file, in seconds.
+    body_part
+        Body part, as far as it is known.
+    """
+    status, reason = unanalysed(error)
+    return Refused(
+        path=printable(source.path),
+        sop_instance_uid=source.sop_instance_uid,
+        study_instance_uid=source.study_instance_uid,
+        status=status,
+        reason=reason,
+        body_part=body_part,
+        seconds=seconds,
+    )
+
+
+def _refused(
+    source: Source, radiograph: Radiograph, error: BoneSSLError, part: BodyPart | None, seconds: float
+) -> RefusedImage:
+    """A radiograph that could be read, and is refused all the same."""
+    finding = refuse(source, error, seconds, part)
+    return RefusedImage(finding, radiograph.header, tagged_anatomy(radiograph.anatomy), radiograph.laterality)
 
 
 def tagged_anatomy(term: str | None) -> CodedConcept | None:
-    """The coded region that a header's term names; None where it names none."""
+    """Coded region of a Body Part Examined term; None where the term names no region."""
     code = ANATOMY.get(term or "")
     return None if code is None else CodedConcept(code.value, code.scheme_designator, code.meaning)
-
-
-def peak_box(evidence: FloatArray, shape: tuple[int, ...]) -> PixelBox:
-    """The patch with the largest evidence, in source pixels."""
-    row, column = np.unravel_index(int(evidence.argmax()), evidence.shape)
-    tall, wide = shape[0] / evidence.shape[0], shape[1] / evidence.shape[1]
-    return PixelBox(
-        top=float(row * tall),
-        left=float(column * wide),
-        bottom=float((row + 1) * tall),
-        right=float((column + 1) * wide),
-    )
 
 
 def _header(source: Source) -> Dataset | None:

@@ -11,7 +11,12 @@ from typing import BinaryIO
 
 from monai_bone_ssl.errors import ReasonCode, ReportError
 
-__all__ = ["atomic_file", "write_atomically", "writing"]
+__all__ = ["atomic_file", "printable", "write_atomically", "writing"]
+
+
+def printable(path: Path) -> str:
+    """A path as JSON can hold it: bytes that are no UTF-8 are replaced."""
+    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 import msgspec
 from pydicom import Dataset
@@ -19,6 +20,8 @@ __all__ = [
     "ABNORMALITY",
     "FRACTURE",
     "UNVERIFIED",
+    "Answered",
+    "AnsweredImage",
     "BodyPart",
     "CodedConcept",
     "Decision",
@@ -28,6 +31,8 @@ __all__ = [
     "Peak",
     "PixelBox",
     "Reason",
+    "Refused",
+    "RefusedImage",
     "Status",
     "StudyFinding",
     "Target",
@@ -54,11 +59,16 @@ class Status(StrEnum):
 
 
 class Decision(StrEnum):
-    """Three states from two operating points."""
+    """Three states from two operating points, the least severe first."""
 
     NEGATIVE = "negative"
     INDETERMINATE = "indeterminate"
     POSITIVE = "positive"
+
+    @property
+    def severity(self) -> int:
+        """Place among the decisions: 0 for negative, 2 for positive."""
+        return list(Decision).index(self)
 
 
 class CodedConcept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,24 +156,70 @@ class Peak(msgspec.Struct, frozen=True):
     column: int
 
 
-class ImageFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of ``images`` in result.json (contract C3)."""
+class _ImageFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """What every finding of an image says."""
 
     path: str
-    """As it was given, or found under a given folder."""
+    """Path of the file, as it was given or found under a given folder."""
     sop_instance_uid: str | None = None
+    """SOP Instance UID of the image; None where the file has none that can be read."""
     study_instance_uid: str | None = None
-    status: Status
-    reason: Reason | None = None
-    """None where the image was analysed."""
-    body_part: BodyPart | None = None
-    """As far as it was known when the image was refused, if it was."""
-    probability: float | None = None
-    """Calibrated, from 0 to 1; None where the image was not analysed, as decision and peak are."""
-    decision: Decision | None = None
-    peak: Peak | None = None
+    """Study Instance UID of the image; None where the file has none that can be read."""
     seconds: float
-    """Time spent on the file."""
+    """Time spent on the file, in seconds."""
+
+
+class Answered(_ImageFinding, frozen=True, kw_only=True):
+    """Finding of an image that the model answered.
+
+    Raises
+    ------
+    ValueError
+        Where the probability is not a number from 0 to 1.
+    """
+
+    body_part: BodyPart
+    """Body part whose operating points decided."""
+    probability: float
+    """Calibrated probability of the target, 0 to 1."""
+    decision: Decision
+    """Decision at the body part's operating points."""
+    peak: Peak
+    """Pixel in the middle of the patch with the largest evidence."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:  # NaN fails too
+            raise ValueError(f"probability is {self.probability}, expected 0 to 1")
+
+    @property
+    def status(self) -> Status:
+        """Always :attr:`Status.ANALYSED`."""
+        return Status.ANALYSED
+
+
+class Refused(_ImageFinding, frozen=True, kw_only=True):
+    """Finding of an image without an answer.
+
+    Raises
+    ------
+    ValueError
+        Where the status is neither ``not_analysed`` nor ``failed``.
+    """
+
+    status: Status
+    """``not_analysed`` for an image that the model was not made for, ``failed`` for one that went wrong."""
+    reason: Reason
+    """Why the image has no answer."""
+    body_part: BodyPart | None = None
+    """Body part, as far as it was known when the image was refused."""
+
+    def __post_init__(self) -> None:
+        if self.status not in (Status.NOT_ANALYSED, Status.FAILED):
+            raise ValueError(f"status is {self.status}, expected not_analysed or failed without an answer")
+
+
+#: What is said of one image.
+ImageFinding: TypeAlias = Answered | Refused
 
 
 class StudyFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,19 +251,37 @@ class PixelBox:
 
 
 @dataclass(frozen=True)
-class ImageAnalysis:
-    """A finding with what a report or a page needs beside it. Holds no pixels."""
+class AnsweredImage:
+    """An answered image with what a report or a page needs beside the finding. Holds no pixels."""
 
-    finding: ImageFinding
-    header: Dataset | None = None
-    """The source's header without pixel data; None where the file is not DICOM."""
-    anatomy: CodedConcept | None = None
-    """The anatomic region as finely as the header or the image tells it."""
-    laterality: str | None = None
+    finding: Answered
+    header: Dataset
+    """Header of the image, without pixel data."""
+    anatomy: CodedConcept
+    """Anatomic region, as finely as the header or the image tells it."""
+    laterality: str | None
     """``R``, ``L`` or ``B`` (DICOM Image Laterality); None where the header does not say."""
-    points: OperatingPoints | None = None
-    peak_box: PixelBox | None = None
-    """The patch of the peak."""
+    points: OperatingPoints
+    """Operating points of the image's body part."""
+    peak_box: PixelBox
+    """Patch with the largest evidence, in source pixels."""
+
+
+@dataclass(frozen=True)
+class RefusedImage:
+    """An image without an answer, with what is known of it."""
+
+    finding: Refused
+    header: Dataset | None
+    """Header of the image, without pixel data; None where there is none that a report could refer to."""
+    anatomy: CodedConcept | None = None
+    """Anatomic region that the header names; None where it names none, or was not read so far."""
+    laterality: str | None = None
+    """``R``, ``L`` or ``B``; None where the header does not say, or was not read so far."""
+
+
+#: One image as reports take it.
+ImageAnalysis: TypeAlias = AnsweredImage | RefusedImage
 
 
 def decide(probability: float, points: OperatingPoints) -> Decision:
@@ -225,8 +299,6 @@ def unanalysed(error: BoneSSLError) -> tuple[Status, Reason]:
     return status, Reason(code=error.code, text=error.text)
 
 
-_SEVERITY = {Decision.NEGATIVE: 0, Decision.INDETERMINATE: 1, Decision.POSITIVE: 2}
-
 # Files that say nothing about the patient's bones: a study may be negative although they were not analysed.
 _BESIDE_THE_POINT = frozenset(
     {ReasonCode.NOT_DICOM, ReasonCode.UNSUPPORTED_SOP_CLASS, ReasonCode.DUPLICATE_INSTANCE}
@@ -239,13 +311,14 @@ def study_finding(study_instance_uid: str, images: Sequence[ImageFinding]) -> St
     A study is negative only if every radiograph in it was analysed and is negative; with one left out it
     is indeterminate, because nobody has looked at that one.
     """
-    analysed = [image for image in images if image.decision is not None]
-    left_out = [i for i in images if i.reason is not None and i.reason.code not in _BESIDE_THE_POINT]
-    if not analysed:
-        failed = any(image.status is Status.FAILED for image in images)
+    answered = [image for image in images if isinstance(image, Answered)]
+    refused = [image for image in images if isinstance(image, Refused)]
+    left_out = [image for image in refused if image.reason.code not in _BESIDE_THE_POINT]
+    if not answered:
+        failed = any(image.status is Status.FAILED for image in refused)
         status = Status.FAILED if failed else Status.NOT_ANALYSED
         return StudyFinding(study_instance_uid=study_instance_uid, status=status)
-    worst = max(analysed, key=lambda i: (_SEVERITY[i.decision or Decision.NEGATIVE], i.probability or 0.0))
+    worst = max(answered, key=lambda image: (image.decision.severity, image.probability))
     decision = worst.decision
     if decision is Decision.NEGATIVE and left_out:
         decision = Decision.INDETERMINATE
@@ -259,10 +332,10 @@ def study_finding(study_instance_uid: str, images: Sequence[ImageFinding]) -> St
 
 def describe_image(finding: ImageFinding, target: Target) -> str:
     """One line in words for one image, for overlays, tables, pages and reports."""
-    if finding.reason is not None:
+    if isinstance(finding, Refused):
         verb = "Not analysed" if finding.status is Status.NOT_ANALYSED else "Analysis failed"
         return f"{verb}: {finding.reason.text}"
-    answer = _ANSWER[finding.decision or Decision.INDETERMINATE].format(target.name)
+    answer = _ANSWER[finding.decision].format(target.name)
     return f"{answer}, probability of {target.name} {finding.probability:.2f}"
 
 
@@ -282,8 +355,8 @@ _ANSWER = {
 
 def describe_study(study: StudyFinding, images: Sequence[ImageFinding], target: Target) -> str:
     """The study's conclusion in words."""
-    n_analysed = sum(image.decision is not None for image in images)
-    scope = f"{n_analysed} of {len(images)} image{'s' if len(images) != 1 else ''} analysed"
+    n_answered = sum(isinstance(image, Answered) for image in images)
+    scope = f"{n_answered} of {len(images)} image{'s' if len(images) != 1 else ''} analysed"
     if study.decision is None:
         return f"No conclusion: {scope}."
     answer = _ANSWER[study.decision].format(target.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -20,17 +20,20 @@ from monai_bone_ssl.dicom.collect import Source, Study, find_files, group_by_stu
 from monai_bone_ssl.errors import ConfigError, ReasonCode, ReportError
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.findings import (
+    AnsweredImage,
     ImageAnalysis,
     ImageFinding,
-    Status,
+    Refused,
+    RefusedImage,
     StudyFinding,
     study_finding,
     unanalysed,
 )
 from monai_bone_ssl.model.folder import ModelFolder
 from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.report.content import Algorithm
 from monai_bone_ssl.report.evidence_objects import check_same_patient, write_evidence
-from monai_bone_ssl.report.study import Algorithm, study_report, write_report
+from monai_bone_ssl.report.study import study_report, write_report
 from monai_bone_ssl.show.page import PageEntry, write_page
 from monai_bone_ssl.show.results import SOFTWARE_NAME, ModelIdentity, Results, result_json
 from monai_bone_ssl.shown_image import Outputs, ShownImage, show_image, withdraw
@@ -241,30 +244,32 @@ def combine(images: Sequence[ImageFinding], studies: Sequence[StudyFinding], mod
 
 
 def _entries(analyses: Sequence[ImageAnalysis], overlays: Sequence[str | None]) -> list[PageEntry]:
-    return [PageEntry(a.finding, a.points, overlay) for a, overlay in zip(analyses, overlays, strict=True)]
+    return [
+        PageEntry(image.finding, image.points if isinstance(image, AnsweredImage) else None, overlay)
+        for image, overlay in zip(analyses, overlays, strict=True)
+    ]
 
 
 def _names_two_patients(analyses: Sequence[ImageAnalysis]) -> bool:
-    reasons = (analysis.finding.reason for analysis in analyses)
-    return any(reason is not None and reason.code is ReasonCode.CONFLICTING_PATIENT for reason in reasons)
+    reasons = (image.finding.reason for image in analyses if isinstance(image, RefusedImage))
+    return any(reason.code is ReasonCode.CONFLICTING_PATIENT for reason in reasons)
 
 
 def _failed(analysis: ImageAnalysis, error: ReportError) -> ImageAnalysis:
     """An analysed image whose report cannot be made: without one, nobody may rely on it."""
-    if analysis.finding.status is not Status.ANALYSED:
+    if isinstance(analysis, RefusedImage):
         return analysis
     status, reason = unanalysed(error)
-    was = analysis.finding
-    finding = ImageFinding(
-        path=was.path,
-        sop_instance_uid=was.sop_instance_uid,
-        study_instance_uid=was.study_instance_uid,
+    finding = Refused(
+        path=analysis.finding.path,
+        sop_instance_uid=analysis.finding.sop_instance_uid,
+        study_instance_uid=analysis.finding.study_instance_uid,
         status=status,
         reason=reason,
-        body_part=was.body_part,
-        seconds=was.seconds,
+        body_part=analysis.finding.body_part,
+        seconds=analysis.finding.seconds,
     )
-    return replace(analysis, finding=finding)
+    return RefusedImage(finding, analysis.header, analysis.anatomy, analysis.laterality)
 
 
 def algorithm(model: Model | ModelFolder) -> Algorithm:

@@ -17,16 +17,16 @@ from monai_bone_ssl.analysis import AnalysedImage, analyse_file
 from monai_bone_ssl.dicom.collect import Source
 from monai_bone_ssl.errors import ReportError
 from monai_bone_ssl.files import write_atomically
-from monai_bone_ssl.findings import ImageAnalysis
+from monai_bone_ssl.findings import ImageAnalysis, RefusedImage
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.model.spec import ModelSpec
+from monai_bone_ssl.report.content import Algorithm
 from monai_bone_ssl.report.evidence_objects import (
     EvidenceKind,
     evidence_mask,
     secondary_capture,
     segmentation,
 )
-from monai_bone_ssl.report.study import Algorithm
 from monai_bone_ssl.show.overlay import draw_overlay
 from monai_bone_ssl.show.overlay_file import write_png
 
@@ -37,7 +37,6 @@ __all__ = [
     "draw_analysis",
     "evidence_map_name",
     "make_evidence",
-    "printable",
     "show_image",
     "withdraw",
 ]
@@ -66,15 +65,15 @@ class Outputs:
 
 @dataclass(frozen=True)
 class ShownImage:
-    """What one file came to; it holds no pixels."""
+    """What was made of one file; holds no pixels."""
 
     analysis: ImageAnalysis
-    overlay: str | None
+    overlay: str | None = None
     """Name of the picture; None where there is none."""
-    evidence_map: str | None
-    """Name of the evidence as numbers; None where there is none."""
-    evidence: ImageEvidence
-    """Not written yet."""
+    evidence_map: str | None = None
+    """Name of the file with the evidence as numbers; None where there is none."""
+    evidence: ImageEvidence = ImageEvidence()
+    """DICOM objects, not written yet."""
 
 
 def show_image(
@@ -85,24 +84,26 @@ def show_image(
     Parameters
     ----------
     source
-        The file.
+        File to analyse.
     number
-        Its place in its study, from 1.
+        Number of the file in its study, from 1.
     out
         Existing folder for the results.
     model
-        The model to run.
+        Model to run.
     algorithm
-        It, as DICOM objects name it.
+        The model and the software around it, as DICOM objects name them.
     outputs
-        What is wanted.
+        What to write of the image.
 
     Raises
     ------
     ReportError
         ``WRITE_FAILED`` where ``out`` cannot be written.
     """
-    image = analyse_file(source, printable(source.path), model)
+    image = analyse_file(source, model)
+    if isinstance(image, RefusedImage):
+        return ShownImage(image)
     return ShownImage(
         image.analysis,
         _write_overlay(image, out, model) if outputs.overlay else None,
@@ -111,21 +112,9 @@ def show_image(
     )
 
 
-def draw_analysis(image: AnalysedImage, spec: ModelSpec) -> Image.Image | None:
-    """The picture of an image; None where it was not analysed."""
-    points = image.analysis.points
-    if image.pixels is None or image.evidence is None or points is None:
-        return None
-    return draw_overlay(
-        image.pixels,
-        image.evidence,
-        image.analysis.finding,
-        points,
-        spec.target,
-        limit=spec.evidence_limit,
-        model_name=spec.name,
-        model_version=spec.version,
-    )
+def draw_analysis(image: AnalysedImage, spec: ModelSpec) -> Image.Image:
+    """The picture of an answered image."""
+    return draw_overlay(image.pixels, image.evidence, image.finding, image.analysis.points, spec)
 
 
 def make_evidence(
@@ -136,34 +125,34 @@ def make_evidence(
     number: int,
     created: datetime,
 ) -> ImageEvidence:
-    """Make the evidence objects of one image; none where it was not analysed.
+    """Make the evidence objects of one answered image.
 
     Parameters
     ----------
     image
-        An analysis with its pixels.
+        Answered image with its pixels.
     kinds
-        What to make; may be empty.
+        Which objects to make; may be empty.
     spec
-        Of the model that made the evidence.
+        Specification of the model that made the evidence.
     algorithm
-        The model and the software around it.
+        The model and the software around it, as DICOM objects name them.
     number
         Instance number in the objects' series, from 1.
     created
-        When they are made.
+        Time when the objects are made.
     """
-    made = ImageEvidence()
+    evidence = ImageEvidence()
     for kind in EvidenceKind:
         if kind not in kinds:
             continue
         try:
             item = _make(kind, image, spec, algorithm, number, created)
         except ReportError as error:
-            made.left_out.append(error)
+            evidence.left_out.append(error)
         else:
-            made.objects.extend([] if item is None else [item])
-    return made
+            evidence.objects.extend([] if item is None else [item])
+    return evidence
 
 
 def _make(
@@ -175,13 +164,8 @@ def _make(
     created: datetime,
 ) -> SCImage | Segmentation | None:
     header = image.analysis.header
-    if header is None:
-        return None
     if kind is EvidenceKind.SC:
-        picture = draw_analysis(image, spec)
-        return None if picture is None else secondary_capture(picture, header, algorithm, number, created)
-    if image.pixels is None or image.evidence is None:
-        return None
+        return secondary_capture(draw_analysis(image, spec), header, algorithm, number, created)
     mask = evidence_mask(image.evidence, spec.evidence_limit, image.pixels.shape)
     return segmentation(mask, header, spec.target.name, algorithm, number, created)
 
@@ -194,11 +178,6 @@ def evidence_map_name(sop_instance_uid: str) -> str:
     return f"evidence_{sop_instance_uid}.npy"
 
 
-def printable(path: Path) -> str:
-    """A path as JSON can hold it: bytes that are no UTF-8 are replaced."""
-    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 def withdraw(names: Sequence[str | None], out: Path) -> Sequence[None]:
     """Remove overlays and maps: they show an answer that is no longer given."""
     for name in names:
@@ -207,19 +186,16 @@ def withdraw(names: Sequence[str | None], out: Path) -> Sequence[None]:
     return [None] * len(names)
 
 
-def _write_overlay(image: AnalysedImage, out: Path, model: Model) -> str | None:
-    picture = draw_analysis(image, model.spec)
-    if picture is None:
-        return None
-    name = f"overlay_{image.analysis.finding.sop_instance_uid}.png"
-    write_png(picture, out / name)
+def _write_overlay(image: AnalysedImage, out: Path, model: Model) -> str:
+    name = f"overlay_{image.finding.sop_instance_uid}.png"
+    write_png(draw_analysis(image, model.spec), out / name)
     return name
 
 
 def _write_evidence_map(image: AnalysedImage, out: Path, wanted: bool) -> str | None:
     """Write the map, or remove one that an earlier run left: it may be another model's."""
-    uid = image.analysis.finding.sop_instance_uid
-    if image.evidence is None or uid is None:
+    uid = image.finding.sop_instance_uid
+    if uid is None:
         return None
     if not wanted:
         (out / evidence_map_name(uid)).unlink(missing_ok=True)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
-from tiny_model import POINTS
+from tiny_model import POINTS, spec
 
-from monai_bone_ssl.findings import FRACTURE, BodyPart, ImageFinding, Status, decide
+from monai_bone_ssl.findings import FRACTURE, Answered, BodyPart, Peak, decide
 from monai_bone_ssl.show.overlay import draw_overlay
 
 
-def finding(probability=0.9, peak=None, points=POINTS):
-    return ImageFinding(
+def finding(probability, peak, points=POINTS):
+    return Answered(
         path="a/b.dcm",
-        status=Status.ANALYSED,
         body_part=BodyPart("hand", "image", 0.93),
         probability=probability,
         decision=decide(probability, points),
@@ -21,16 +21,25 @@ def finding(probability=0.9, peak=None, points=POINTS):
     )
 
 
-def draw(pixels, evidence, found=None, points=POINTS, target=FRACTURE, limit=0.1, model_name="model"):
+def draw(
+    pixels,
+    evidence,
+    probability=0.9,
+    peak=None,
+    points=POINTS,
+    target=FRACTURE,
+    limit=0.1,
+    model_name="model",
+):
+    """An overlay; by default the peak is in a corner, and not framed where the evidence there is 0."""
     return draw_overlay(
         pixels.astype(np.float32),
         np.asarray(evidence, dtype=np.float32),
-        found or finding(points=points),
+        finding(probability, peak or Peak(0, 0), points),
         points,
-        target,
-        limit=limit,
-        model_name=model_name,
-        model_version="1.0.0",
+        msgspec.structs.replace(
+            spec(b""), target=target, evidence_limit=limit, name=model_name, version="1.0.0"
+        ),
     )
 
 

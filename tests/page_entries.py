@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from tiny_model import POINTS
+from tiny_model import POINTS, spec
 
 from monai_bone_ssl.errors import ReasonCode
-from monai_bone_ssl.findings import FRACTURE, BodyPart, ImageFinding, Reason, Status, decide
+from monai_bone_ssl.findings import FRACTURE, Answered, BodyPart, Peak, Reason, Refused, Status, decide
 from monai_bone_ssl.show.overlay import draw_overlay
 from monai_bone_ssl.show.overlay_file import write_png
 from monai_bone_ssl.show.page import PageEntry, write_page
@@ -23,22 +23,20 @@ HOSTILE = [
 
 
 def analysed(path, probability, uid=None, overlay=None):
-    found = ImageFinding(
+    found = Answered(
         path=path,
-        status=Status.ANALYSED,
         study_instance_uid=uid,
         body_part=BodyPart("hand", "image", 0.93),
         probability=probability,
         decision=decide(probability, POINTS),
+        peak=Peak(45, 75),
         seconds=0.4,
     )
     return PageEntry(found, POINTS, overlay)
 
 
 def left_out(path, status, code=ReasonCode.NOT_DICOM, text="not a DICOM file", uid=None):
-    found = ImageFinding(
-        path=path, status=status, reason=Reason(code, text), seconds=0.02, study_instance_uid=uid
-    )
+    found = Refused(path=path, status=status, reason=Reason(code, text), seconds=0.02, study_instance_uid=uid)
     return PageEntry(found, None, None)
 
 
@@ -47,10 +45,7 @@ def make_overlay(path, probability=0.9):
     evidence = np.zeros((4, 3), dtype=np.float32)
     evidence[1, 2] = 0.1
     found = analysed("x", probability).finding
-    image = draw_overlay(
-        pixels, evidence, found, POINTS, FRACTURE, limit=0.1, model_name="m", model_version="1"
-    )
-    write_png(image, path)
+    write_png(draw_overlay(pixels, evidence, found, POINTS, spec(b"")), path)
 
 
 def mixed_entries(folder):

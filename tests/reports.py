@@ -16,18 +16,22 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.findings import (
     FRACTURE,
+    Answered,
+    AnsweredImage,
+    BodyPart,
     CodedConcept,
     ImageAnalysis,
-    ImageFinding,
     OperatingPoints,
     PixelBox,
-    Status,
+    Refused,
+    RefusedImage,
     Target,
     decide,
     study_finding,
     unanalysed,
 )
-from monai_bone_ssl.report.study import Algorithm, study_report
+from monai_bone_ssl.report.content import Algorithm
+from monai_bone_ssl.report.study import study_report
 
 POINTS = OperatingPoints(high_sensitivity=0.2, high_specificity=0.7)
 BOX = PixelBox(top=16, left=32, bottom=30.5, right=46.25)
@@ -98,28 +102,28 @@ def make_header(number: int = 1, study: str = STUDY, **attributes: object) -> Da
     return dcmread(file)
 
 
-def analysed(header: Dataset, probability: float, **context: object) -> ImageAnalysis:
-    """An image with an answer; ``context`` replaces fields of the ImageAnalysis."""
-    finding = ImageFinding(
+def analysed(header: Dataset, probability: float, **context: object) -> AnsweredImage:
+    """An image with an answer; ``context`` replaces fields of the AnsweredImage."""
+    finding = Answered(
         path=f"/data/{header.SOPInstanceUID}.dcm",
         sop_instance_uid=header.SOPInstanceUID,
         study_instance_uid=header.StudyInstanceUID,
-        status=Status.ANALYSED,
+        body_part=BodyPart("hand", "dicom", 0.97),
         probability=probability,
         decision=decide(probability, POINTS),
+        peak=BOX.centre,
         seconds=0.1,
     )
-    analysis = ImageAnalysis(finding, header, WRIST, "L", POINTS, BOX)
-    return replace(analysis, **context)
+    return replace(AnsweredImage(finding, header, WRIST, "L", POINTS, BOX), **context)
 
 
-def not_analysed(header: Dataset, error: UnsupportedImage | CorruptImage | None = None) -> ImageAnalysis:
+def not_analysed(header: Dataset, error: UnsupportedImage | CorruptImage | None = None) -> RefusedImage:
     """An image with a reason instead; by default it shows a chest."""
     error = error or UnsupportedImage(
         ReasonCode.BODY_PART_NOT_COVERED, "a.dcm: body part CHEST, expected HAND"
     )
     status, reason = unanalysed(error)
-    finding = ImageFinding(
+    finding = Refused(
         path="/data/a.dcm",
         sop_instance_uid=header.SOPInstanceUID,
         study_instance_uid=header.StudyInstanceUID,
@@ -127,7 +131,7 @@ def not_analysed(header: Dataset, error: UnsupportedImage | CorruptImage | None 
         reason=reason,
         seconds=0.1,
     )
-    return ImageAnalysis(finding, header)
+    return RefusedImage(finding, header)
 
 
 def issuer(name: str) -> str:
@@ -135,7 +139,7 @@ def issuer(name: str) -> str:
     return re.split(r"[=^]", name)[2 if "=" in name else 0]
 
 
-def named(key: str) -> ImageAnalysis:
+def named(key: str) -> AnsweredImage:
     """A positive image of the patient whose name is ``NAMES[key]``."""
     character_set, name = NAMES[key]
     other = Dataset()

@@ -18,7 +18,7 @@ from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import algorithm, analyse_study
 from monai_bone_ssl.report.evidence_objects import EvidenceKind, check_same_patient
-from monai_bone_ssl.shown_image import ImageEvidence, Outputs, make_evidence
+from monai_bone_ssl.shown_image import ImageEvidence, Outputs, ShownImage, make_evidence, show_image
 
 CREATED = datetime(2026, 2, 3)
 BOTH = tuple(EvidenceKind)
@@ -26,7 +26,9 @@ BOTH = tuple(EvidenceKind)
 
 def analysed(path: Path, model: Model) -> AnalysedImage:
     ((source,),) = (study.sources for study in group_by_study([Source(path)]))
-    return analyse_file(source, path.name, model)
+    image = analyse_file(source, model)
+    assert isinstance(image, AnalysedImage)
+    return image
 
 
 def evidence(image: AnalysedImage, kinds: tuple[EvidenceKind, ...], model: Model) -> ImageEvidence:
@@ -52,8 +54,12 @@ def test_only_what_was_asked_for_is_made(
 
 
 def test_an_image_that_was_not_analysed_has_none(tiny: Model, tmp_path: Path) -> None:
-    image = analysed(make_radiograph(tmp_path / "a.dcm", draw(0.8), body_part="CHEST"), tiny)
-    assert evidence(image, BOTH, tiny) == ImageEvidence()
+    (tmp_path / "in").mkdir()
+    path = make_radiograph(tmp_path / "in" / "a.dcm", draw(0.8), body_part="CHEST")
+    outputs = Outputs(overlay=True, evidence_map=True, evidence=BOTH)
+    image = show_image(Source(path), 1, tmp_path, tiny, algorithm(tiny), outputs)
+    assert image == ShownImage(image.analysis)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
 
 
 def test_what_the_header_does_not_allow_is_left_out_with_its_reason(tiny: Model, tmp_path: Path) -> None:

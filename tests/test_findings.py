@@ -9,6 +9,7 @@ from monai_bone_ssl.errors import CorruptImage, ModelError, ReasonCode, Unsuppor
 from monai_bone_ssl.findings import (
     ABNORMALITY,
     FRACTURE,
+    Answered,
     BodyPart,
     Decision,
     ImageFinding,
@@ -16,6 +17,7 @@ from monai_bone_ssl.findings import (
     Peak,
     PixelBox,
     Reason,
+    Refused,
     Status,
     StudyFinding,
     Target,
@@ -30,14 +32,19 @@ from monai_bone_ssl.findings import (
 NEGATIVE, INDETERMINATE, POSITIVE = Decision
 
 
-def analysed(decision: Decision, probability: float) -> ImageFinding:
-    return ImageFinding(
-        path="a.dcm", status=Status.ANALYSED, decision=decision, probability=probability, seconds=0.1
+def analysed(decision: Decision, probability: float) -> Answered:
+    return Answered(
+        path="a.dcm",
+        body_part=BodyPart("hand", "dicom", 0.9),
+        decision=decision,
+        probability=probability,
+        peak=Peak(1, 2),
+        seconds=0.1,
     )
 
 
-def left_out(code: ReasonCode, status: Status = Status.NOT_ANALYSED) -> ImageFinding:
-    return ImageFinding(path="b.dcm", status=status, reason=Reason(code, "b.dcm: the words"), seconds=0.1)
+def left_out(code: ReasonCode, status: Status = Status.NOT_ANALYSED) -> Refused:
+    return Refused(path="b.dcm", status=status, reason=Reason(code, "b.dcm: the words"), seconds=0.1)
 
 
 UNREADABLE = left_out(ReasonCode.DECODE_FAILED, Status.FAILED)
@@ -73,6 +80,18 @@ def test_status_tells_what_the_model_is_not_for_from_what_went_wrong() -> None:
         (ModelError(ReasonCode.INFERENCE_FAILED, "no answer"), Status.FAILED),
     ):
         assert unanalysed(error) == (status, Reason(error.code, error.text))
+
+
+@pytest.mark.parametrize("probability", [-0.1, 1.1, float("nan"), float("inf")])
+def test_an_answer_has_a_probability(probability: float) -> None:
+    with pytest.raises(ValueError, match="expected 0 to 1"):
+        analysed(POSITIVE, probability)
+
+
+@pytest.mark.parametrize("status", [Status.ANALYSED, Status.PARTIALLY_ANALYSED])
+def test_a_refused_image_was_not_analysed(status: Status) -> None:
+    with pytest.raises(ValueError, match="expected not_analysed or failed"):
+        left_out(ReasonCode.COLOUR, status)
 
 
 @pytest.mark.parametrize("target", [FRACTURE, ABNORMALITY], ids=lambda target: target.name)

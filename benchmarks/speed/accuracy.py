@@ -37,7 +37,8 @@ def accuracy_row(data: Path, weights: Path, images: int) -> Row:
     labels = dataset.labels[chosen]
     ours, other = (float(roc_auc_score(labels, column)) for column in zip(*logits, strict=True))
     points = [part.operating_points for part in model.spec.body_parts if part.operating_points is not None]
-    probabilities = np.array([[model.probability(value) for value in pair] for pair in logits])
+    calibration = model.spec.calibration
+    probabilities = np.array([[calibration.probability(value) for value in pair] for pair in logits])
     changed = [
         np.mean(np.diff((probabilities[:, :, None] >= [p.high_sensitivity, p.high_specificity]).sum(2)) != 0)
         for p in points

@@ -16,14 +16,14 @@ from benchmarks.speed.ratio import Row, row, seconds, take_turns
 from monai_bone_ssl.analysis import analyse_prepared, prepare_file
 from monai_bone_ssl.dicom.collect import find_files, group_by_study
 from monai_bone_ssl.dicom.radiograph import read_radiograph
+from monai_bone_ssl.findings import RefusedImage
 from monai_bone_ssl.model.folder import default_model_folder
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.pipeline import analyse, analyse_study, conclude_study
 from monai_bone_ssl.report.study import write_report
-from monai_bone_ssl.show.overlay import draw_overlay
 from monai_bone_ssl.show.overlay_file import write_png
-from monai_bone_ssl.shown_image import Outputs
+from monai_bone_ssl.shown_image import Outputs, draw_analysis
 from monai_bone_ssl.threads import images_at_once
 
 __all__ = ["whole_path_rows"]
@@ -114,23 +114,13 @@ def _stages(model: Model, path: Path, out: Path, rounds: int) -> dict[str, float
 
         (study,) = group_by_study(find_files([path], skip=out))
         stage("gather and read headers")
-        prepared = prepare_file(study.sources[0], "image.dcm", model.spec)
+        prepared = prepare_file(study.sources[0], model.spec)
         stage("decode and prepare")
         image = analyse_prepared(prepared, model)
         stage("network and decision")
-        points = image.analysis.points
-        if image.pixels is None or image.evidence is None or points is None:
+        if isinstance(image, RefusedImage):
             raise AssertionError("the tibia is analysed")
-        picture = draw_overlay(
-            image.pixels,
-            image.evidence,
-            image.analysis.finding,
-            points,
-            model.spec.target,
-            limit=model.spec.evidence_limit,
-            model_name=model.spec.name,
-            model_version=model.spec.version,
-        )
+        picture = draw_analysis(image, model.spec)
         stage("draw the overlay")
         write_png(picture, out / "overlay.png")
         stage("write the overlay")

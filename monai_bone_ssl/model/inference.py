@@ -117,10 +117,6 @@ class Model:
             raise ModelError(ReasonCode.INFERENCE_FAILED, text)
         return prediction
 
-    def probability(self, logit: float) -> float:
-        """Calibrated probability of one logit."""
-        return self.spec.calibration.probability(logit)
-
 
 def _session(weights: bytes, path: Path, device: Device, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()

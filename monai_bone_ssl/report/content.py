@@ -54,9 +54,12 @@ from monai_bone_ssl.dicom.uids import derived_uid
 from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.findings import (
     UNVERIFIED,
+    Answered,
+    AnsweredImage,
     CodedConcept,
     Decision,
     ImageAnalysis,
+    OperatingPoints,
     PixelBox,
     Status,
     StudyFinding,
@@ -219,14 +222,15 @@ def _group(
     analysis: ImageAnalysis, header: Dataset, name: str, target: Target, algorithm: Algorithm
 ) -> MeasurementsAndQualitativeEvaluations:
     """Everything about one image."""
-    box = _drawn_box(analysis)
-    positive = analysis.finding.decision is Decision.POSITIVE
+    answer = analysis if isinstance(analysis, AnsweredImage) else None
+    box = None if answer is None else _drawn_box(answer)
+    positive = answer is not None and answer.finding.decision is Decision.POSITIVE
     group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(tracking_uid(header.SOPInstanceUID, algorithm), name),
         finding_type=code(target.finding) if positive else None,
         finding_sites=finding_sites(analysis.anatomy, analysis.laterality),
-        algorithm_id=_algorithm_identification(algorithm, analysis),
-        measurements=_measurements(analysis, target, header),
+        algorithm_id=_algorithm_identification(algorithm, None if answer is None else answer.points),
+        measurements=[] if answer is None else [_probability(answer.finding, box, target, header)],
         qualitative_evaluations=_evaluations(analysis, target),
         source_images=[SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID)],
     )
@@ -234,14 +238,13 @@ def _group(
     return group
 
 
-def _drawn_box(analysis: ImageAnalysis) -> PixelBox | None:
-    drawn = analysis.finding.decision in (Decision.POSITIVE, Decision.INDETERMINATE)
-    return analysis.peak_box if drawn else None
+def _drawn_box(analysis: AnsweredImage) -> PixelBox | None:
+    return None if analysis.finding.decision is Decision.NEGATIVE else analysis.peak_box
 
 
 def _evaluations(analysis: ImageAnalysis, target: Target) -> list[QualitativeEvaluation]:
     evaluations = [QualitativeEvaluation(codes.DCM.SummaryOfAnalyses, _STATUS[analysis.finding.status])]
-    if analysis.finding.decision is not None:
+    if isinstance(analysis, AnsweredImage):
         answer = target.answer(analysis.finding.decision)
         evaluations.insert(0, QualitativeEvaluation(code(target.question), code(answer)))
     return evaluations
@@ -256,14 +259,11 @@ _STATUS = {
 }
 
 
-def _measurements(analysis: ImageAnalysis, target: Target, header: Dataset) -> list[Measurement]:
-    """The probability, if there is one. Its name says of what: beside "Absent" it could be read as that."""
-    if analysis.finding.probability is None:
-        return []
-    box = _drawn_box(analysis)
+def _probability(finding: Answered, box: PixelBox | None, target: Target, header: Dataset) -> Measurement:
+    """The probability. The name says of what: beside "Absent" it could be read as that of absence."""
     measurement = Measurement(
         name=codes.DCM.Probability,
-        value=float(analysis.finding.probability),
+        value=finding.probability,
         unit=codes.UCUM.NoUnits,
         referenced_coordinates=[] if box is None else [_rectangle(box, header)],
     )
@@ -274,7 +274,7 @@ def _measurements(analysis: ImageAnalysis, target: Target, header: Dataset) -> l
         RelationshipTypeValues.HAS_CONCEPT_MOD,
     )
     number.ContentSequence = ContentSequence([meaning, *number.get("ContentSequence", [])])
-    return [measurement]
+    return measurement
 
 
 def _rectangle(box: PixelBox, header: Dataset) -> CoordinatesForMeasurement:
@@ -313,13 +313,14 @@ def finding_sites(anatomy: CodedConcept | None, laterality: str | None) -> list[
     return [FindingSite(code(anatomy), side)]
 
 
-def _algorithm_identification(algorithm: Algorithm, analysis: ImageAnalysis) -> AlgorithmIdentification:
+def _algorithm_identification(
+    algorithm: Algorithm, points: OperatingPoints | None
+) -> AlgorithmIdentification:
     """TID 4019. The operating points belong to the image: they differ between body parts."""
     parameters = [
         f"Weights SHA-256 {algorithm.weights_sha256}",
         f"Software {algorithm.software_name} {algorithm.software_version}",
     ]
-    points = analysis.points
     if points is not None:
         parameters += [
             f"Negative below probability {points.high_sensitivity:.4g} (high-sensitivity operating point)",

@@ -22,8 +22,8 @@ from pydicom.uid import UID
 from monai_bone_ssl.dicom.patient import check_one_patient
 from monai_bone_ssl.dicom.uids import derived_uid
 from monai_bone_ssl.errors import ReasonCode, ReportError
-from monai_bone_ssl.findings import ImageAnalysis, Status, StudyFinding, Target
-from monai_bone_ssl.report.content import Algorithm, measurement_report, tracking_uid
+from monai_bone_ssl.findings import AnsweredImage, ImageAnalysis, Status, StudyFinding, Target
+from monai_bone_ssl.report.content import Algorithm, measurement_report
 from monai_bone_ssl.report.derived_object import (
     UIDS,
     contributing_equipment,
@@ -34,10 +34,8 @@ from monai_bone_ssl.report.derived_object import (
 )
 
 __all__ = [
-    "Algorithm",
     "is_referable",
     "study_report",
-    "tracking_uid",
     "write_report",
 ]
 
@@ -57,7 +55,7 @@ def study_report(
     ----------
     images
         All images of the study, analysed or not. Those without a header, and objects without pixels, cannot
-        be referenced and are left out; of several with one SOP Instance UID the analysed one is reported.
+        be referenced and are left out; of several with one SOP Instance UID the answered one is reported.
     study
         Their conclusion.
     target
@@ -76,8 +74,8 @@ def study_report(
     ------
     ReportError
         ``CONFLICTING_PATIENT`` where the headers name more than one patient; ``MISSING_IDENTIFIER`` where
-        an analysed image, or every image, cannot be referenced; ``REPORT_FAILED`` where a header, a finding
-        and the study do not belong together or a finding is incomplete.
+        an answered image, or every image, cannot be referenced; ``REPORT_FAILED`` where a header, a finding
+        and the study do not belong together.
     """
     headers = [image.header for image in images if image.header is not None]
     check_one_patient(headers, study.study_instance_uid)
@@ -137,9 +135,9 @@ def _referenced(images: Sequence[ImageAnalysis], study: StudyFinding) -> list[tu
     """Images that can be referenced, in the order given, each SOP instance once."""
     chosen: dict[str, tuple[ImageAnalysis, Dataset]] = {}
     for image in images:
-        analysed = _is_analysed(image)
+        answered = isinstance(image, AnsweredImage)
         if image.header is None or not is_referable(image.header):
-            if analysed:
+            if answered:
                 raise ReportError(
                     ReasonCode.MISSING_IDENTIFIER,
                     f"{Path(image.finding.path).name}: analysed, but its header cannot be referenced",
@@ -151,29 +149,13 @@ def _referenced(images: Sequence[ImageAnalysis], study: StudyFinding) -> list[tu
                 ReasonCode.REPORT_FAILED,
                 f"{Path(image.finding.path).name}: the header is not the one of the finding",
             )
-        if analysed or uid not in chosen:
+        if answered or uid not in chosen:
             chosen[uid] = (image, image.header)
     if not chosen:
         raise ReportError(
             ReasonCode.MISSING_IDENTIFIER, f"study {study.study_instance_uid}: no image to refer to"
         )
     return list(chosen.values())
-
-
-def _is_analysed(image: ImageAnalysis) -> bool:
-    finding = image.finding
-    if finding.status is not Status.ANALYSED:
-        if finding.reason is None or finding.decision is not None or finding.probability is not None:
-            raise _incomplete(image, "a reason and no answer")
-        return False
-    if finding.decision is None or finding.probability is None or not 0 <= finding.probability <= 1:
-        raise _incomplete(image, "a decision and a probability from 0 to 1")
-    return True
-
-
-def _incomplete(image: ImageAnalysis, expected: str) -> ReportError:
-    name = Path(image.finding.path).name
-    return ReportError(ReasonCode.REPORT_FAILED, f"{name}: {image.finding.status}, expected {expected}")
 
 
 def is_referable(header: Dataset) -> bool:

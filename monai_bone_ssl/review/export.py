@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from monai_bone_ssl.files import write_atomically
+from monai_bone_ssl.findings import Answered
 from monai_bone_ssl.review.audit import AUDIT_COLUMNS, read_audits
 from monai_bone_ssl.review.consensus import consensus
 from monai_bone_ssl.review.session_files import read_verdicts
@@ -101,7 +102,7 @@ def _export(case: Case, agreed: Reading | None, verdicts: dict[str, Verdict]) ->
         study_instance_uid=case.study_instance_uid,
         body_part=None if part is None else part.value,
         ai_status=None if finding is None else finding.status,
-        ai_probability=None if finding is None else finding.probability,
+        ai_probability=finding.probability if isinstance(finding, Answered) else None,
         ai_decision=case.decision,
         consensus=agreed,
         verdicts=verdicts,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from monai_bone_ssl.findings import Decision
+from monai_bone_ssl.findings import Answered, Decision
 from monai_bone_ssl.review.verdict import Agreement, Verdict
 from monai_bone_ssl.review.worklist import Case, Worklist
 
@@ -78,8 +78,8 @@ _RANK = {Decision.POSITIVE: 0, Decision.INDETERMINATE: 1, None: 2, Decision.NEGA
 
 
 def _urgency(case: Case) -> tuple[int, float]:
-    probability = None if case.finding is None else case.finding.probability
-    return _RANK[case.decision], -(probability or 0.0)
+    probability = case.finding.probability if isinstance(case.finding, Answered) else 0.0
+    return _RANK[case.decision], -probability
 
 
 def _study(case: Case) -> str:

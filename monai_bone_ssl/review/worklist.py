@@ -11,11 +11,12 @@ from pathlib import Path
 
 from pydicom import Dataset
 
+from monai_bone_ssl.analysis import refuse
 from monai_bone_ssl.dicom.collect import Source, find_files, group_by_study
 from monai_bone_ssl.dicom.header import file_name, uid
 from monai_bone_ssl.dicom.radiograph import check_eligible, read_header
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, CorruptImage, ReasonCode
-from monai_bone_ssl.findings import Decision, ImageFinding, OperatingPoints, Status, Target, unanalysed
+from monai_bone_ssl.findings import Answered, Decision, ImageFinding, OperatingPoints, Target
 from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.show.results import ModelIdentity, read_results
 
@@ -48,7 +49,7 @@ class Case:
     @property
     def decision(self) -> Decision | None:
         """The algorithm's answer, if it gave one."""
-        return None if self.finding is None else self.finding.decision
+        return self.finding.decision if isinstance(self.finding, Answered) else None
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,9 @@ def worklist_from_results(out: Path, spec: ModelSpec | None = None) -> Worklist:
     """
     results = read_results(out / "result.json")
     known = spec if spec is not None and ModelIdentity.of(spec) == results.model else None
-    images = [image for image in results.images if image.reason is None or image.reason.code not in _NO_IMAGE]
-    for image in images:
-        if image.status is Status.ANALYSED and (image.decision is None or image.probability is None):
-            text = f"{out / 'result.json'}: an analysed image without an answer"
-            raise ConfigError(ReasonCode.INVALID_DATA, text)
+    images = [
+        image for image in results.images if isinstance(image, Answered) or image.reason.code not in _NO_IMAGE
+    ]
     cases = [
         Case(
             key="",
@@ -185,17 +184,7 @@ def _checked(source: Source) -> Source:
 
 
 def _case(source: Source) -> Case:
-    finding = None
-    if source.error is not None:
-        status, reason = unanalysed(source.error)
-        finding = ImageFinding(
-            path=str(source.path),
-            sop_instance_uid=source.sop_instance_uid,
-            study_instance_uid=source.study_instance_uid,
-            status=status,
-            reason=reason,
-            seconds=0,
-        )
+    finding = None if source.error is None else refuse(source, source.error)
     path = source.path.absolute()
     return Case("", path, source.sop_instance_uid, source.study_instance_uid, finding, None)
 

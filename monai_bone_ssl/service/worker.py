@@ -11,7 +11,7 @@ import numpy as np
 
 from monai_bone_ssl.dicom.collect import Source, Study, group_by_study
 from monai_bone_ssl.errors import BoneSSLError, ReasonCode, ReportError, ServiceError
-from monai_bone_ssl.findings import Status
+from monai_bone_ssl.findings import Refused, Status
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import StudyOutcome, analyse_study
 from monai_bone_ssl.report.evidence_objects import EvidenceKind
@@ -184,11 +184,11 @@ class Analyst(_Worker):
 
 def _without_report(outcome: StudyOutcome) -> tuple[StudyState, ReasonCode]:
     """How a study ends of which there is nothing to report."""
-    reasons = [(e.finding.status, e.finding.reason.code) for e in outcome.entries if e.finding.reason]
-    failures = [code for status, code in reasons if status is Status.FAILED]
+    refused = [entry.finding for entry in outcome.entries if isinstance(entry.finding, Refused)]
+    failures = [finding.reason.code for finding in refused if finding.status is Status.FAILED]
     if failures:
         return StudyState.FAILED, failures[0]
-    return StudyState.NOTHING_ELIGIBLE, reasons[0][1]
+    return StudyState.NOTHING_ELIGIBLE, refused[0].reason.code
 
 
 class Courier(_Worker):

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_bone_ssl.dicom.header import file_name
-from monai_bone_ssl.findings import UNVERIFIED, ImageFinding, Target, describe_body_part, describe_image
+from monai_bone_ssl.findings import (
+    UNVERIFIED,
+    Answered,
+    ImageFinding,
+    Target,
+    describe_body_part,
+    describe_image,
+)
 from monai_bone_ssl.show.results import Results
 
 __all__ = ["results_summary", "results_table"]
@@ -42,7 +49,7 @@ def _name(image: ImageFinding) -> str:
 
 def results_summary(results: Results) -> str:
     """Results in one line without a file's name, for logs."""
-    analysed = sum(image.decision is not None for image in results.images)
+    analysed = sum(isinstance(image, Answered) for image in results.images)
     reports = sum(study.sr_path is not None for study in results.studies)
     return (
         f"{analysed} of {len(results.images)} images analysed, {len(results.studies)} studies, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -12,14 +11,14 @@ from PIL import Image, ImageDraw, ImageFont
 from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.findings import (
     UNVERIFIED,
+    Answered,
     Decision,
-    ImageFinding,
     OperatingPoints,
     Peak,
-    Target,
     describe_body_part,
     describe_image,
 )
+from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.show.colours import DECISION_COLOURS, Colour, colour_evidence
 from monai_bone_ssl.show.overlay_file import attach_thumbnail
 
@@ -58,13 +57,9 @@ class _Layout(NamedTuple):
 def draw_overlay(
     pixels: Floats,
     evidence: Floats,
-    finding: ImageFinding,
+    finding: Answered,
     points: OperatingPoints,
-    target: Target,
-    *,
-    limit: float,
-    model_name: str,
-    model_version: str,
+    spec: ModelSpec,
 ) -> Image.Image:
     """Draw radiograph, evidence and answer of one analysed image.
 
@@ -76,17 +71,15 @@ def draw_overlay(
     pixels
         Radiograph, float32 [H, W] in [0, 1], bright = dense.
     evidence
-        Logit contribution of each patch, float32 [h, w], covering the radiograph from edge to edge;
+        Contribution of each patch to the logit, float32 [h, w], covering the radiograph from edge to edge;
         positive = towards the target.
     finding
-        The image's finding; its peak is in pixels of ``pixels``.
-    points, target
-        Operating points of the image's body part, and what the model looks for.
-    limit
-        Evidence in logit per patch that gets the full colour. It belongs to the model, not to the image,
-        or two overlays could not be compared (``ModelSpec.evidence_limit``).
-    model_name, model_version
-        Written into the caption.
+        Finding of the image; the peak is in pixels of ``pixels``.
+    points
+        Operating points of the image's body part.
+    spec
+        Specification of the model: target, name and version are written, and ``evidence_limit`` gets the full
+        colour. The limit belongs to the model, not to the image, or two overlays could not be compared.
 
     Returns
     -------
@@ -95,47 +88,40 @@ def draw_overlay(
     Raises
     ------
     ReportError
-        If the arrays are not finite and two-dimensional, the limit is not positive, or the finding has
-        no decision.
+        If the arrays are not finite and two-dimensional, or the peak lies outside the image.
     """
-    _check(pixels, evidence, finding, limit)
+    _check(pixels, evidence)
     layout = _arrange(*pixels.shape)
     picture = Image.new("RGB", layout.size, _BACKGROUND)
     grey = _resample(pixels, layout.plain)
     values = _interpolate(evidence, *grey.shape)
     picture.paste(Image.fromarray(_to_bytes(grey)), layout.plain[:2])
-    coloured = Image.fromarray(_to_bytes(colour_evidence(grey, values, limit)))
+    coloured = Image.fromarray(_to_bytes(colour_evidence(grey, values, spec.evidence_limit)))
     picture.paste(coloured, layout.coloured[:2])
     draw = ImageDraw.Draw(picture)
     draw.text((layout.plain[0], layout.plain[1] - 12), "Radiograph", _MUTED, _font(17), anchor="ls")
     heading = (layout.coloured[0], layout.coloured[1] - 12)
-    draw.text(heading, _latin(f"Evidence for {target.name}"), _MUTED, _font(17), anchor="ls")
-    _draw_scale(picture, layout.scale, limit)
+    draw.text(heading, _latin(f"Evidence for {spec.target.name}"), _MUTED, _font(17), anchor="ls")
+    _draw_scale(picture, layout.scale, spec.evidence_limit)
     note = "Colour: interpolated between patch centres."
     patch = _peak_patch(finding.peak, pixels.shape, evidence)
     if patch is not None:
         _draw_marker(draw, layout.coloured, patch, evidence.shape)
         note += f" Frame: patch with the largest evidence, {evidence[patch]:+.2g}."
-    _draw_caption(draw, layout.caption, finding, target, f"{model_name} {model_version}", note)
+    _draw_caption(draw, layout.caption, finding, spec, note)
     left, top, right, _ = layout.caption
     _draw_probability(draw, (right - (right - left) * 43 // 100, top), right, finding, points)
     attach_thumbnail(picture, coloured)
     return picture
 
 
-def _check(pixels: Floats, evidence: Floats, finding: ImageFinding, limit: float) -> None:
+def _check(pixels: Floats, evidence: Floats) -> None:
     for name, array in (("pixels", pixels), ("evidence", evidence)):
         if array.ndim != 2 or array.size == 0 or not np.isfinite(array).all():
             raise ReportError(
                 ReasonCode.REPORT_FAILED,
                 f"{name} must be finite and [rows, columns], got shape {array.shape}",
             )
-    if not (math.isfinite(limit) and limit > 0):
-        raise ReportError(ReasonCode.REPORT_FAILED, f"limit must be a positive number of logit, got {limit}")
-    if finding.decision is None or finding.probability is None:
-        raise ReportError(
-            ReasonCode.REPORT_FAILED, f"{finding.path}: has no decision, so there is no overlay to draw"
-        )
 
 
 def _arrange(rows: int, columns: int) -> _Layout:
@@ -202,10 +188,8 @@ def _draw_scale(picture: Image.Image, box: Box, limit: float) -> None:
     picture.paste(title.rotate(90, expand=True), (left + width + 62, top))
 
 
-def _peak_patch(peak: Peak | None, shape: tuple[int, ...], evidence: Floats) -> tuple[int, int] | None:
+def _peak_patch(peak: Peak, shape: tuple[int, ...], evidence: Floats) -> tuple[int, int] | None:
     """Row and column of the peak's patch; None where nothing in it speaks for the target."""
-    if peak is None:
-        return None
     rows, columns = evidence.shape
     row, column = peak.row * rows // shape[0], peak.column * columns // shape[1]
     if not (0 <= row < rows and 0 <= column < columns):
@@ -225,18 +209,14 @@ def _draw_marker(
         draw.rectangle((max(left, x0 - grow), max(top, y0 - grow), *corner), outline=colour)
 
 
-def _draw_caption(
-    draw: ImageDraw.ImageDraw, box: Box, finding: ImageFinding, target: Target, model: str, note: str
-) -> None:
+def _draw_caption(draw: ImageDraw.ImageDraw, box: Box, finding: Answered, spec: ModelSpec, note: str) -> None:
     left, top, right, _ = box
     room = (right - left) * 54 // 100
     draw.line((left, top, right, top), _RULE)
-    decision = finding.decision or Decision.INDETERMINATE
-    draw.rectangle((left, top + 24, left + 5, top + 54), DECISION_COLOURS[decision])
-    _draw_line(draw, (left + 18, top + 48), describe_image(finding, target), _TEXT, 27, room - 18)
-    part = finding.body_part
-    body_part = "" if part is None else f"Body part {describe_body_part(part)}   ·   "
-    _draw_line(draw, (left, top + 82), f"{body_part}Model {model}", _MUTED, 16, room)
+    draw.rectangle((left, top + 24, left + 5, top + 54), DECISION_COLOURS[finding.decision])
+    _draw_line(draw, (left + 18, top + 48), describe_image(finding, spec.target), _TEXT, 27, room - 18)
+    origin = f"Body part {describe_body_part(finding.body_part)}   ·   Model {spec.name} {spec.version}"
+    _draw_line(draw, (left, top + 82), origin, _MUTED, 16, room)
     _draw_line(draw, (left, top + 108), UNVERIFIED, _TEXT, 16, room)
     _draw_line(draw, (left, top + 132), note, _MUTED, 14, room)
 
@@ -245,13 +225,13 @@ def _draw_probability(
     draw: ImageDraw.ImageDraw,
     corner: tuple[int, int],
     right: int,
-    finding: ImageFinding,
+    finding: Answered,
     points: OperatingPoints,
 ) -> None:
     """The probability on a line from 0 to 1 with the three zones and the two points between them."""
     # Room at both ends for a number beside a point that lies there.
     start, end, y, height = corner[0] + 34, right - 34, corner[1] + 54, 16
-    probability = finding.probability or 0.0
+    probability = finding.probability
 
     def at(value: float) -> int:
         return start + round(min(max(value, 0.0), 1.0) * (end - start))

@@ -12,8 +12,10 @@ from urllib.parse import quote
 
 from monai_bone_ssl.findings import (
     UNVERIFIED,
+    Answered,
     ImageFinding,
     OperatingPoints,
+    Refused,
     StudyFinding,
     Target,
     describe_body_part,
@@ -157,12 +159,16 @@ def write_page(
 
 
 def _group(finding: ImageFinding) -> str:
-    return finding.status.value if finding.decision is None else finding.decision.value
+    return finding.decision.value if isinstance(finding, Answered) else finding.status.value
+
+
+def _probability(finding: ImageFinding) -> float | None:
+    return finding.probability if isinstance(finding, Answered) else None
 
 
 def _priority(entry: PageEntry) -> tuple[int, float, str]:
     finding = entry.finding
-    return _ORDER.index(_group(finding)), -(finding.probability or 0.0), finding.path
+    return _ORDER.index(_group(finding)), -(_probability(finding) or 0.0), finding.path
 
 
 def _groups(entries: Sequence[PageEntry], cards: Iterator[_Card]) -> list[_Group]:
@@ -203,9 +209,9 @@ def _cards(
             number=index + 1,
             file=finding.path,
             answer=describe_image(finding, target),
-            probability=finding.probability,
+            probability=_probability(finding),
             points=entry.points,
-            reason=None if finding.reason is None else finding.reason.code,
+            reason=finding.reason.code if isinstance(finding, Refused) else None,
             body_part=None if finding.body_part is None else describe_body_part(finding.body_part),
             seconds=finding.seconds,
             overlay=None if overlay is None else _link(overlay),
@@ -222,7 +228,7 @@ def _siblings(entries: Sequence[PageEntry], study: _Study, index: int) -> list[_
 
 
 def _short_answer(finding: ImageFinding) -> str:
-    probability = "" if finding.probability is None else f" {finding.probability:.2f}"
+    probability = f" {finding.probability:.2f}" if isinstance(finding, Answered) else ""
     return f"{_GROUPS[_group(finding)].lower()}{probability}"
 
 

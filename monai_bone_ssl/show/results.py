@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
 from monai_bone_ssl import __version__
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.findings import ImageFinding, Status, StudyFinding
+from monai_bone_ssl.findings import (
+    Answered,
+    BodyPart,
+    Decision,
+    ImageFinding,
+    Peak,
+    Reason,
+    Refused,
+    Status,
+    StudyFinding,
+)
 from monai_bone_ssl.model.spec import ModelSpec
 
 __all__ = [
@@ -19,9 +30,11 @@ __all__ = [
     "EXIT_NOTHING_ELIGIBLE",
     "EXIT_OK",
     "EXIT_USAGE",
-    "SCHEMA_VERSION",
+    "RESULT_SCHEMA",
     "SOFTWARE_NAME",
+    "ImageEntry",
     "ModelIdentity",
+    "ResultFile",
     "Results",
     "SoftwareIdentity",
     "exit_code",
@@ -29,7 +42,8 @@ __all__ = [
     "result_json",
 ]
 
-SCHEMA_VERSION = 1
+#: Version of result.json.
+RESULT_SCHEMA = 1
 SOFTWARE_NAME = "monai_bone_ssl"
 
 EXIT_OK = 0
@@ -59,19 +73,75 @@ class SoftwareIdentity(msgspec.Struct, frozen=True):
     version: str = __version__
 
 
-class Results(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True)
+class Results:
+    """What one run found."""
+
+    model: ModelIdentity
+    images: Sequence[ImageFinding]
+    """Findings of the input files, one each."""
+    studies: Sequence[StudyFinding]
+
+
+class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of ``images`` in result.json (contract C3)."""
+
+    path: str
+    """Path of the file, as it was given or found under a given folder."""
+    sop_instance_uid: str | None
+    """SOP Instance UID of the image; None where the file has none that can be read."""
+    study_instance_uid: str | None
+    """Study Instance UID of the image; None where the file has none that can be read."""
+    status: Status
+    reason: Reason | None
+    """Why the image was not analysed; None where it was."""
+    body_part: BodyPart | None
+    """Body part; of an image that was not analysed, as far as it was known then."""
+    probability: float | None
+    """Calibrated probability of the target, 0 to 1; None where the image was not analysed."""
+    decision: Decision | None
+    """Decision at the body part's operating points; None where the image was not analysed."""
+    peak: Peak | None
+    """Centre of the patch with the largest evidence; None where the image was not analysed."""
+    seconds: float
+    """Time spent on the file, in seconds."""
+
+    @classmethod
+    def of(cls, finding: ImageFinding) -> Self:
+        """The entry of one finding."""
+        fields: dict[str, Any] = {name: getattr(finding, name, None) for name in cls.__struct_fields__}
+        return cls(**fields)
+
+    def finding(self) -> ImageFinding:
+        """The finding of this entry.
+
+        Raises
+        ------
+        msgspec.ValidationError
+            Where the entry is neither an answer nor a refusal, but something of both.
+        """
+        kind: type[ImageFinding] = Answered if self.status is Status.ANALYSED else Refused
+        finding: ImageFinding = msgspec.convert(self, kind, from_attributes=True)
+        if ImageEntry.of(finding) != self:
+            raise msgspec.ValidationError(f"an image that is {self.status} has no answer and reason at once")
+        return finding
+
+
+class ResultFile(msgspec.Struct, frozen=True, kw_only=True):
     """The content of result.json."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = RESULT_SCHEMA
     model: ModelIdentity
     software: SoftwareIdentity = SoftwareIdentity()
-    images: Sequence[ImageFinding]
+    images: Sequence[ImageEntry]
     studies: Sequence[StudyFinding]
 
 
 def result_json(results: Results) -> bytes:
-    """Strict JSON, indented, UTF-8."""
-    return msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n"
+    """Content of result.json: strict JSON, indented, UTF-8."""
+    images = [ImageEntry.of(image) for image in results.images]
+    content = ResultFile(model=results.model, images=images, studies=results.studies)
+    return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
 
 
 def read_results(path: Path) -> Results:
@@ -80,19 +150,20 @@ def read_results(path: Path) -> Results:
     Raises
     ------
     ConfigError
-        ``INVALID_DATA`` where it is missing, damaged or of another version.
+        ``INVALID_DATA`` where the file is missing, damaged or of another version.
     """
     try:
-        results = msgspec.json.decode(path.read_bytes(), type=Results)
+        content = msgspec.json.decode(path.read_bytes(), type=ResultFile)
+        images = [entry.finding() for entry in content.images]
     except OSError as error:
         text = f"{path}: cannot be read ({error.strerror}), expected what bone-ssl analyze wrote"
         raise ConfigError(ReasonCode.INVALID_DATA, text) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(ReasonCode.INVALID_DATA, f"{path}: {error}") from error
-    if results.schema_version != SCHEMA_VERSION:
-        text = f"{path}: schema_version {results.schema_version}, expected {SCHEMA_VERSION}"
+    if content.schema_version != RESULT_SCHEMA:
+        text = f"{path}: schema_version {content.schema_version}, expected {RESULT_SCHEMA}"
         raise ConfigError(ReasonCode.INVALID_DATA, text)
-    return results
+    return Results(content.model, images, content.studies)
 
 
 def exit_code(results: Results) -> int:

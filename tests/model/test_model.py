@@ -101,7 +101,7 @@ def test_the_answer_does_not_depend_on_the_number_of_threads(shipped: Model) -> 
 def test_probability_is_the_calibrated_sigmoid(logit: float, folder: Path) -> None:
     edit(folder, lambda content: content.update(calibration={"slope": 0.5, "intercept": -1.0}))
     exact = 1 / (1 + math.exp(min(-(0.5 * logit - 1), 700)))
-    assert Model(folder).probability(logit) == pytest.approx(exact, rel=1e-12, abs=1e-300)
+    assert Model(folder).spec.calibration.probability(logit) == pytest.approx(exact, rel=1e-12, abs=1e-300)
 
 
 @pytest.mark.parametrize("shape", [(1, 64, 64), (1, 3, 64, 64), (1, 1, 64)])

@@ -9,14 +9,12 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
 import pytest
 from highdicom.sr import Comprehensive3DSR
 from pydicom import DataElement, config
 from pydicom.sr.codedict import codes
 from reports import (
     ALGORITHM,
-    CREATED,
     FAILURE,
     STUDY,
     analysed,
@@ -29,8 +27,9 @@ from reports import (
 
 from monai_bone_ssl.dicom.uids import derived_uid
 from monai_bone_ssl.errors import ReasonCode, ReportError, UnsupportedImage
-from monai_bone_ssl.findings import FRACTURE, Decision, ImageAnalysis, study_finding
-from monai_bone_ssl.report.study import study_report, tracking_uid, write_report
+from monai_bone_ssl.findings import ImageAnalysis
+from monai_bone_ssl.report.content import tracking_uid
+from monai_bone_ssl.report.study import write_report
 
 # --- which images are referenced ----------------------------------------------------------------------------
 
@@ -108,36 +107,6 @@ def test_header_of_another_image_is_refused() -> None:
     with pytest.raises(ReportError, match=r"^1\.\S+\.1\.dcm: the header is not the one") as caught:
         report_of(replace(image, header=make_header(2)))
     assert caught.value.code is ReasonCode.REPORT_FAILED
-
-
-@pytest.mark.parametrize(
-    ("image", "changes", "expected"),
-    [
-        ("analysed", {"probability": None}, "analysed, expected a decision and a probability from 0 to 1"),
-        ("analysed", {"decision": None}, "analysed, expected a decision and a probability from 0 to 1"),
-        (
-            "analysed",
-            {"probability": float("nan")},
-            "analysed, expected a decision and a probability from 0 to 1",
-        ),
-        ("analysed", {"probability": -0.1}, "analysed, expected a decision and a probability from 0 to 1"),
-        ("analysed", {"probability": 1.1}, "analysed, expected a decision and a probability from 0 to 1"),
-        ("failed", {"probability": 0.9}, "failed, expected a reason and no answer"),
-        ("failed", {"decision": Decision.NEGATIVE}, "failed, expected a reason and no answer"),
-        ("failed", {"reason": None}, "failed, expected a reason and no answer"),
-    ],
-)
-def test_finding_that_is_no_whole_answer_is_refused(
-    image: str, changes: dict[str, object], expected: str
-) -> None:
-    header = make_header()
-    whole = analysed(header, 0.9) if image == "analysed" else not_analysed(header, FAILURE)
-    broken = replace(whole, finding=msgspec.structs.replace(whole.finding, **changes))
-    conclusion = study_finding(STUDY, [whole.finding])
-    with pytest.raises(ReportError) as caught:
-        study_report([broken], conclusion, FRACTURE, ALGORITHM, CREATED)
-    assert caught.value.code is ReasonCode.REPORT_FAILED
-    assert caught.value.text == f"{Path(whole.finding.path).name}: {expected}"
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0])

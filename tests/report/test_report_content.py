@@ -28,7 +28,8 @@ from reports import (
 )
 
 from monai_bone_ssl.findings import FRACTURE, UNVERIFIED, describe_study, study_finding
-from monai_bone_ssl.report.study import tracking_uid, write_report
+from monai_bone_ssl.report.content import tracking_uid
+from monai_bone_ssl.report.study import write_report
 
 FRACTURE_CODE = Code("125605004", "SCT", "Fracture")
 

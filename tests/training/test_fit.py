@@ -14,13 +14,13 @@ from safetensors.torch import save_file
 from toy_radiographs import write_fractures
 
 from monai_bone_ssl.errors import ConfigError
-from monai_bone_ssl.findings import ABNORMALITY, FRACTURE, OperatingPoints
+from monai_bone_ssl.findings import ABNORMALITY, FRACTURE, Decision, OperatingPoints, PixelBox
+from monai_bone_ssl.model.answer import Answer
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.model.similar_cases import SimilarCases
 from monai_bone_ssl.training.data import load_dataset, read_grey
 from monai_bone_ssl.training.fit import add_similar_cases, fit
-from monai_bone_ssl.training.measure.evaluate import ImagePrediction
 from monai_bone_ssl.training.measure.evaluate_model import evaluate_model, write_evaluation
 from monai_bone_ssl.training.networks import features
 from monai_bone_ssl.training.networks.backbone import load_backbone, round_to_storage
@@ -78,7 +78,7 @@ def test_model_tells_what_it_was_fitted_on(fitted):
 def test_probability_separates_the_classes_and_evidence_adds_up(fitted, data):
     images = load_dataset(data).images[:40]
     predictions = [_predict(fitted, image) for image in images]
-    probabilities = np.array([fitted.probability(float(p.logits[0])) for p in predictions])
+    probabilities = np.array([fitted.spec.calibration.probability(float(p.logits[0])) for p in predictions])
     labels = np.array([image.label for image in images])
     assert probabilities[labels == 1].min() > probabilities[labels == 0].max()
     for prediction in predictions:
@@ -159,9 +159,10 @@ def test_evaluation_says_that_it_saw_the_images(fitted, data, tmp_path):
 
 def test_evaluation_cautions_where_the_labels_mean_something_else(fitted, data, tmp_path):
     dataset = load_dataset(data)
-    predictions = [ImagePrediction(0.5, OperatingPoints(0.4, 0.6))] * len(dataset)
+    points, box = OperatingPoints(0.4, 0.6), PixelBox(0, 0, 1, 1)
+    answers = [Answer(0.0, 0.5, Decision.INDETERMINATE, points, box)] * len(dataset)
     same, other = (
-        write_evaluation(dataset, predictions, msgspec.structs.replace(fitted.spec, target=target), tmp_path)
+        write_evaluation(dataset, answers, msgspec.structs.replace(fitted.spec, target=target), tmp_path)
         for target in (ABNORMALITY, FRACTURE)
     )
     assert "taken to mean abnormality, the model answers for fracture" in other

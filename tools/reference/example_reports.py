@@ -11,13 +11,16 @@ from monai_bone_ssl.body_parts import ANATOMY
 from monai_bone_ssl.errors import ReasonCode
 from monai_bone_ssl.findings import (
     FRACTURE,
+    Answered,
+    AnsweredImage,
+    BodyPart,
     CodedConcept,
     Decision,
-    ImageAnalysis,
-    ImageFinding,
     OperatingPoints,
     PixelBox,
     Reason,
+    Refused,
+    RefusedImage,
     Status,
     study_finding,
 )
@@ -40,8 +43,8 @@ def report_tree() -> str:
     positive = _analysed(1, 0.83, Decision.POSITIVE)
     negative = _analysed(2, 0.02, Decision.NEGATIVE)
     reason = Reason(ReasonCode.BODY_PART_NOT_COVERED, "REASON")
-    refused = ImageFinding(path="3", status=Status.NOT_ANALYSED, reason=reason, seconds=0)
-    analyses = [positive, negative, ImageAnalysis(refused, _header(3))]
+    refused = Refused(path="3", status=Status.NOT_ANALYSED, reason=reason, seconds=0)
+    analyses = [positive, negative, RefusedImage(refused, _header(3))]
     study = study_finding("1.2.3", [analysis.finding for analysis in analyses])
     referenced = [(a, a.header) for a in analyses if a.header is not None]
     return _tree(measurement_report(analyses, referenced, study, FRACTURE, _ALGORITHM)[0])
@@ -59,11 +62,17 @@ def verified_tree() -> str:
     return _tree(verified_content(images, Reader("READER^", "ORGANIZATION"), FRACTURE, _ALGORITHM)[0])
 
 
-def _analysed(number: int, probability: float, decision: Decision) -> ImageAnalysis:
-    finding = ImageFinding(
-        path=str(number), status=Status.ANALYSED, probability=probability, decision=decision, seconds=0
+def _analysed(number: int, probability: float, decision: Decision) -> AnsweredImage:
+    box = PixelBox(14, 28, 28, 42)
+    finding = Answered(
+        path=str(number),
+        body_part=BodyPart("hand", "dicom", 0.97),
+        probability=probability,
+        decision=decision,
+        peak=box.centre,
+        seconds=0,
     )
-    return ImageAnalysis(finding, _header(number), _WRIST, "L", _POINTS, PixelBox(14, 28, 28, 42))
+    return AnsweredImage(finding, _header(number), _WRIST, "L", _POINTS, box)
 
 
 def _header(number: int) -> Dataset:

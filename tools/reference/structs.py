@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from monai_bone_ssl.findings import ImageFinding, StudyFinding
+from monai_bone_ssl.findings import StudyFinding
 from monai_bone_ssl.model.inference import OUTPUT_NAMES, Prediction
 from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.service.settings import Settings
-from monai_bone_ssl.show.results import Results
+from monai_bone_ssl.show.results import ImageEntry, ResultFile
 from monai_bone_ssl.training.measure.metrics import Metrics
 from reference.markdown import code, table, words
 
@@ -29,7 +29,7 @@ _REFERENCE = "#/$defs/"
 
 def results() -> str:
     """The tables of result.json."""
-    return _tables(Results, first=(Results, ImageFinding, StudyFinding))
+    return _tables(ResultFile, first=(ResultFile, ImageEntry, StudyFinding))
 
 
 def metrics() -> str:
@@ -57,7 +57,7 @@ def model_outputs() -> str:
 
 def result_schema() -> bytes:
     """JSON Schema of result.json."""
-    schema = msgspec.json.schema(Results)
+    schema = msgspec.json.schema(ResultFile)
     for definition in schema["$defs"].values():
         if "description" in definition:
             definition["description"] = words(definition["description"])

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
-from monai_bone_ssl.analysis import examine, prepare_file
+from monai_bone_ssl.analysis import analyse_file, prepare_file
 from monai_bone_ssl.dicom.collect import Source
 from monai_bone_ssl.dicom.patient import patient_key
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode
+from monai_bone_ssl.findings import RefusedImage
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.review.consensus import consensus
@@ -113,17 +114,20 @@ def extract_features(
 
 def network_input(case: Case, spec: ModelSpec) -> npt.NDArray[np.float32] | None:
     """Input [1, 1, H, W] of the network for an image; None where the image cannot be prepared."""
-    return prepare_file(Source(case.path), "", spec).batch
+    image = prepare_file(Source(case.path), spec)
+    return None if isinstance(image, RefusedImage) else image.batch
 
 
 def _features(case: Case, model: Model) -> tuple[npt.NDArray[np.float32], str, str] | None:
     """Features [D], body part and patient of an image; None where the image is not analysed."""
     try:
         header = case_header(case)
-        seen, eligible = examine(prepare_file(Source(case.path), "", model.spec), model)
     except BoneSSLError:
         return None
-    return seen.features[0], eligible.body_part.value, _patient(header)
+    image = analyse_file(Source(case.path), model)
+    if isinstance(image, RefusedImage):
+        return None
+    return image.features, image.finding.body_part.value, _patient(header)
 
 
 def _patient(header: Dataset) -> str:

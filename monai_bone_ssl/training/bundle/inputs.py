@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from monai_bone_ssl.dicom.collect import Source, find_files, group_by_study
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode, UnsupportedImage
-from monai_bone_ssl.findings import unanalysed
 from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.threads import available_cores, map_in_order
@@ -80,8 +79,7 @@ def _look(source: Source, spec: ModelSpec) -> ImageResult | None:
             raise source.error
         preprocess(read_picture(source.path).pixels, spec.preprocessing)
     except UnsupportedImage as error:
-        status, reason = unanalysed(error)
-        return ImageResult(path=str(source.path), status=status, reason=reason)
+        return ImageResult.refused(str(source.path), error)
     except BoneSSLError as error:
         raise _naming(source.path, error) from error
     return None

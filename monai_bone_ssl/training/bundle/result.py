@@ -6,12 +6,15 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
 from monai_bone_ssl import __version__
+from monai_bone_ssl.errors import BoneSSLError
 from monai_bone_ssl.files import write_atomically
-from monai_bone_ssl.findings import BodyPart, Decision, Peak, Reason, Status
+from monai_bone_ssl.findings import BodyPart, Decision, Peak, Reason, Status, unanalysed
+from monai_bone_ssl.model.answer import Answer
 from monai_bone_ssl.model.spec import ModelSpec
 
 __all__ = ["ImageResult", "write_results"]
@@ -20,7 +23,7 @@ _COLUMNS = ("path", "status", "reason", "body_part", "logit", "probability", "de
 
 
 class ImageResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One image; the terms are those of result.json."""
+    """One image in predictions.json; the terms are those of result.json."""
 
     path: str
     status: Status
@@ -28,11 +31,30 @@ class ImageResult(msgspec.Struct, frozen=True, kw_only=True):
     """Why the image is not analysed; None where it is."""
     body_part: BodyPart | None = None
     logit: float | None = None
-    """Before calibration; None, as all that follows, where the image is not analysed."""
+    """Logit before calibration; None, as all that follows, where the image is not analysed."""
     probability: float | None = None
     decision: Decision | None = None
     peak: Peak | None = None
     """Centre of the patch with the largest evidence, in source pixels."""
+
+    @classmethod
+    def answered(cls, path: str, body_part: BodyPart, answer: Answer) -> Self:
+        """Entry of an image with an answer."""
+        return cls(
+            path=path,
+            status=Status.ANALYSED,
+            body_part=body_part,
+            logit=answer.logit,
+            probability=answer.probability,
+            decision=answer.decision,
+            peak=answer.peak_box.centre,
+        )
+
+    @classmethod
+    def refused(cls, path: str, error: BoneSSLError, body_part: BodyPart | None = None) -> Self:
+        """Entry of an image without an answer, with the body part as far as it is known."""
+        status, reason = unanalysed(error)
+        return cls(path=path, status=status, reason=reason, body_part=body_part)
 
 
 def write_results(results: Sequence[ImageResult], spec: ModelSpec, out: Path) -> None:

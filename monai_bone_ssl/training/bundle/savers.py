@@ -14,13 +14,12 @@ from monai.data.meta_tensor import MetaTensor
 from monai.utils.misc import ImageMetaKey
 from torch import distributed
 
-from monai_bone_ssl.analysis import peak_box
+from monai_bone_ssl.model.answer import Answer
 from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.training.bundle.network import split_map
 from monai_bone_ssl.training.bundle.reader import SOURCE_SHAPE
 from monai_bone_ssl.training.bundle.result import ImageResult, write_results
 from monai_bone_ssl.training.data import LabelledDataset
-from monai_bone_ssl.training.measure.evaluate import ImagePrediction
 from monai_bone_ssl.training.measure.evaluate_model import operating_points, write_evaluation
 
 __all__ = ["EvaluationSaver", "FindingSaver", "MirroredLayout", "RowsFirstWriter"]
@@ -62,7 +61,7 @@ class FindingSaver:
 
 
 class EvaluationSaver:
-    """Ignite handler: gathers each image's logit and peak from all processes; the first writes the figures.
+    """Ignite handler: gathers each image's answer from all processes; the first writes the figures.
 
     Parameters
     ----------
@@ -79,7 +78,7 @@ class EvaluationSaver:
         self.spec = spec
         self.output_dir = Path(output_dir)
         self._parts = {str(image.path): image.part for image in dataset.images}
-        self._predictions: dict[str, ImagePrediction] = {}
+        self._answers: dict[str, Answer] = {}
 
     def attach(self, engine: Engine) -> None:
         """Follow an evaluator."""
@@ -88,7 +87,7 @@ class EvaluationSaver:
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _start(self, _engine: Engine) -> None:
-        self._predictions = {}
+        self._answers = {}
 
     def _gather(self, engine: Engine) -> None:
         for item in _items(engine):
@@ -96,22 +95,21 @@ class EvaluationSaver:
             path = str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])
             scores = split_map(item["pred"].detach().cpu())
             shape = tuple(int(side) for side in image.meta[SOURCE_SHAPE])
-            self._predictions[path] = ImagePrediction(
-                self.spec.calibration.probability(scores.logit),
-                operating_points(self._parts[path], self.spec),
-                peak_box(np.asarray(scores.evidence), shape).centre,
+            points = operating_points(self._parts[path], self.spec)
+            self._answers[path] = Answer.of(
+                scores.logit, np.asarray(scores.evidence), shape, points, self.spec.calibration
             )
 
     def _write(self, engine: Engine) -> None:
-        gathered = [self._predictions]
+        gathered = [self._answers]
         if distributed.is_initialized():
             gathered = [{} for _ in range(distributed.get_world_size())]
-            distributed.all_gather_object(gathered, self._predictions)
+            distributed.all_gather_object(gathered, self._answers)
             if distributed.get_rank() > 0:
                 return
-        everything = {path: one for share in gathered for path, one in share.items()}
-        predictions = [everything[str(image.path)] for image in self.dataset.images]
-        engine.logger.info(write_evaluation(self.dataset, predictions, self.spec, self.output_dir))
+        by_path = {path: answer for share in gathered for path, answer in share.items()}
+        answers = [by_path[str(image.path)] for image in self.dataset.images]
+        engine.logger.info(write_evaluation(self.dataset, answers, self.spec, self.output_dir))
 
 
 def _items(engine: Engine) -> list[dict[str, Any]]:

@@ -13,9 +13,9 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform
 from monai.utils.misc import ImageMetaKey
 
-from monai_bone_ssl.analysis import peak_box
 from monai_bone_ssl.errors import ReasonCode, UnsupportedImage
-from monai_bone_ssl.findings import ImageFinding, OperatingPoints, Status, decide, unanalysed
+from monai_bone_ssl.findings import Answered, BodyPart
+from monai_bone_ssl.model.answer import Answer, peak_box
 from monai_bone_ssl.model.eligibility import Eligible, Ineligible, check_eligibility, tagged_body_part
 from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.model.spec import ModelSpec
@@ -99,25 +99,14 @@ class Findingd(MapTransform):
             evidence = np.asarray(scores.evidence, dtype=np.float32)
             eligibility = self._judge(scores, meta.get(BODY_PART) or None)
             if isinstance(eligibility, Ineligible):
-                status, reason = unanalysed(eligibility.error)
-                item["finding"] = ImageResult(
-                    path=path, status=status, reason=reason, body_part=eligibility.body_part
-                )
+                item["finding"] = ImageResult.refused(path, eligibility.error, eligibility.body_part)
                 continue
-            points = eligibility.covered.operating_points
-            probability = self.spec.calibration.probability(scores.logit)
-            item["finding"] = ImageResult(
-                path=path,
-                status=Status.ANALYSED,
-                body_part=eligibility.body_part,
-                logit=scores.logit,
-                probability=probability,
-                decision=decide(probability, points),
-                peak=peak_box(evidence, _shape(meta, image)).centre,
-            )
+            part, points = eligibility.body_part, eligibility.covered.operating_points
+            answer = Answer.of(scores.logit, evidence, _shape(meta, image), points, self.spec.calibration)
+            item["finding"] = ImageResult.answered(path, part, answer)
             named = {ImageMetaKey.FILENAME_OR_OBJ: path}
             item["evidence"] = MetaTensor(torch.from_numpy(evidence)[None], meta=named)
-            picture = self._draw(np.asarray(image[0].cpu()), evidence, item["finding"], points)
+            picture = self._draw(np.asarray(image[0].cpu()), evidence, part, answer)
             item["overlay"] = MetaTensor(torch.from_numpy(picture), meta=named)
         return item
 
@@ -126,28 +115,18 @@ class Findingd(MapTransform):
         return check_eligibility(tagged, scores.distance, np.asarray(scores.body_part_logits), self.spec)
 
     def _draw(
-        self, pixels: FloatArray, evidence: FloatArray, result: ImageResult, points: OperatingPoints
+        self, pixels: FloatArray, evidence: FloatArray, part: BodyPart, answer: Answer
     ) -> npt.NDArray[np.uint8]:
         """The core's overlay [3, rows, columns], over the network's input."""
-        finding = ImageFinding(
-            path=result.path,
-            status=result.status,
-            body_part=result.body_part,
-            probability=result.probability,
-            decision=result.decision,
+        finding = Answered(
+            path="",  # neither path nor seconds are drawn
+            body_part=part,
+            probability=answer.probability,
+            decision=answer.decision,
             peak=peak_box(evidence, pixels.shape).centre,
-            seconds=0.0,  # not drawn
+            seconds=0.0,
         )
-        picture = draw_overlay(
-            pixels,
-            evidence,
-            finding,
-            points,
-            self.spec.target,
-            limit=self.spec.evidence_limit,
-            model_name=self.spec.name,
-            model_version=self.spec.version,
-        )
+        picture = draw_overlay(pixels, evidence, finding, answer.points, self.spec)
         return np.moveaxis(np.asarray(picture), 2, 0).copy()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -14,40 +13,23 @@ from numpy.typing import NDArray
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.files import write_atomically
-from monai_bone_ssl.findings import Decision, OperatingPoints, Peak, decide
+from monai_bone_ssl.model.answer import Answer
 from monai_bone_ssl.training.data import LabelledDataset, LabelledImage
 from monai_bone_ssl.training.measure import plots
 from monai_bone_ssl.training.measure.localisation import localise
 from monai_bone_ssl.training.measure.metrics import Metrics, compute_metrics
 from monai_bone_ssl.training.measure.sample import Sample
 
-__all__ = ["ImagePrediction", "evaluate", "hardware_of", "studies_of"]
-
-
-@dataclass(frozen=True)
-class ImagePrediction:
-    """What a model says about one image."""
-
-    probability: float
-    """Calibrated, in [0, 1]."""
-    points: OperatingPoints
-    """Those of the image's body part."""
-    peak: Peak | None = None
-    """Centre of the patch with the largest evidence, in source pixels; None for a model without evidence."""
-
-    @property
-    def decision(self) -> Decision:
-        """The three-state answer."""
-        return decide(self.probability, self.points)
+__all__ = ["evaluate", "hardware_of", "studies_of"]
 
 
 def evaluate(
     dataset: LabelledDataset,
-    predictions: Sequence[ImagePrediction],
+    answers: Sequence[Answer],
     out: Path,
     threshold: float | Mapping[str, float] = 0.5,
 ) -> Metrics:
-    """Measure predictions and write the outcome.
+    """Measure answers and write the outcome.
 
     Writes ``predictions.csv``, ``roc.png``, ``reliability.png``, ``probabilities.png``, ``parts.png`` and,
     last, ``metrics.json``; each file appears whole or not at all.
@@ -56,7 +38,7 @@ def evaluate(
     ----------
     dataset
         Labelled images, for instance ``load_dataset(path).held_out()``.
-    predictions
+    answers
         One for each image, in the dataset's order.
     out
         Folder for the files; made where it does not exist.
@@ -72,19 +54,19 @@ def evaluate(
     Raises
     ------
     ConfigError
-        Where predictions and images do not match, or a part has no threshold.
+        Where answers and images do not match, or a part has no threshold.
     ReportError
         Where a file cannot be written.
     """
-    sample = _sample(dataset, predictions, threshold)
+    sample = _sample(dataset, answers, threshold)
     metrics = compute_metrics(
         sample,
         hardware=hardware_of(dataset.images),
         studies=studies_of(dataset.images),
-        localisation=localise(dataset.images, [p.peak for p in predictions]),
+        localisation=localise(dataset.images, [answer.peak_box.centre for answer in answers]),
     )
-    points = {image.part: p.points for image, p in zip(dataset.images, predictions, strict=True)}
-    write_atomically(out / "predictions.csv", _table(dataset.images, predictions))
+    points = {image.part: p.points for image, p in zip(dataset.images, answers, strict=True)}
+    write_atomically(out / "predictions.csv", _table(dataset.images, answers))
     write_atomically(out / "roc.png", plots.to_png(plots.roc_figure(sample, metrics)))
     write_atomically(out / "reliability.png", plots.to_png(plots.reliability_figure(sample, metrics)))
     write_atomically(out / "probabilities.png", plots.to_png(plots.probability_figure(sample, points)))
@@ -95,16 +77,16 @@ def evaluate(
 
 def _sample(
     dataset: LabelledDataset,
-    predictions: Sequence[ImagePrediction],
+    answers: Sequence[Answer],
     threshold: float | Mapping[str, float],
 ) -> Sample:
-    if len(predictions) != len(dataset):
-        raise _invalid(f"{len(predictions)} predictions for {len(dataset)} images, expected one for each")
+    if len(answers) != len(dataset):
+        raise _invalid(f"{len(answers)} answers for {len(dataset)} images, expected one for each")
     return Sample(
         labels=dataset.labels,
-        probabilities=np.array([p.probability for p in predictions], dtype=np.float64),
+        probabilities=np.array([p.probability for p in answers], dtype=np.float64),
         thresholds=_thresholds(dataset, threshold),
-        decisions=np.array([p.decision for p in predictions], dtype=np.str_),
+        decisions=np.array([p.decision for p in answers], dtype=np.str_),
         groups=dataset.groups,
         parts=dataset.parts,
     )
@@ -133,11 +115,11 @@ def studies_of(images: Sequence[LabelledImage]) -> NDArray[np.str_] | None:
     return np.array([image.study for image in images], dtype=np.str_)
 
 
-def _table(images: Sequence[LabelledImage], predictions: Sequence[ImagePrediction]) -> bytes:
+def _table(images: Sequence[LabelledImage], answers: Sequence[Answer]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("path", "label", "part", "probability", "decision"))
-    for image, p in zip(images, predictions, strict=True):
+    for image, p in zip(images, answers, strict=True):
         writer.writerow((image.name, image.label, image.part, p.probability, p.decision))
     return text.getvalue().encode()
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from monai_bone_ssl.analysis import peak_box
 from monai_bone_ssl.errors import ModelError, ReasonCode
 from monai_bone_ssl.findings import OperatingPoints
+from monai_bone_ssl.model.answer import Answer
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset, read_grey
-from monai_bone_ssl.training.measure.evaluate import ImagePrediction, evaluate
+from monai_bone_ssl.training.measure.evaluate import evaluate
 
 __all__ = ["evaluate_model", "operating_points", "write_evaluation"]
 
@@ -41,13 +41,11 @@ def evaluate_model(data: Path, model: Model, out: Path) -> str:
         If ``out`` cannot be written.
     """
     dataset = load_dataset(data).held_out()
-    return write_evaluation(dataset, list(_predictions(dataset, model)), model.spec, out)
+    return write_evaluation(dataset, list(_answers(dataset, model)), model.spec, out)
 
 
-def write_evaluation(
-    dataset: LabelledDataset, predictions: Sequence[ImagePrediction], spec: ModelSpec, out: Path
-) -> str:
-    """Write metrics.json, predictions.csv and plots of a model's predictions, one for each image.
+def write_evaluation(dataset: LabelledDataset, answers: Sequence[Answer], spec: ModelSpec, out: Path) -> str:
+    """Write metrics.json, predictions.csv and plots of a model's answers, one for each image.
 
     Returns
     -------
@@ -58,7 +56,7 @@ def write_evaluation(
     ReportError
         If ``out`` cannot be written.
     """
-    metrics = evaluate(dataset, predictions, out)
+    metrics = evaluate(dataset, answers, out)
     auroc = metrics.auroc
     lines = [f"{len(dataset)} images, {int(dataset.labels.sum())} positive"]
     if auroc.value is not None:
@@ -76,16 +74,13 @@ def write_evaluation(
     return "\n".join([*lines, f"Figures: {out / 'metrics.json'}"])
 
 
-def _predictions(dataset: LabelledDataset, model: Model) -> Iterator[ImagePrediction]:
+def _answers(dataset: LabelledDataset, model: Model) -> Iterator[Answer]:
     for image in tqdm(dataset.images, desc="predicting", unit="image"):
         pixels = read_grey(image.path)
         prediction = model.predict(preprocess(pixels, model.spec.preprocessing)[None, None])
-        box = peak_box(prediction.evidence[0], pixels.shape)
-        yield ImagePrediction(
-            model.probability(float(prediction.logits[0])),
-            operating_points(image.part, model.spec),
-            box.centre,
-        )
+        points = operating_points(image.part, model.spec)
+        logit, evidence = float(prediction.logits[0]), prediction.evidence[0]
+        yield Answer.of(logit, evidence, pixels.shape, points, model.spec.calibration)
 
 
 def operating_points(part: str, spec: ModelSpec) -> OperatingPoints:

@@ -31,22 +31,22 @@ class Localisation(msgspec.Struct, frozen=True, kw_only=True):
     """The same share for a point drawn at random: mean share of the image that its boxes cover."""
 
 
-def localise(images: Sequence[LabelledImage], peaks: Sequence[Peak | None]) -> Localisation | None:
+def localise(images: Sequence[LabelledImage], peaks: Sequence[Peak]) -> Localisation | None:
     """Play the pointing game on the positive images with boxes.
 
     Parameters
     ----------
     images, peaks
-        n images, and where the evidence of each peaks in source pixels; None for a model without evidence.
+        n images, and the pixel where the evidence of each peaks.
 
     Returns
     -------
-    None where nothing is outlined, or no image has evidence.
+    None where nothing is outlined.
     """
     outlined = [
         (image, peak) for image, peak in zip(images, peaks, strict=True) if image.label and image.boxes
     ]
-    if all(peak is None for _, peak in outlined):
+    if not outlined:
         return None
     return pointing_game(
         hits=np.array([_is_hit(image, peak) for image, peak in outlined]),
@@ -81,8 +81,8 @@ def pointing_game(hits: NDArray[np.bool_], covered: Floats, groups: NDArray[np.s
     )
 
 
-def _is_hit(image: LabelledImage, peak: Peak | None) -> bool:
-    return peak is not None and any(box.contains(peak.row, peak.column) for box in image.boxes)
+def _is_hit(image: LabelledImage, peak: Peak) -> bool:
+    return any(box.contains(peak.row, peak.column) for box in image.boxes)
 
 
 def covered_share(image: LabelledImage) -> float:

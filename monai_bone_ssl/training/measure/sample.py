@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.findings import Decision, ImageFinding, Status, study_finding
+from monai_bone_ssl.findings import Decision
 
 __all__ = ["Sample", "merge_studies"]
 
@@ -85,17 +85,8 @@ def merge_studies(sample: Sample, studies: NDArray[np.str_]) -> Sample:
 
 
 def _study_decision(sample: Sample, study: NDArray[np.int64]) -> str:
-    images = [
-        ImageFinding(
-            path="",
-            status=Status.ANALYSED,
-            probability=float(sample.probabilities[i]),
-            decision=Decision(str(sample.decisions[i])),
-            seconds=0.0,
-        )
-        for i in study
-    ]
-    return str(study_finding("", images).decision)
+    decisions = (Decision(str(decision)) for decision in sample.decisions[study])
+    return max(decisions, key=lambda decision: decision.severity).value
 
 
 def _invalid(text: str) -> ConfigError:

@@ -113,13 +113,14 @@ class CasePanel:
             widget.visible = shown
 
     def _show_bar(self, case: Case) -> None:
-        probability = None if case.finding is None else case.finding.probability
-        shown = probability is not None and case.points is not None
+        from BoneXRayReviewLib.drawing import probability_bar
+        from monai_bone_ssl.findings import Answered
+
+        shown = isinstance(case.finding, Answered) and case.points is not None
         self._ui.barLabel.visible = shown
         if shown:
-            from BoneXRayReviewLib.drawing import probability_bar
-
-            self._set_picture(self._ui.barLabel, probability_bar(probability, case.points), "bar.png")
+            bar = probability_bar(case.finding.probability, case.points)
+            self._set_picture(self._ui.barLabel, bar, "bar.png")
 
     def _set_picture(self, label: Any, png: bytes, name: str) -> None:
         from BoneXRayReviewLib.drawing import SCALE
@@ -133,17 +134,17 @@ class CasePanel:
 
 
 def _headline(finding: ImageFinding, target: Target | None) -> str:
-    from monai_bone_ssl.findings import UNVERIFIED, describe_image
+    from monai_bone_ssl.findings import UNVERIFIED, Answered, describe_image
     from monai_bone_ssl.show.colours import DECISION_COLOURS
 
     if target is not None:
         text = describe_image(finding, target)
-    elif finding.reason is not None:
-        text = finding.reason.text
-    else:
+    elif isinstance(finding, Answered):
         text = f"{finding.decision}, probability {finding.probability:.2f}"
+    else:
+        text = finding.reason.text
     mark = ""
-    if finding.decision is not None:
+    if isinstance(finding, Answered):
         red, green, blue = DECISION_COLOURS[finding.decision]
         mark = f'<span style="color: rgb({red}, {green}, {blue})">&#9632;</span> '
     return f"{mark}<b>{escape(text)}</b><br/><small>{escape(UNVERIFIED)}</small>"

@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from BoneXRayReviewLib.background import BackgroundTask
-from monai_bone_ssl.analysis import analyse_file, prepare_file
+from monai_bone_ssl.analysis import analyse_file
 from monai_bone_ssl.dicom.collect import Source
 from monai_bone_ssl.errors import BoneSSLError
-from monai_bone_ssl.findings import ImageFinding, OperatingPoints
+from monai_bone_ssl.findings import ImageFinding, OperatingPoints, RefusedImage
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.model.similar_cases import SimilarCase, SimilarCases
 from monai_bone_ssl.review.worklist import Case, case_header
-from monai_bone_ssl.shown_image import printable
 
 __all__ = ["Analysed", "LazyModel", "Similar", "analyse_cases", "find_similar"]
 
@@ -30,8 +29,8 @@ class Analysed:
 
     key: str
     finding: ImageFinding
-    points: OperatingPoints | None
-    evidence: np.ndarray | None
+    points: OperatingPoints | None = None
+    evidence: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,11 @@ def analyse_cases(task: BackgroundTask[Analysed], cases: Sequence[Case], model: 
     loaded = model.get()
     for case in cases:
         task.stop_if_cancelled()
-        image = analyse_file(_source(case), printable(case.path), loaded)
-        task.put(Analysed(case.key, image.analysis.finding, image.analysis.points, image.evidence))
+        image = analyse_file(_source(case), loaded)
+        if isinstance(image, RefusedImage):
+            task.put(Analysed(case.key, image.finding))
+        else:
+            task.put(Analysed(case.key, image.finding, image.analysis.points, image.evidence))
 
 
 def find_similar(task: BackgroundTask[Similar], case: Case, model: LazyModel) -> None:
@@ -94,15 +96,13 @@ def find_similar(task: BackgroundTask[Similar], case: Case, model: LazyModel) ->
         Where the model folder cannot be trusted.
     """
     known = SimilarCases.load(model.folder)
-    part = None if case.finding is None or case.finding.body_part is None else case.finding.body_part.value
     nearest: tuple[SimilarCase, ...] = ()
     if known is not None:
         task.stop_if_cancelled()
-        loaded = model.get()
-        image = prepare_file(_source(case), printable(case.path), loaded.spec)
-        if image.batch is not None:
-            features = loaded.predict(image.batch).features[0]
-            nearest = tuple(known.nearest(features, part, _N_SIMILAR))
+        image = analyse_file(_source(case), model.get())
+        if not isinstance(image, RefusedImage):
+            part = image.finding.body_part.value
+            nearest = tuple(known.nearest(image.features, part, _N_SIMILAR))
     task.put(Similar(case.key, nearest))
 
 

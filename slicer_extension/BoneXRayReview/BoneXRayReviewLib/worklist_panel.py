@@ -119,11 +119,12 @@ def _row(case: Case, names: dict[str, str], controller: ReviewController) -> lis
 
 
 def _answer(case: Case) -> Cell:
+    from monai_bone_ssl.findings import Refused
     from monai_bone_ssl.show.colours import DECISION_COLOURS
 
     if case.finding is None:
         return "no result yet", None
-    if case.finding.decision is None or case.finding.probability is None:
+    if isinstance(case.finding, Refused):
         return in_words(case.finding.status), None
     text = f"{case.finding.decision.value} {case.finding.probability:.2f}"
     return text, DECISION_COLOURS[case.finding.decision]

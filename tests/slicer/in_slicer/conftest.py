@@ -21,7 +21,7 @@ from reader import ReaderHands
 from scene import new_scene
 from tiny_model import draw, write_tiny_model
 
-from monai_bone_ssl.analysis import analyse_file
+from monai_bone_ssl.analysis import AnalysedImage, analyse_file
 from monai_bone_ssl.dicom.collect import find_files, group_by_study
 from monai_bone_ssl.findings import study_finding
 from monai_bone_ssl.model.inference import Model
@@ -138,11 +138,11 @@ def write_results(images: Path, out: Path, model: Model) -> None:
     out.mkdir()
     found, studies = [], []
     for study in group_by_study(find_files([images], skip=out)):
-        analysed = [analyse_file(source, str(source.path), model) for source in study.sources]
-        findings = [image.analysis.finding for image in analysed]
-        for image, finding in zip(analysed, findings, strict=True):
-            if image.evidence is not None:
-                np.save(out / evidence_map_name(finding.sop_instance_uid), image.evidence)
+        analysed = [analyse_file(source, model) for source in study.sources]
+        findings = [image.finding for image in analysed]
+        for image in analysed:
+            if isinstance(image, AnalysedImage):
+                np.save(out / evidence_map_name(image.finding.sop_instance_uid), image.evidence)
         found += findings
         studies.append(study_finding(study.study_instance_uid, findings))
     (out / "result.json").write_bytes(result_json(combine(found, studies, model)))

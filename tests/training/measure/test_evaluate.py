@@ -12,13 +12,15 @@ import pytest
 from PIL import Image
 
 from monai_bone_ssl.errors import ConfigError, ModelError, ReasonCode, ReportError
-from monai_bone_ssl.findings import OperatingPoints, Peak
+from monai_bone_ssl.findings import OperatingPoints, Peak, PixelBox, decide
+from monai_bone_ssl.model.answer import Answer
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset
-from monai_bone_ssl.training.measure.evaluate import ImagePrediction, evaluate
+from monai_bone_ssl.training.measure.evaluate import evaluate
 from monai_bone_ssl.training.measure.evaluate_model import operating_points
 
 POINTS = OperatingPoints(high_sensitivity=0.3, high_specificity=0.7)
+CORNER = Peak(0, 0)
 FILES = {
     "metrics.json",
     "predictions.csv",
@@ -48,9 +50,13 @@ def fracatlas(tmp_path: Path) -> LabelledDataset:
     return load_dataset(root)
 
 
-def _predictions(dataset: LabelledDataset, peak: Peak | None = None) -> list[ImagePrediction]:
-    probabilities = np.linspace(0.05, 0.95, len(dataset))
-    return [ImagePrediction(float(p), POINTS, peak) for p in probabilities]
+def _answer(probability: float, peak: Peak = CORNER) -> Answer:
+    box = PixelBox(peak.row, peak.column, peak.row + 1, peak.column + 1)
+    return Answer(float("nan"), probability, decide(probability, POINTS), POINTS, box)
+
+
+def _answers(dataset: LabelledDataset) -> list[Answer]:
+    return [_answer(float(p)) for p in np.linspace(0.05, 0.95, len(dataset))]
 
 
 def _read_strict(path: Path) -> dict[str, object]:
@@ -63,7 +69,7 @@ def _read_strict(path: Path) -> dict[str, object]:
 
 
 def test_metrics_json_holds_the_contract_keys(fracatlas: LabelledDataset, tmp_path: Path) -> None:
-    evaluate(fracatlas, _predictions(fracatlas, Peak(1, 4)), tmp_path / "out" / "deep")
+    evaluate(fracatlas, _answers(fracatlas), tmp_path / "out" / "deep")
     content = _read_strict(tmp_path / "out" / "deep" / "metrics.json")
     assert (content["n"], content["n_positive"]) == (8, 4)
     blocks = [content, content["without_hardware"], *content["per_part"].values()]
@@ -80,7 +86,7 @@ def test_metrics_json_holds_the_contract_keys(fracatlas: LabelledDataset, tmp_pa
 
 def test_every_file_is_written_and_nothing_else(fracatlas: LabelledDataset, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    evaluate(fracatlas, _predictions(fracatlas), out)
+    evaluate(fracatlas, _answers(fracatlas), out)
     assert {path.name for path in out.iterdir()} == FILES
     for path in out.glob("*.png"):
         with Image.open(path) as image:
@@ -89,13 +95,13 @@ def test_every_file_is_written_and_nothing_else(fracatlas: LabelledDataset, tmp_
 
 
 def test_predictions_csv_is_aligned_with_the_images(fracatlas: LabelledDataset, tmp_path: Path) -> None:
-    predictions = _predictions(fracatlas)
-    evaluate(fracatlas, predictions, tmp_path)
+    answers = _answers(fracatlas)
+    evaluate(fracatlas, answers, tmp_path)
     with (tmp_path / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["path", "label", "part", "probability", "decision"]
     assert [row["path"] for row in rows] == [f"images/{i}.png" for i in range(8)]
-    assert [float(row["probability"]) for row in rows] == [p.probability for p in predictions]
+    assert [float(row["probability"]) for row in rows] == [answer.probability for answer in answers]
     assert [int(row["label"]) for row in rows] == [0, 1] * 4
     assert [row["decision"] for row in rows] == ["negative"] * 2 + ["indeterminate"] * 4 + ["positive"] * 2
 
@@ -106,36 +112,30 @@ def test_predictions_csv_is_aligned_with_the_images(fracatlas: LabelledDataset, 
         (Peak(3, 7), Peak(5, 10), 1.0),  # last pixel of the second box; first pixel of the third
         (Peak(4, 7), Peak(9, 19), 0.5),  # one row below; last pixel of the image
         (Peak(3, 8), Peak(4, 10), 0.0),
-        (None, Peak(9, 19), 0.5),  # an image without a peak is a miss
     ],
 )
 def test_pointing_game_counts_peaks_inside_any_box(
-    fracatlas: LabelledDataset, tmp_path: Path, first: Peak | None, second: Peak, expected: float
+    fracatlas: LabelledDataset, tmp_path: Path, first: Peak, second: Peak, expected: float
 ) -> None:
-    predictions = _predictions(fracatlas, Peak(0, 0))
-    predictions[1] = ImagePrediction(0.5, POINTS, first)
-    predictions[3] = ImagePrediction(0.5, POINTS, second)
-    localisation = evaluate(fracatlas, predictions, tmp_path).localisation
+    answers = _answers(fracatlas)
+    answers[1], answers[3] = _answer(0.5, first), _answer(0.5, second)
+    localisation = evaluate(fracatlas, answers, tmp_path).localisation
     assert localisation is not None
     assert (localisation.pointing_game, localisation.n) == (expected, 2)
     assert localisation.chance == pytest.approx((32 / 200 + 50 / 200) / 2)
 
 
-def test_model_without_evidence_has_no_localisation(fracatlas: LabelledDataset, tmp_path: Path) -> None:
-    assert evaluate(fracatlas, _predictions(fracatlas), tmp_path).localisation is None
-
-
 def test_thresholds_may_differ_by_part(fracatlas: LabelledDataset, tmp_path: Path) -> None:
-    metrics = evaluate(fracatlas, _predictions(fracatlas), tmp_path, threshold={"hand": 0.0, "leg": 1.0})
+    metrics = evaluate(fracatlas, _answers(fracatlas), tmp_path, threshold={"hand": 0.0, "leg": 1.0})
     assert metrics.per_part["hand"].sensitivity.value == 1.0
     assert metrics.per_part["leg"].sensitivity.value == 0.0
     with pytest.raises(ConfigError, match="no threshold for part leg"):
-        evaluate(fracatlas, _predictions(fracatlas), tmp_path, threshold={"hand": 0.5})
+        evaluate(fracatlas, _answers(fracatlas), tmp_path, threshold={"hand": 0.5})
 
 
 def test_predictions_must_match_the_images(fracatlas: LabelledDataset, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="7 predictions for 8 images"):
-        evaluate(fracatlas, _predictions(fracatlas)[1:], tmp_path)
+    with pytest.raises(ConfigError, match="7 answers for 8 images"):
+        evaluate(fracatlas, _answers(fracatlas)[1:], tmp_path)
     assert not (tmp_path / "metrics.json").exists()
 
 
@@ -144,7 +144,7 @@ def test_studies_of_a_csv_reach_the_study_level(tmp_path: Path) -> None:
     lines = [f"{'./' * i}x.png,{i // 6},wrist,p{i // 3},{i // 2}" for i in range(12)]
     (tmp_path / "list.csv").write_text("\n".join(["path,label,part,patient,study", *lines]) + "\n")
     dataset = load_dataset(tmp_path / "list.csv")
-    metrics = evaluate(dataset, _predictions(dataset), tmp_path / "out")
+    metrics = evaluate(dataset, _answers(dataset), tmp_path / "out")
     assert metrics.study_level is not None
     assert metrics.study_level.n == len({image.study for image in dataset.images}) == 8
     assert metrics.without_hardware is None
@@ -153,7 +153,7 @@ def test_studies_of_a_csv_reach_the_study_level(tmp_path: Path) -> None:
 
 def test_one_class_only_still_gives_every_file(fracatlas: LabelledDataset, tmp_path: Path) -> None:
     normal = fracatlas.take(np.flatnonzero(fracatlas.labels == 0))
-    evaluate(normal, _predictions(normal), tmp_path)
+    evaluate(normal, _answers(normal), tmp_path)
     content = _read_strict(tmp_path / "metrics.json")
     assert content["auroc"]["value"] is None
     assert content["auroc"]["reason"] == "needs positive and negative cases"
@@ -162,14 +162,14 @@ def test_one_class_only_still_gives_every_file(fracatlas: LabelledDataset, tmp_p
 
 def test_same_predictions_give_the_same_file(fracatlas: LabelledDataset, tmp_path: Path) -> None:
     for out in ("a", "b"):
-        evaluate(fracatlas, _predictions(fracatlas), tmp_path / out)
+        evaluate(fracatlas, _answers(fracatlas), tmp_path / out)
     assert (tmp_path / "a" / "metrics.json").read_bytes() == (tmp_path / "b" / "metrics.json").read_bytes()
 
 
 def test_folder_that_cannot_be_written_is_named(fracatlas: LabelledDataset, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(ReportError, match=r"predictions\.csv: cannot be written") as caught:
-        evaluate(fracatlas, _predictions(fracatlas), tmp_path / "out")
+        evaluate(fracatlas, _answers(fracatlas), tmp_path / "out")
     assert caught.value.code is ReasonCode.WRITE_FAILED
 
 
