@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.findings import Answered
-from monai_bone_ssl.review.audit import AUDIT_COLUMNS, read_audits
 from monai_bone_ssl.review.consensus import consensus
-from monai_bone_ssl.review.session_files import read_verdicts
+from monai_bone_ssl.review.session_files import Event, Journal, read_journals
 from monai_bone_ssl.review.verdict import Reading, Verdict
 from monai_bone_ssl.review.worklist import Case, Worklist
 from monai_bone_ssl.show.results import ModelIdentity
@@ -25,6 +25,9 @@ _COLUMNS = (
     "reader", "reading", "agreement", "confidence", "first_reading", "blinded", "adjudicated", "flagged",
     "locations", "comment", "read_at", "seconds", "model_version", "consensus",
 )  # fmt: skip
+
+
+_AUDIT_COLUMNS = ("reader", "time", "event", "key", "reading", "decision", "first_reading", "seconds")
 
 
 class _Case(msgspec.Struct, kw_only=True):
@@ -76,20 +79,20 @@ def export_session(folder: Path, worklist: Worklist, out: Path) -> Path:
     ReportError
         ``WRITE_FAILED``.
     """
-    readers = read_verdicts(folder)
+    journals = read_journals(folder)
     agreed = consensus(folder)
     cases = [
         _export(
             case,
             agreed.get(case.key),
-            {reader: verdicts[case.key] for reader, verdicts in readers.items() if case.key in verdicts},
+            {j.reader.name: j.verdicts[case.key] for j in journals if case.key in j.verdicts},
         )
         for case in worklist.cases
     ]
-    audit = read_audits(folder)
+    audit = _audit_trail(journals)
     content = msgspec.json.encode(_Export(model=worklist.model, cases=cases, audit=audit))
     write_atomically(out / "review_export.json", msgspec.json.format(content, indent=1) + b"\n")
-    _write_csv(out / "review_audit.csv", ("reader", *AUDIT_COLUMNS), audit)
+    _write_csv(out / "review_audit.csv", _AUDIT_COLUMNS, audit)
     rows = [row for case in cases for row in _rows(case)]
     return _write_csv(out / "review_export.csv", _COLUMNS, rows)
 
@@ -117,6 +120,24 @@ def _rows(case: _Case) -> list[dict[str, object]]:
         verdict | of_case | {"reader": reader, "locations": len(verdict["locations"])}
         for reader, verdict in verdicts.items()
     ]
+
+
+def _audit_trail(journals: Sequence[Journal]) -> list[dict[str, str]]:
+    """Events of all readers in the order of time, each by :data:`_AUDIT_COLUMNS`."""
+    events = [(journal.reader.name, event) for journal in journals for event in journal.events]
+    events.sort(key=lambda pair: datetime.fromisoformat(pair[1].time))
+    return [_audit_row(reader, event) for reader, event in events]
+
+
+def _audit_row(reader: str, event: Event) -> dict[str, str]:
+    row = dict.fromkeys(_AUDIT_COLUMNS, "") | {"reader": reader, "time": event.time, "event": event.event}
+    row["key"] = event.key
+    if event.verdict is not None:
+        row["reading"] = event.verdict.reading
+        row["decision"] = event.verdict.decision or ""
+        row["first_reading"] = event.verdict.first_reading or ""
+        row["seconds"] = f"{event.verdict.seconds:.1f}"
+    return row
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> Path:

@@ -1,10 +1,15 @@
-"""A lock file that says who holds it, so that two processes never write as the same reader."""
+"""A lock file that says who holds it, so that two processes never write as the same reader.
+
+Exclusive creation of a file holds on network drives too. Locks of the operating system name no holder, and
+some network drives keep them for each computer alone.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
 import sys
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -63,29 +68,45 @@ class ReaderLock:
                     raise _held(path)
         return lock
 
+    @property
+    def is_held(self) -> bool:
+        """Whether this process still holds the lock: nobody has deleted the file or taken it over."""
+        return _read(self._path) == self._holder
+
     def check(self) -> None:
-        """Make sure that nobody has taken the lock over.
+        """Make sure that the lock is still held.
 
         Raises
         ------
         ConfigError
-            ``INVALID_CONFIG`` where somebody has: what this process would write might overwrite theirs.
+            ``INVALID_CONFIG`` where it is not: what this process would write might overwrite another's.
         """
-        if _read(self._path) != self._holder:
+        if not self.is_held:
             raise _held(self._path)
 
     def release(self) -> None:
-        """Give the lock back, if it is still held."""
-        if _read(self._path) == self._holder:
-            self._path.unlink(missing_ok=True)
+        """Give the lock back, if it is still held.
+
+        Raises
+        ------
+        ReportError
+            ``WRITE_FAILED``.
+        """
+        if self.is_held:
+            with writing(self._path):
+                self._path.unlink(missing_ok=True)
 
     def _create(self) -> bool:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with self._path.open("xb") as file:
-                file.write(msgspec.json.encode(self._holder))
+            file = self._path.open("xb")
         except FileExistsError:
             return False
+        with ExitStack() as on_error:
+            on_error.callback(self._path.unlink)  # half a lock would lock everybody out
+            with file:
+                file.write(msgspec.json.encode(self._holder))
+            on_error.pop_all()
         return True
 
     def _remove_if_left_behind(self) -> None:

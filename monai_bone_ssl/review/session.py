@@ -1,13 +1,14 @@
 """One reader's review, kept in a folder that several readers share.
 
-A verdict is on the disk when :meth:`ReviewSession.save` returns. No file is written by two readers, none that
-cannot be read is overwritten, and a former verdict moves to the history. What the files hold:
-:mod:`monai_bone_ssl.review.session_files`.
+A verdict is on the disk when :meth:`ReviewSession.save` returns. No file is written by two readers, and no
+file that cannot be read is overwritten. What the files hold: :mod:`monai_bone_ssl.review.session_files`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -15,10 +16,9 @@ from typing import Self
 import msgspec
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.review.audit import add_event, now
 from monai_bone_ssl.review.lock import ReaderLock
 from monai_bone_ssl.review.reader import Reader
-from monai_bone_ssl.review.session_files import Record, Terms, join, read_record, write_record
+from monai_bone_ssl.review.session_files import Event, Journal, Terms, join
 from monai_bone_ssl.review.verdict import Location, Reading, Verdict, agreement
 from monai_bone_ssl.review.worklist import Case, Worklist
 from monai_bone_ssl.show.results import ModelIdentity
@@ -27,20 +27,29 @@ __all__ = ["ReviewSession"]
 
 
 class ReviewSession:
-    """One reader's review: made by :meth:`open`, ended by :meth:`close` or as a context manager."""
+    """One reader's review: made by :meth:`open`, ended by :meth:`close` or as a context manager.
+
+    Every method that notes something raises ``ConfigError`` (``INVALID_CONFIG``) where another process has
+    taken the review over, and ``ReportError`` (``WRITE_FAILED``) where the folder cannot be written. Nothing
+    is noted then, and the former verdicts are untouched.
+    """
 
     def __init__(
         self,
         folder: Path,
+        reader: Reader,
         model: ModelIdentity | None,
         blinded: bool,
-        record: Record,
+        journal: Journal,
         lock: ReaderLock,
     ) -> None:
         self.folder = folder
+        self.reader = reader
         self.blinded = blinded
+        #: Whether the process that read before ended while it was saving: what it was saving is lost.
+        self.recovered = journal.cut_short
         self._model = model
-        self._record = record
+        self._journal = journal
         self._lock = lock
 
     @classmethod
@@ -50,13 +59,13 @@ class ReviewSession:
         Parameters
         ----------
         folder
-            Made where missing; other readers' reviews of the same images may be in it.
+            Folder of the review, made where missing. Other readers' reviews of the same images may be in it.
         reader
-            Who reads. Only one process at a time may write as a reader.
+            The person who reads. Only one process at a time may write as a reader.
         worklist
-            The images.
+            The images to read.
         blinded
-            Hide what the algorithm says of an image until the reader has read it.
+            Whether to hide what the algorithm says of an image until the reader has read it.
 
         Raises
         ------
@@ -67,18 +76,22 @@ class ReviewSession:
             ``WRITE_FAILED`` where the folder cannot be written.
         """
         join(folder, Terms(blinded=blinded, model=worklist.model, target=worklist.target))
-        lock = ReaderLock.acquire(folder / f"{reader.file_name}.lock", reader.name)
-        try:
-            record = read_record(folder, reader)
-        except ConfigError:
-            lock.release()
-            raise
-        return cls(folder, worklist.model, blinded, record, lock)
+        with ExitStack() as on_error:
+            lock = ReaderLock.acquire(folder / f"{reader.file_name}.lock", reader.name)
+            on_error.callback(lock.release)
+            session = cls(folder, reader, worklist.model, blinded, Journal.begin(folder, reader), lock)
+            if session.recovered:
+                session._note("recovered", session.position or "")
+            on_error.pop_all()
+        return session
 
     def close(self) -> None:
-        """End the review; it can be resumed."""
-        self._audit("closed")
-        self._lock.release()
+        """End the review; it can be resumed. The reader is free even where the end cannot be noted."""
+        try:
+            if self._lock.is_held:
+                self._note("closed")
+        finally:
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -92,22 +105,17 @@ class ReviewSession:
         self.close()
 
     @property
-    def reader(self) -> Reader:
-        """Who reads."""
-        return self._record.reader
-
-    @property
     def verdicts(self) -> Mapping[str, Verdict]:
-        """The reader's verdicts by case."""
-        return MappingProxyType(self._record.verdicts)
+        """The reader's verdicts by key of the case."""
+        return MappingProxyType(self._journal.verdicts)
 
     @property
     def position(self) -> str | None:
         """Key of the case shown last; None at the beginning."""
-        return self._record.position
+        return self._journal.position
 
     def progress(self, worklist: Worklist) -> tuple[int, int]:
-        """How many of the cases are read, and how many there are."""
+        """Number of cases that are read, and number of all cases."""
         return sum(case.key in self.verdicts for case in worklist.cases), len(worklist.cases)
 
     def may_see_ai(self, key: str) -> bool:
@@ -116,9 +124,7 @@ class ReviewSession:
 
     def opened(self, key: str) -> None:
         """Note that a case is shown now."""
-        self._lock.check()
-        self._write(position=key)
-        self._audit("opened", key)
+        self._note("opened", key)
 
     def revealed(self, key: str) -> None:
         """Note that the algorithm's result is shown now.
@@ -126,12 +132,12 @@ class ReviewSession:
         Raises
         ------
         ConfigError
-            ``INVALID_CONFIG`` where it may not be, see :meth:`may_see_ai`.
+            ``INVALID_CONFIG`` where it may not be shown yet, see :meth:`may_see_ai`.
         """
         if not self.may_see_ai(key):
             text = f"{key}: the algorithm's result is hidden until the first reading is saved"
             raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-        self._audit("revealed", key, self.verdicts.get(key))
+        self._note("revealed", key, self.verdicts.get(key))
 
     def verdict(
         self,
@@ -145,7 +151,7 @@ class ReviewSession:
         flagged: bool = False,
         adjudicated: bool = False,
     ) -> Verdict:
-        """A verdict on a case, given now; not saved yet. An adjudicated one settles a disagreement."""
+        """Make a verdict on a case, given now, not saved yet. An adjudicated one settles a disagreement."""
         return Verdict(
             key=case.key,
             sop_instance_uid=case.sop_instance_uid,
@@ -159,34 +165,23 @@ class ReviewSession:
             flagged=flagged,
             adjudicated=adjudicated,
             model_version=None if self._model is None else self._model.version,
-            read_at=now(),
+            read_at=_now(),
             seconds=seconds,
         )
 
     def save(self, verdict: Verdict) -> None:
-        """Keep a verdict on the disk. A former one of the same case moves to the history.
+        """Keep a verdict and its entry in the audit trail: both are on the disk when this returns.
 
         In a blinded review the first verdict of a case counts as given without the algorithm's, and its
         reading is kept with all that follow.
-
-        Raises
-        ------
-        ConfigError
-            ``INVALID_CONFIG`` where another process has taken over.
-        ReportError
-            ``WRITE_FAILED`` where the folder cannot be written; the former verdicts are untouched.
         """
         former = self.verdicts.get(verdict.key)
-        kept = self._with_first_reading(verdict, former)
-        self._lock.check()
-        history = self._record.history if former is None else [*self._record.history, former]
-        self._write(verdicts={**self._record.verdicts, kept.key: kept}, history=history)
-        event = "adjudicated" if kept.adjudicated else "saved" if former is None else "changed"
-        self._audit(event, kept.key, kept)
+        event = "adjudicated" if verdict.adjudicated else "saved" if former is None else "changed"
+        self._note(event, verdict.key, self._with_first_reading(verdict, former))
 
-    def reported(self, key: str) -> None:
-        """Note that a verified report with the verdict on a case was written."""
-        self._audit("reported", key, self.verdicts.get(key))
+    def reported(self, keys: Iterable[str]) -> None:
+        """Note that a verified report with the verdicts on some cases was written."""
+        self._add([_event("reported", key, self.verdicts.get(key)) for key in keys])
 
     def _with_first_reading(self, verdict: Verdict, former: Verdict | None) -> Verdict:
         if not self.blinded:
@@ -194,11 +189,18 @@ class ReviewSession:
         first = verdict.reading if former is None else former.first_reading
         return msgspec.structs.replace(verdict, blinded=former is None, first_reading=first)
 
-    def _write(self, **changes: object) -> None:
-        """Write the record with changes, and keep them only if that worked."""
-        changed = msgspec.structs.replace(self._record, **changes)
-        write_record(self.folder, changed)
-        self._record = changed
+    def _note(self, event: str, key: str = "", verdict: Verdict | None = None) -> None:
+        self._add([_event(event, key, verdict)])
 
-    def _audit(self, event: str, key: str = "", verdict: Verdict | None = None) -> None:
-        add_event(self.folder, self.reader, event, key, verdict)
+    def _add(self, events: Sequence[Event]) -> None:
+        self._lock.check()
+        self._journal.add(events)
+
+
+def _event(event: str, key: str, verdict: Verdict | None) -> Event:
+    return Event(time=_now(), event=event, key=key, verdict=verdict)
+
+
+def _now() -> str:
+    """Time as a review notes it: ISO 8601 with offset."""
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")

@@ -1,38 +1,35 @@
-"""The files of a review's folder, read strictly: one that is damaged is named and never overwritten.
+"""The files of a review's folder, read strictly: a damaged one is named and never overwritten.
 
 ::
 
     review.json                what everybody who joins has to agree on: model, target, blinded or not
-    verdicts_<reader>.json     one file a reader: verdicts, former verdicts, the case shown last
-    audit_<reader>.csv         what happened when (:mod:`monai_bone_ssl.review.audit`)
+    journal_<reader>.jsonl     one file a reader: who reads, then a line for each event, with its verdict
     <reader>.lock              who writes as this reader now (:mod:`monai_bone_ssl.review.lock`)
+
+A journal is only ever appended to. Verdicts, former verdicts and audit trail are the same lines, so that none
+can be there without the other.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import msgspec
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.files import write_atomically
+from monai_bone_ssl.files import write_atomically, writing
 from monai_bone_ssl.findings import Target
 from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.verdict import Verdict
 from monai_bone_ssl.show.results import ModelIdentity
 
-__all__ = [
-    "Record",
-    "Terms",
-    "join",
-    "read_record",
-    "read_records",
-    "read_verdicts",
-    "write_record",
-]
+__all__ = ["Event", "Journal", "Terms", "join", "read_journals", "read_verdicts"]
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,93 +41,150 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     target: Target | None
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Content of verdicts_<reader>.json."""
+class _Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """First line of a journal."""
 
     schema_version: int = _SCHEMA_VERSION
     reader: Reader
-    position: str | None = None
-    """Key of the case shown last; None at the beginning."""
-    verdicts: dict[str, Verdict] = {}
-    """By key of the case."""
-    history: list[Verdict] = []
-    """Former verdicts, in the order in which they were replaced."""
 
 
-_File = TypeVar("_File", Terms, Record)
+class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Any other line of a journal."""
+
+    time: str
+    """Time of the event, ISO 8601 with offset."""
+    event: str
+    """One of opened, revealed, saved, changed, adjudicated, reported, recovered and closed."""
+    key: str = ""
+    """Key of the case; empty where the event is about none."""
+    verdict: Verdict | None = None
+    """Verdict on the case from this event on."""
 
 
-def join(folder: Path, terms: Terms) -> None:
-    """Write review.json, or make sure that the one there says the same.
+_Line = TypeVar("_Line", Terms, _Head, Event)
+
+
+class Journal:
+    """What one reader did in a review, event by event.
+
+    Parameters
+    ----------
+    path
+        The journal's file.
 
     Raises
     ------
     ConfigError
-        ``INVALID_CONFIG`` where it says otherwise; ``INVALID_DATA`` where it is damaged.
+        ``INVALID_DATA`` where the file is missing or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        content = _read(path)
+        head, *lines = content.split(b"\n")[:-1] or [b""]
+        self.reader = _decode(head, _Head, f"{path}, line 1").reader
+        self.events: list[Event] = []
+        #: Verdicts by key of the case.
+        self.verdicts: dict[str, Verdict] = {}
+        #: Key of the case shown last; None at the beginning.
+        self.position: str | None = None
+        #: Whether a process ended in the middle of a line. Nobody was told that what it says was saved.
+        self.cut_short = not content.endswith(b"\n")
+        self._path = path
+        self._size = content.rfind(b"\n") + 1
+        for number, line in enumerate(lines, start=2):
+            self._take(_decode(line, Event, f"{path}, line {number}"))
+
+    @classmethod
+    def begin(cls, folder: Path, reader: Reader) -> Self:
+        """Open a reader's journal, and make one where there is none.
+
+        Raises
+        ------
+        ConfigError
+            ``INVALID_DATA`` where the file is damaged.
+        ReportError
+            ``WRITE_FAILED``.
+        """
+        path = folder / f"journal_{reader.file_name}.jsonl"
+        if not path.exists():
+            write_atomically(path, msgspec.json.encode(_Head(reader=reader)) + b"\n")
+        return cls(path)
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Append events; all of them are on the disk when this returns, and none after an error.
+
+        Raises
+        ------
+        ReportError
+            ``WRITE_FAILED``.
+        """
+        lines = b"".join(msgspec.json.encode(event) + b"\n" for event in events)
+        with writing(self._path), self._path.open("r+b", buffering=0) as file:
+            file.truncate(self._size)  # removes what is left of a line that could not be written whole
+            file.seek(self._size)
+            try:
+                if file.write(lines) < len(lines):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(self._size)
+                raise
+        self._size += len(lines)
+        for event in events:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        self.events.append(event)
+        if event.verdict is not None:
+            self.verdicts[event.key] = event.verdict
+        if event.event == "opened":
+            self.position = event.key
+
+
+def join(folder: Path, terms: Terms) -> None:
+    """Write review.json, or make sure that the existing one says the same.
+
+    Raises
+    ------
+    ConfigError
+        ``INVALID_CONFIG`` where the review has other terms; ``INVALID_DATA`` where the file is damaged.
     ReportError
         ``WRITE_FAILED``.
     """
     path = folder / "review.json"
     if not path.exists():
-        _write(path, terms)
+        write_atomically(path, msgspec.json.format(msgspec.json.encode(terms), indent=1) + b"\n")
         return
-    there = _read(path, Terms)
+    existing = _decode(_read(path), Terms, str(path))
     for name in ("blinded", "model", "target"):
-        found, expected = getattr(there, name), getattr(terms, name)
+        found, expected = getattr(existing, name), getattr(terms, name)
         if found != expected:
             text = f"{path}: this review has {name} {_short(found)}, expected {_short(expected)} to join it"
             raise ConfigError(ReasonCode.INVALID_CONFIG, text)
 
 
-def read_record(folder: Path, reader: Reader) -> Record:
-    """What a reader has said so far; an empty record where nothing.
-
-    Raises
-    ------
-    ConfigError
-        ``INVALID_DATA`` where the file is damaged.
-    """
-    path = _record_path(folder, reader)
-    kept = _read(path, Record) if path.exists() else Record(reader=reader)
-    return msgspec.structs.replace(kept, reader=reader)  # the organization may be another one today
-
-
-def write_record(folder: Path, record: Record) -> None:
-    """Keep a reader's record; it is on the disk when this returns.
-
-    Raises
-    ------
-    ReportError
-        ``WRITE_FAILED``; the former file is untouched.
-    """
-    _write(_record_path(folder, record.reader), record)
-
-
-def read_records(folder: Path) -> list[Record]:
-    """The records of all readers of a review.
+def read_journals(folder: Path) -> list[Journal]:
+    """Read the journals of all readers of a review.
 
     Raises
     ------
     ConfigError
         ``INVALID_DATA`` where the folder holds no review, or a file in it is damaged.
     """
-    _read(folder / "review.json", Terms)
-    return [_read(path, Record) for path in sorted(folder.glob("verdicts_*.json"))]
+    path = folder / "review.json"
+    _decode(_read(path), Terms, str(path))
+    return [Journal(path) for path in sorted(folder.glob("journal_*.jsonl"))]
 
 
 def read_verdicts(folder: Path) -> dict[str, dict[str, Verdict]]:
-    """Verdicts of all readers of a review: name of the reader, then key of the case.
+    """Read the verdicts of all readers of a review: by name of the reader, then by key of the case.
 
     Raises
     ------
     ConfigError
-        ``INVALID_DATA`` where the folder holds no review, or a file in it is damaged.
+        ``INVALID_DATA`` as :func:`read_journals`.
     """
-    return {record.reader.name: record.verdicts for record in read_records(folder)}
-
-
-def _record_path(folder: Path, reader: Reader) -> Path:
-    return folder / f"verdicts_{reader.file_name}.json"
+    return {journal.reader.name: journal.verdicts for journal in read_journals(folder)}
 
 
 def _short(value: object) -> str:
@@ -139,20 +193,21 @@ def _short(value: object) -> str:
     return value.name if isinstance(value, Target) else str(value)
 
 
-def _write(path: Path, content: Terms | Record) -> None:
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
-
-
-def _read(path: Path, kind: type[_File]) -> _File:
+def _read(path: Path) -> bytes:
     try:
-        content = msgspec.json.decode(path.read_bytes(), type=kind)
+        return path.read_bytes()
     except OSError as error:
         text = f"{path}: cannot be read ({error.strerror}), expected a file of a review"
         raise ConfigError(ReasonCode.INVALID_DATA, text) from error
+
+
+def _decode(content: bytes, kind: type[_Line], where: str) -> _Line:
+    try:
+        decoded = msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, ConfigError) as error:
-        text = f"{path}: {error}; the file is damaged and was left as it is"
+        text = f"{where}: {error}; the file is damaged and was left as it is"
         raise ConfigError(ReasonCode.INVALID_DATA, text) from error
-    if content.schema_version != _SCHEMA_VERSION:
-        text = f"{path}: schema_version {content.schema_version}, expected {_SCHEMA_VERSION}"
+    if not isinstance(decoded, Event) and decoded.schema_version != _SCHEMA_VERSION:
+        text = f"{where}: schema_version {decoded.schema_version}, expected {_SCHEMA_VERSION}"
         raise ConfigError(ReasonCode.INVALID_DATA, text)
-    return content
+    return decoded

@@ -96,9 +96,7 @@ def write_session_reports(
             refused[study] = error
             continue
         written.append(write_object(report, "SR_verified", out))
-        for case in cases:
-            if case.key in session.verdicts:
-                session.reported(case.key)
+        session.reported(case.key for case in cases if case.key in session.verdicts)
     return SessionReports(tuple(written), tuple(unread), refused)
 
 

@@ -44,6 +44,8 @@ database. Verdicts are kept in the review folder, one file a reader; several rea
 <table>{shortcuts}</table>
 """
 
+_LOST = "Slicer ended while it was saving, and what it was saving is lost. Check the verdict on this image."
+
 
 class BoneXRayReview(ScriptedLoadableModule):
     """The module as the application lists it."""
@@ -265,6 +267,8 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.review is not None:
             known = key is not None and self.controller.case(key) is not None
             self._move(lambda: self.controller.open(key) if known else self.controller.resume())
+            if self.controller.session.recovered and not self.ui.messageLabel.text:
+                say(self.ui.messageLabel, _LOST, error=True)
 
     def close_review(self) -> bool:
         """Save and close; returns False where the verdict could not be saved, and leaves it open."""

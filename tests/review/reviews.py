@@ -6,6 +6,7 @@ from pathlib import Path
 
 from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.session import ReviewSession
+from monai_bone_ssl.review.session_files import read_journals
 from monai_bone_ssl.review.verdict import Location, Reading
 from monai_bone_ssl.review.worklist import Case, Worklist
 
@@ -34,3 +35,8 @@ def review(folder: Path, reader: Reader, worklist: Worklist, readings: dict[str,
     """A whole session."""
     with ReviewSession.open(folder, reader, worklist) as session:
         read(session, worklist, readings)
+
+
+def events(folder: Path) -> list[str]:
+    """What happened in a review, of all readers."""
+    return [event.event for journal in read_journals(folder) for event in journal.events]

@@ -79,6 +79,11 @@ def test_export_holds_all_verdicts_and_no_patient(folder: Path, worklist: Workli
     with (path.parent / "review_audit.csv").open(newline="") as file:
         audit = list(csv.DictReader(file))
     assert len(audit) == len(whole["audit"]) == 2 * 10 + 3
+    assert [row["time"] for row in audit] == sorted(row["time"] for row in audit)
+    assert {row["reader"] for row in audit} == {"Doe^Anna", "Ben Roe", "Chief^Carla"}
+    (saved,) = [row for row in audit if row["event"] == "saved" and row["reader"] == "Chief^Carla"]
+    assert (saved["key"], saved["reading"], saved["decision"]) == (case.key, "normal", "positive")
+    assert (saved["first_reading"], saved["seconds"]) == ("", "2.0")
     for exported in path.parent.iterdir():
         for secret in ("Geheim", "PAT-1", "19700101", "/in/"):
             assert secret not in exported.read_text()

@@ -1,27 +1,28 @@
 from __future__ import annotations
 
-import csv
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import pytest
 from analyses import ROOT
+from outside import small_file_system
 
 from monai_bone_ssl.errors import ConfigError, ReportError
-from monai_bone_ssl.review.audit import AUDIT_COLUMNS, read_audits
+from monai_bone_ssl.review.lock import ReaderLock
 from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.session import ReviewSession
-from monai_bone_ssl.review.session_files import read_verdicts
+from monai_bone_ssl.review.session_files import read_journals, read_verdicts
 from monai_bone_ssl.review.verdict import Agreement, Location, Reading
 from monai_bone_ssl.review.worklist import Worklist, worklist_from_results
 
-from .reviews import ANNA, BEN, by_name, read, review
+from .reviews import ANNA, BEN, by_name, events, read, review
 
 # --- keeping ----------------------------------------------------------------------------------------------
 
@@ -46,8 +47,9 @@ def test_a_changed_verdict_keeps_the_former_one(tmp_path: Path, worklist: Workli
         read(session, worklist, {"1": Reading.ABNORMAL})
         read(session, worklist, {"1": Reading.NORMAL})
         assert session.verdicts[by_name(worklist)["1"].key].reading is Reading.NORMAL
-    (file,) = tmp_path.glob("verdicts_*.json")
-    assert [former["reading"] for former in json.loads(file.read_text())["history"]] == ["abnormal"]
+    (journal,) = read_journals(tmp_path)
+    readings = [event.verdict.reading for event in journal.events if event.verdict is not None]
+    assert readings == [Reading.ABNORMAL, Reading.NORMAL]
 
 
 def test_what_was_saved_is_on_the_disk_when_the_process_is_killed(tmp_path: Path, analysed: Path) -> None:
@@ -73,27 +75,93 @@ for reading in [*Reading] * 1000:
         told |= dict(line.split() for line in process.stdout.read().splitlines())
     with ReviewSession.open(tmp_path, Reader("Doe^Anna"), worklist_from_results(analysed / "out")) as session:
         kept = {key: verdict.reading.value for key, verdict in session.verdicts.items()}
-        n_kept = len(kept) + len(json.loads(next(tmp_path.glob("verdicts_*.json")).read_text())["history"])
+    n_kept = sum(event in ("saved", "changed") for event in events(tmp_path))
     # Of what was told, nothing is missing; one more may have been saved and not told any more.
     differing = [key for key in told if kept[key] != told[key]]
     assert len(differing) <= 1
     assert n_kept >= 12
 
 
-def test_a_verdict_that_cannot_be_written_leaves_the_former_ones(
-    tmp_path: Path, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_a_verdict_and_its_audit_entry_are_kept_both_or_neither(
+    tmp_path: Path, worklist: Worklist, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
+    """Whichever of the writes fails."""
+    calls: list[int] = []
+
+    def fail_once(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == nth:
+            raise OSError(28, "No space left on device")
+
     with ReviewSession.open(tmp_path, ANNA, worklist) as session:
         read(session, worklist, {"0": Reading.NORMAL})
-        before = next(tmp_path.glob("verdicts_*.json")).read_bytes()
         with monkeypatch.context() as full:
-            full.setattr(os, "fsync", _no_space)
-            with pytest.raises(ReportError, match="No space left"):
+            full.setattr(os, "fsync", fail_once)
+            with suppress(ReportError):
                 session.save(session.verdict(by_name(worklist)["1"], Reading.NORMAL, seconds=1))
-        assert next(tmp_path.glob("verdicts_*.json")).read_bytes() == before
-        assert len(session.verdicts) == 1
-        read(session, worklist, {"1": Reading.NORMAL})
-        assert len(session.verdicts) == 2
+        n_kept = len(session.verdicts)
+        assert len(read_verdicts(tmp_path)["Doe^Anna"]) == events(tmp_path).count("saved") == n_kept
+        assert n_kept == 1 or nth > 1
+        read(session, worklist, {"1": Reading.ABNORMAL})
+        assert len(session.verdicts) == len(read_verdicts(tmp_path)["Doe^Anna"]) == 2
+
+
+def test_a_disk_that_fills_in_the_middle_of_a_verdict(tmp_path: Path, worklist: Worklist) -> None:
+    with small_file_system(tmp_path / "disk", "64k") as folder:
+        with ReviewSession.open(folder, ANNA, worklist) as session:
+            read(session, worklist, {"0": Reading.NORMAL})
+            (journal,) = folder.glob("journal_*")
+            before = journal.read_bytes()
+            (folder / "other").write_bytes(bytes(64 * 1024 - 4 * 4096))
+            long = session.verdict(by_name(worklist)["1"], Reading.NORMAL, seconds=1, comment="x" * 9000)
+            with pytest.raises(ReportError, match="No space left"):
+                session.save(long)
+            assert journal.read_bytes() == before
+            assert len(session.verdicts) == 1
+            (folder / "other").unlink()
+            session.save(long)
+        assert len(read_verdicts(folder)["Doe^Anna"]) == 2
+
+
+@pytest.mark.parametrize("left", [1, 50, -1])
+def test_a_verdict_that_a_crash_cut_short_is_lost_whole_and_told(
+    tmp_path: Path, worklist: Worklist, left: int
+) -> None:
+    """With one byte of the line, some, or all but its end."""
+    review(tmp_path, ANNA, worklist, {"0": Reading.NORMAL, "1": Reading.ABNORMAL})
+    (path,) = tmp_path.glob("journal_*")
+    *lines, saved, _ = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines) + saved[:left])
+    keys = {name: case.key for name, case in by_name(worklist).items()}
+    assert list(read_verdicts(tmp_path)["Doe^Anna"]) == [keys["0"]], "others read on meanwhile"
+    with ReviewSession.open(tmp_path, ANNA, worklist) as session:
+        assert session.recovered
+        assert (list(session.verdicts), session.position) == ([keys["0"]], keys["1"])
+    assert events(tmp_path)[-3:] == ["opened", "recovered", "closed"]
+    with ReviewSession.open(tmp_path, ANNA, worklist) as session:
+        assert not session.recovered
+
+
+def test_a_review_whose_end_cannot_be_noted_locks_nobody_out(
+    tmp_path: Path, worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = ReviewSession.open(tmp_path, ANNA, worklist)
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", _no_space)
+        with pytest.raises(ReportError, match="No space left"):
+            session.close()
+    ReviewSession.open(tmp_path, ANNA, worklist).close()
+
+
+def test_a_lock_that_cannot_be_written_locks_nobody_out(tmp_path: Path) -> None:
+    with small_file_system(tmp_path / "disk", "64k") as folder:
+        (folder / "other").write_bytes(bytes(64 * 1024))
+        with pytest.raises(ReportError, match="No space left"):
+            ReaderLock.acquire(folder / "a.lock", "Doe^Anna")
+        (folder / "other").unlink()
+        ReaderLock.acquire(folder / "a.lock", "Doe^Anna").release()
+        assert list(folder.iterdir()) == []
 
 
 def _no_space(_: int) -> None:
@@ -106,7 +174,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, worklist: Worklist) -> Non
         ReviewSession.open(tmp_path / "file" / "review", ANNA, worklist)
 
 
-@pytest.mark.parametrize("name", ["review.json", "verdicts"])
+@pytest.mark.parametrize("name", ["review.json", "journal"])
 @pytest.mark.parametrize("content", [b"", b"{", b'{"schema_version": 1, "unknown": 2}', b"\xff\xfe"])
 def test_a_damaged_file_is_named_and_never_overwritten(
     tmp_path: Path, worklist: Worklist, name: str, content: bytes
@@ -124,9 +192,9 @@ def test_a_damaged_file_is_named_and_never_overwritten(
 
 def test_an_impossible_verdict_in_a_file_is_damage(tmp_path: Path, worklist: Worklist) -> None:
     review(tmp_path, ANNA, worklist, {"1": Reading.ABNORMAL})
-    (file,) = tmp_path.glob("verdicts_*")
-    file.write_text(file.read_text().replace('"seconds": 2.0', '"seconds": -2.0'))
-    with pytest.raises(ConfigError, match=r"verdicts_.*expected 0 or more"):
+    (file,) = tmp_path.glob("journal_*")
+    file.write_text(file.read_text().replace('"seconds":2.0', '"seconds":-2.0'))
+    with pytest.raises(ConfigError, match=r"journal_.*line 3.*expected 0 or more"):
         read_verdicts(tmp_path)
 
 
@@ -256,22 +324,13 @@ def test_the_audit_trail_tells_everything_in_order(tmp_path: Path, worklist: Wor
         session.revealed(by_name(worklist)["1"].key)
         time.sleep(0.002)
         read(session, worklist, {"1": Reading.ABNORMAL})
-    (path,) = tmp_path.glob("audit_*.csv")
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == AUDIT_COLUMNS
-    assert [row["event"] for row in rows] == ["opened", "saved", "revealed", "opened", "changed", "closed"]
-    assert (rows[4]["reading"], rows[4]["decision"], rows[4]["first_reading"]) == (
-        "abnormal",
-        "positive",
-        "normal",
-    )
+    (path,) = tmp_path.glob("journal_*")
+    (journal,) = read_journals(tmp_path)
+    assert events(tmp_path) == ["opened", "saved", "revealed", "opened", "changed", "closed"]
+    changed = journal.events[4].verdict
+    assert changed is not None
+    assert (changed.reading, changed.decision, changed.first_reading) == ("abnormal", "positive", "normal")
     start = path.read_bytes()
     with ReviewSession.open(tmp_path, ANNA, worklist, blinded=True) as session:
         read(session, worklist, {"2": Reading.NORMAL})
     assert path.read_bytes().startswith(start), "only appended to"
-    with ReviewSession.open(tmp_path, BEN, worklist, blinded=True) as session:
-        read(session, worklist, {"2": Reading.NORMAL})
-    events = read_audits(tmp_path)
-    assert [event["time"] for event in events] == sorted(event["time"] for event in events)
-    assert {event["reader"] for event in events} == {"Doe^Anna", "Ben Roe"}

@@ -15,14 +15,13 @@ from tiny_model import draw
 from monai_bone_ssl.errors import ConfigError, ModelError, ReasonCode
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import analyse
-from monai_bone_ssl.review.audit import read_audits
 from monai_bone_ssl.review.session import ReviewSession
 from monai_bone_ssl.review.session_reports import write_session_reports
 from monai_bone_ssl.review.verdict import Reading
 from monai_bone_ssl.review.worklist import Worklist, worklist_from_paths, worklist_from_results
 
 from .conftest import OTHER_STUDY
-from .reviews import ANNA, BEN, read
+from .reviews import ANNA, BEN, events, read
 
 
 def test_a_reader_without_organization_is_asked_for_it(worklist: Worklist, tmp_path: Path) -> None:
@@ -55,8 +54,7 @@ def test_a_study_waits_until_it_is_read_and_one_that_fails_stops_no_other(
         again = write_session_reports(session, worklist, tmp_path / "sr", tiny_folder)
         assert len(again.written) == 2
         assert again.written[0] == written.written[0]
-    events = [event["event"] for event in read_audits(tmp_path / "review")]
-    assert events.count("reported") == 2 + 2 + 1
+    assert events(tmp_path / "review").count("reported") == 2 + 2 + 1
 
 
 def test_another_model_than_the_reviews_is_refused(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic, sleep
@@ -16,7 +15,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from scene import render
 
-from monai_bone_ssl.review.session_files import read_verdicts
+from monai_bone_ssl.review.session_files import read_journals, read_verdicts
 from monai_bone_ssl.review.verdict import Reading, Verdict
 
 _SOURCES = ("results", "folder", "database")
@@ -135,11 +134,8 @@ class ReaderHands:
 
     def audit(self) -> list[tuple[str, str]]:
         """Event and key of every line of the audit trail, of all readers."""
-        rows: list[tuple[str, str]] = []
-        for path in sorted(self.review.glob("audit_*.csv")):
-            with path.open(encoding="utf-8", newline="") as file:
-                rows += [(row["event"], row["key"]) for row in csv.DictReader(file)]
-        return rows
+        journals = read_journals(self.review)
+        return [(event.event, event.key) for journal in journals for event in journal.events]
 
     def view(self) -> NDArray[np.uint8]:
         """What the slice view shows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -80,14 +81,12 @@ def test_a_verdict_that_cannot_be_written_stays_on_the_screen(
     hands: ReaderHands, results: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hands.start(results, tiny_folder)
-    from monai_bone_ssl.errors import ReasonCode, ReportError
-    from monai_bone_ssl.review import session_files
 
-    def full_disk(path: Path, _content: bytes) -> None:
-        raise ReportError(ReasonCode.WRITE_FAILED, f"{path}: cannot be written (No space left on device)")
+    def full_disk(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(session_files, "write_atomically", full_disk)
+        patch.setattr(os, "fsync", full_disk)
         hands.press("A4S")
         assert hands.file == "b.dcm"
         assert "No space left" in hands.message
@@ -95,6 +94,22 @@ def test_a_verdict_that_cannot_be_written_stays_on_the_screen(
         assert hands.panel.close_review() is False
     hands.press("S")
     assert (hands.verdict(file="b.dcm").confidence, hands.file) == (4, "c.dcm")
+
+
+def test_a_verdict_that_a_crash_cut_short_is_told(
+    hands: ReaderHands, results: Path, tiny_folder: Path
+) -> None:
+    hands.start(results, tiny_folder)
+    hands.press("AS")
+    hands.panel.close_review()
+    (journal,) = hands.review.glob("journal_*")
+    lines = journal.read_bytes().splitlines(keepends=True)  # who reads, opened, saved, opened, closed
+    journal.write_bytes(b"".join(lines[:2]) + lines[2][:-9])
+    hands.start(results, tiny_folder)
+    assert hands.file == "b.dcm"
+    assert "what it was saving is lost" in hands.message
+    assert not hands.ui.normalButton.checked
+    assert not hands.ui.abnormalButton.checked
 
 
 def test_no_reader_no_review(hands: ReaderHands, results: Path, tiny_folder: Path) -> None:
