@@ -30,7 +30,7 @@ from monai_bone_ssl.review.adaptation.gate import (
     judge,
 )
 from monai_bone_ssl.review.adaptation.model_versions import versions
-from monai_bone_ssl.review.adaptation.site_cases import LabelledCase, SiteCases, extract_features
+from monai_bone_ssl.review.adaptation.site_cases import LabelledCase, SiteCases, extract_site_features
 from monai_bone_ssl.review.adaptation.site_probe import FOLDS, MIN_PER_CLASS, SiteProbe
 
 __all__ = ["MIN_PATIENTS", "AdaptationReport", "adapt", "next_version", "report_json", "report_table"]
@@ -95,7 +95,7 @@ def adapt(
     """
     _check_numbers([labelled.label for labelled in cases])
     parent, model = read_model_folder(model_folder), Model(model_folder)
-    site, kept = extract_features(cases, model, _step(progress, "features"))
+    site, kept = extract_site_features(cases, model, _step(progress, "features"))
     _check_numbers(site.labels.tolist())
     _check_patients(site)
     old = ModelInUse(

@@ -23,7 +23,7 @@ from monai_bone_ssl.review.consensus import consensus
 from monai_bone_ssl.review.verdict import Reading
 from monai_bone_ssl.review.worklist import Case, Worklist, case_header
 
-__all__ = ["LabelledCase", "SiteCases", "extract_features", "labelled_cases", "network_input"]
+__all__ = ["LabelledCase", "SiteCases", "extract_site_features", "labelled_cases", "network_input"]
 
 _LABELS = {Reading.NORMAL: 0, Reading.ABNORMAL: 1}
 
@@ -71,7 +71,7 @@ def labelled_cases(folder: Path, worklist: Worklist) -> list[LabelledCase]:
     return [LabelledCase(case, _LABELS[reading]) for case, reading in found if reading in _LABELS]
 
 
-def extract_features(
+def extract_site_features(
     cases: Sequence[LabelledCase], model: Model, progress: Callable[[int, int], None] | None = None
 ) -> tuple[SiteCases, list[LabelledCase]]:
     """Run the model on labelled images and keep its features.
