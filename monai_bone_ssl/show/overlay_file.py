@@ -13,8 +13,9 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.files import write_atomically
 
-__all__ = ["Thumbnail", "attach_thumbnail", "read_thumbnail", "write_png"]
+__all__ = ["Thumbnail", "attach_thumbnail", "encode_thumbnail", "read_thumbnail", "write_png"]
 
+#: Base64 of a JPEG, and its width and height in pixels: a small picture to embed.
 Thumbnail = tuple[str, tuple[int, int]]
 
 _PNG_HEADER = 33  # bytes of signature and IHDR, which come before anything else
@@ -66,7 +67,12 @@ def attach_thumbnail(picture: Image.Image, shown: Image.Image) -> None:
     """Let :func:`write_png` store a picture with another one in small: about 8 kB of text."""
     small = shown.copy()
     small.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    jpeg, (width, height) = encode_thumbnail(small)
+    picture.info[_KEY] = f"{width},{height},{jpeg}"
+
+
+def encode_thumbnail(picture: Image.Image) -> Thumbnail:
+    """A small picture as text that a page can embed."""
     buffer = io.BytesIO()
-    small.save(buffer, format="JPEG", quality=78, optimize=True)
-    jpeg = base64.b64encode(buffer.getvalue()).decode("ascii")
-    picture.info[_KEY] = f"{small.width},{small.height},{jpeg}"
+    picture.save(buffer, format="JPEG", quality=78, optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode("ascii"), picture.size

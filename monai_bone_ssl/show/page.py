@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,9 +13,9 @@ from urllib.parse import quote
 from monai_bone_ssl.findings import (
     UNVERIFIED,
     Answered,
+    Decision,
     ImageFinding,
     OperatingPoints,
-    Refused,
     StudyFinding,
     Target,
     describe_body_part,
@@ -23,7 +23,7 @@ from monai_bone_ssl.findings import (
     describe_study,
 )
 from monai_bone_ssl.show.html_document import write_html
-from monai_bone_ssl.show.overlay_file import Thumbnail, read_thumbnail
+from monai_bone_ssl.show.overlay_file import read_thumbnail
 
 __all__ = ["PageEntry", "write_page"]
 
@@ -36,7 +36,6 @@ _GROUPS: Mapping[str, str] = {
     "not_analysed": "Not analysed",
     "negative": "Negative",
 }
-_ORDER = list(_GROUPS)
 
 # Thumbnails of about 8 kB are embedded for the most urgent images only, so that a browser can open any page.
 _THUMBNAILS = 2000
@@ -61,48 +60,26 @@ class PageEntry:
 
 @dataclass(frozen=True)
 class _Group:
-    """A section of the page."""
+    """A section of the page: images with the same decision, or left out for the same reason."""
 
     key: str
     name: str
-    count: int
-    cards: Iterator[_Card]
+    answered: bool
+    images: Sequence[int]
+    """Places of the images among the entries, from 0."""
 
 
 @dataclass(frozen=True)
 class _Study:
-    """A study with the numbers of its images on the page."""
+    """A study with the places of its images among the entries."""
 
-    uid: str
     number: int
     conclusion: str | None
     images: Sequence[int]
 
-
-@dataclass(frozen=True)
-class _Sibling:
-    """A link to another image of a study."""
-
-    number: int
-    words: str
-
-
-@dataclass(frozen=True)
-class _Card:
-    """What the page says of one image; numbers count from 1."""
-
-    number: int
-    file: str
-    answer: str
-    probability: float | None
-    points: OperatingPoints | None
-    reason: str | None
-    body_part: str | None
-    seconds: float
-    overlay: str | None
-    thumbnail: Thumbnail | None
-    study: _Study | None
-    siblings: Sequence[_Sibling]
+    def siblings(self, image: int) -> list[int]:
+        """The first other images of the study."""
+        return list(islice((other for other in self.images if other != image), _SIBLINGS))
 
 
 def write_page(
@@ -144,15 +121,20 @@ def write_page(
     """
     path = out / "index.html"
     ordered = sorted(entries, key=_priority)
-    known = _studies(ordered, studies, target)
     values = {
         "target": target,
         "model": f"{model_name} {model_version}",
         "software": software_version,
         "unverified": UNVERIFIED,
-        "n_files": len(entries),
-        "n_studies": len(known),
-        "groups": _groups(ordered, _cards(ordered, known, out, target)),
+        "entries": ordered,
+        "groups": _groups(ordered),
+        "studies": _studies(ordered, studies, target),
+        "max_thumbnails": _THUMBNAILS,
+        "thumbnail": lambda overlay: read_thumbnail(out / overlay),
+        "link": _link,
+        "answer": lambda finding: describe_image(finding, target),
+        "short_answer": _short_answer,
+        "describe_body_part": describe_body_part,
     }
     write_html(path, "page.html", values)
     return path
@@ -162,19 +144,18 @@ def _group(finding: ImageFinding) -> str:
     return finding.decision.value if isinstance(finding, Answered) else finding.status.value
 
 
-def _probability(finding: ImageFinding) -> float | None:
-    return finding.probability if isinstance(finding, Answered) else None
-
-
 def _priority(entry: PageEntry) -> tuple[int, float, str]:
     finding = entry.finding
-    return _ORDER.index(_group(finding)), -(_probability(finding) or 0.0), finding.path
+    probability = finding.probability if isinstance(finding, Answered) else 0.0
+    return list(_GROUPS).index(_group(finding)), -probability, finding.path
 
 
-def _groups(entries: Sequence[PageEntry], cards: Iterator[_Card]) -> list[_Group]:
-    """Sections that share one run of cards, each taking as many as it has entries."""
-    counts = Counter(_group(entry.finding) for entry in entries)
-    return [_Group(key, name, counts[key], islice(cards, counts[key])) for key, name in _GROUPS.items()]
+def _groups(entries: Sequence[PageEntry]) -> list[_Group]:
+    images: dict[str, list[int]] = {key: [] for key in _GROUPS}
+    for i, entry in enumerate(entries):
+        images[_group(entry.finding)].append(i)
+    answers = set(Decision)
+    return [_Group(key, name, key in answers, images[key]) for key, name in _GROUPS.items()]
 
 
 def _studies(
@@ -182,52 +163,20 @@ def _studies(
 ) -> dict[str, _Study]:
     """Studies of the entries by UID, numbered in the order of their most urgent image."""
     images: dict[str, list[int]] = defaultdict(list)
-    for index, entry in enumerate(entries):
+    for i, entry in enumerate(entries):
         if entry.finding.study_instance_uid is not None:
-            images[entry.finding.study_instance_uid].append(index)
+            images[entry.finding.study_instance_uid].append(i)
     concluded = {study.study_instance_uid: study for study in conclusions}
     studies = {}
-    for number, (uid, indices) in enumerate(images.items(), start=1):
-        findings = [entries[index].finding for index in indices]
-        study = concluded.get(uid)
+    for number, (uid, places) in enumerate(images.items(), start=1):
+        study, findings = concluded.get(uid), [entries[i].finding for i in places]
         words = None if study is None else describe_study(study, findings, target)
-        studies[uid] = _Study(uid, number, words, indices)
+        studies[uid] = _Study(number, words, places)
     return studies
 
 
-def _cards(
-    entries: Sequence[PageEntry], studies: Mapping[str, _Study], out: Path, target: Target
-) -> Iterator[_Card]:
-    """Cards in the order of the entries, each made when the page asks for it."""
-    for index, entry in enumerate(entries):
-        finding, overlay = entry.finding, entry.overlay
-        thumbnail = None
-        if overlay is not None and index < _THUMBNAILS:
-            thumbnail = read_thumbnail(out / overlay)
-        study = studies.get(finding.study_instance_uid or "")
-        yield _Card(
-            number=index + 1,
-            file=finding.path,
-            answer=describe_image(finding, target),
-            probability=_probability(finding),
-            points=entry.points,
-            reason=finding.reason.code if isinstance(finding, Refused) else None,
-            body_part=None if finding.body_part is None else describe_body_part(finding.body_part),
-            seconds=finding.seconds,
-            overlay=None if overlay is None else _link(overlay),
-            thumbnail=thumbnail,
-            study=study,
-            siblings=[] if study is None else _siblings(entries, study, index),
-        )
-
-
-def _siblings(entries: Sequence[PageEntry], study: _Study, index: int) -> list[_Sibling]:
-    """Links to the first other images of a study."""
-    others = islice((other for other in study.images if other != index), _SIBLINGS)
-    return [_Sibling(other + 1, _short_answer(entries[other].finding)) for other in others]
-
-
 def _short_answer(finding: ImageFinding) -> str:
+    """The answer in a word or two, for a link to an image."""
     probability = f" {finding.probability:.2f}" if isinstance(finding, Answered) else ""
     return f"{_GROUPS[_group(finding)].lower()}{probability}"
 

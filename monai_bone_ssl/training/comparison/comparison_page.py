@@ -44,20 +44,12 @@ class _Cell:
 
 
 @dataclass(frozen=True)
-class _Line:
-    """One line of a table."""
-
-    heading: _Cell
-    cells: Sequence[_Cell]
-
-
-@dataclass(frozen=True)
 class _Table:
-    """A table as the template takes it."""
+    """A table as the template takes it: a line is a heading and its cells."""
 
     caption: str
     headings: Sequence[_Cell]
-    lines: Sequence[_Line]
+    lines: Sequence[tuple[_Cell, Sequence[_Cell]]]
 
 
 def write_comparison_page(
@@ -114,7 +106,7 @@ def _figure_table(comparison: ModelComparison, figure: str, level: Level) -> _Ta
             _figure_cell(row.estimate(figure, column, level), figure, best[column], styles[column])
             for column in columns
         ]
-        lines.append(_Line(_Cell(name, row.description), cells))
+        lines.append((_Cell(name, row.description), cells))
     unit = " in per cent" if figure in _IN_PER_CENT else ""
     caption = f"{FIGURE_HEADINGS[figure]}{unit}, {level} by {level}"
     return _Table(caption, list(_headings(comparison, level)), lines)
@@ -124,13 +116,9 @@ def _difference_table(comparison: ModelComparison, level: Level) -> _Table:
     """Differences to the baseline row in points of accuracy, both tests, and the difference of AUROCs."""
     pairs = [(row.name, row.difference_at(level)) for row in comparison.rows]
     columns = comparison.columns
-    headings = [
-        *_headings(comparison, level),
-        _Cell("McNemar", "p, all"),
-        _Cell("AUROC", "all", "total"),
-        _Cell("DeLong", "p, all"),
-    ]
-    lines = [_Line(_Cell(name), list(_difference_cells(pair, columns))) for name, pair in pairs if pair]
+    tests = (_Cell("McNemar", "p, all"), _Cell("AUROC", "all", "total"), _Cell("DeLong", "p, all"))
+    headings = [*_headings(comparison, level), *tests]
+    lines = [(_Cell(name), list(_difference_cells(pair, columns))) for name, pair in pairs if pair]
     return _Table(f"Points of accuracy, {level} by {level}", headings, lines)
 
 
@@ -185,9 +173,8 @@ def _difference_cells(pair: PairedComparison, columns: Sequence[str]) -> Iterato
 def _difference(estimate: Estimate | None, figure: str, style: str) -> _Cell:
     if estimate is None or estimate.value is None:
         return _Cell("none", style=f"few {style}")
-    if (
-        estimate.ci_low is not None and estimate.ci_high is not None
-    ):  # coloured where the interval leaves zero out
+    if estimate.ci_low is not None and estimate.ci_high is not None:
+        # Coloured where the interval leaves zero out.
         style += " better" if estimate.ci_low > 0 else " worse" if estimate.ci_high < 0 else ""
     sign = "+" if estimate.value > 0 else ""
     return _Cell(f"{sign}{_number(estimate.value, figure)}", _interval(estimate, figure), style)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from PIL import Image
 from monai_bone_ssl.errors import UnsupportedImage
 from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.show.colours import colour_evidence
+from monai_bone_ssl.show.overlay_file import Thumbnail, encode_thumbnail
 from monai_bone_ssl.training.comparison.label_audit import AUDIT_NEIGHBOURS
 from monai_bone_ssl.training.comparison.measure import Runs
 from monai_bone_ssl.training.comparison.methods import Method
@@ -24,7 +24,7 @@ from monai_bone_ssl.training.data import LabelledDataset, read_grey
 from monai_bone_ssl.training.data.input_spec import input_spec
 from monai_bone_ssl.wording import counted
 
-__all__ = ["Gallery", "GalleryCard", "GalleryPicture", "error_gallery", "suspect_gallery"]
+__all__ = ["Gallery", "GalleryCard", "error_gallery", "suspect_gallery"]
 
 FloatArray = NDArray[np.float32]
 
@@ -36,18 +36,6 @@ _PICTURE = input_spec(200, 1)
 
 
 @dataclass(frozen=True)
-class GalleryPicture:
-    """A radiograph as a small picture to embed."""
-
-    jpeg: bytes
-    """The picture as a JPEG file."""
-    width: int
-    """Columns, in pixels."""
-    height: int
-    """Rows, in pixels."""
-
-
-@dataclass(frozen=True)
 class GalleryCard:
     """One image of a gallery."""
 
@@ -55,7 +43,7 @@ class GalleryCard:
     """Path of the image, as the data list it."""
     facts: str
     """Part, label and probability in words."""
-    picture: GalleryPicture | None
+    picture: Thumbnail | None
     """The image; None on a page without images, and for a blank image."""
 
 
@@ -165,7 +153,7 @@ def _label(label: int) -> str:
     return "labelled positive" if label else "labelled negative"
 
 
-def _picture(path: Path, evidence: FloatArray | None = None, limit: float = 1.0) -> GalleryPicture | None:
+def _picture(path: Path, evidence: FloatArray | None = None, limit: float = 1.0) -> Thumbnail | None:
     """A radiograph at most 200 pixels wide and high, its contrast stretched; None where it is blank.
 
     Evidence [h, w], in logit per patch, is laid over it in colour where it speaks for the target; ``limit``
@@ -179,7 +167,4 @@ def _picture(path: Path, evidence: FloatArray | None = None, limit: float = 1.0)
         size = (shades.shape[1], shades.shape[0])
         spread = Image.fromarray(evidence.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
         shades = colour_evidence(shades, np.asarray(spread), limit)
-    picture = Image.fromarray(np.rint(shades * 255).astype(np.uint8))
-    buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=80)
-    return GalleryPicture(buffer.getvalue(), *picture.size)
+    return encode_thumbnail(Image.fromarray(np.rint(shades * 255).astype(np.uint8)))

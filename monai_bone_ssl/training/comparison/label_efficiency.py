@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -18,110 +17,56 @@ from monai_bone_ssl.training.comparison.protocol import THRESHOLD, EvaluationPro
 from monai_bone_ssl.training.data import LabelledDataset
 from monai_bone_ssl.training.probes.nested import INNER_FOLDS
 
-__all__ = ["SHARES", "LabelShare", "efficiency_points", "label_efficiency", "training_subset"]
+__all__ = ["SHARES", "efficiency_points", "training_subset"]
 
-IntArray = npt.NDArray[np.int64]
-Probabilities = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 #: Shares of the training studies that are learnt from.
 SHARES = (0.01, 0.1, 0.25, 1.0)
 
-
-@dataclass(frozen=True, eq=False)
-class LabelShare:
-    """What was predicted after learning from one share of the training studies, drawn under one seed."""
-
-    share: float
-    """Share that was asked for, above 0 to 1; the counts tell what was taken."""
-    seed: int
-    """Seed of the draw."""
-    n_studies: int
-    """Studies that were learnt from, or groups where studies are unknown."""
-    n_images: int
-    """Images that were learnt from."""
-    probabilities: Probabilities
-    """Probabilities of the test images, float64 [len(test)]."""
+# Each share is drawn under each of these.
+_SEEDS = (0, 1, 2)
 
 
 def efficiency_points(
     method: Method, store: PredictionStore, protocol: EvaluationProtocol
 ) -> list[EfficiencyPoint]:
-    """Figures after learning from 1, 10, 25 and 100 % of the training studies, each drawn under three seeds.
+    """Figures of a row after learning from each of :data:`SHARES`, drawn under three seeds.
 
     Parameters
     ----------
     method
         Row to measure.
     store
-        Keeps the predictions, so that a stopped run resumes; the full share is what the table is made of.
+        Keeps the predictions, so that a stopped run resumes; those of the full share are there already, as
+        the table is made of them.
     protocol
         Gives the folds: those of the first seed.
     """
-    folds = protocol.folds_of(protocol.seeds[0])
-    return [point for fold in folds for point in _points_of_fold(method, store, fold)]
+    draws = list(product(protocol.folds_of(protocol.seeds[0]), SHARES, _SEEDS))
+    return [_point(method, store, *draw) for draw in tqdm(draws, desc="label efficiency", unit="fit")]
 
 
-def _points_of_fold(method: Method, store: PredictionStore, fold: ProtocolFold) -> Iterator[EfficiencyPoint]:
-    def predict(train: IntArray, test: IntArray) -> Probabilities:
-        return store.predict(method, ProtocolFold(fold.seed, fold.number, train, test))
-
-    labels = store.dataset.labels[fold.test]
-    for learnt in label_efficiency(store.dataset, fold.train, fold.test, predict):
-        auroc = float(weighted_auroc(np.ones((1, len(labels))), labels, learnt.probabilities)[0])
-        yield EfficiencyPoint(
-            row=method.name,
-            share=learnt.share,
-            seed=learnt.seed,
-            fold=fold.number,
-            n_studies=learnt.n_studies,
-            n_images=learnt.n_images,
-            accuracy=float(np.mean((learnt.probabilities >= THRESHOLD) == (labels == 1))),
-            auroc=None if np.isnan(auroc) else auroc,
-        )
-
-
-def label_efficiency(
-    dataset: LabelledDataset,
-    train: IntArray,
-    test: IntArray,
-    predict: Callable[[IntArray, IntArray], Probabilities],
-    *,
-    shares: Sequence[float] = SHARES,
-    seeds: Sequence[int] = (0, 1, 2),
-) -> tuple[LabelShare, ...]:
-    """Fit on subsets of the training images and predict all test images with each.
-
-    Parameters
-    ----------
-    dataset
-        Labelled images.
-    train, test
-        Indices of the images to learn from and of those to predict.
-    predict
-        Function from indices of training images and of test images to probabilities of the latter.
-    shares, seeds
-        Shares of the training studies, and seeds that each share is drawn under, see
-        :func:`training_subset`.
-
-    Returns
-    -------
-    One entry for each share and seed, share by share.
-    """
-    units = _units(dataset)[train]
-    known: dict[bytes, Probabilities] = {}  # the full share is the same under every seed
-    results = []
-    runs = [(share, seed) for share in shares for seed in seeds]
-    for share, seed in tqdm(runs, desc="label efficiency", unit="fit"):
-        subset = training_subset(dataset, train, share, seed)
-        key = subset.tobytes()
-        if key not in known:
-            known[key] = predict(subset, test)
-        n_studies = len(np.unique(units[np.isin(train, subset)]))
-        results.append(LabelShare(share, seed, n_studies, len(subset), known[key]))
-    return tuple(results)
+def _point(
+    method: Method, store: PredictionStore, fold: ProtocolFold, share: float, seed: int
+) -> EfficiencyPoint:
+    dataset, labels = store.dataset, store.dataset.labels[fold.test]
+    train = training_subset(dataset, fold.train, share, seed)
+    probabilities = store.predict(method, ProtocolFold(fold.seed, fold.number, train, fold.test))
+    auroc = float(weighted_auroc(np.ones((1, len(labels))), labels, probabilities)[0])
+    return EfficiencyPoint(
+        row=method.name,
+        share=share,
+        seed=seed,
+        fold=fold.number,
+        n_studies=len(np.unique(_units(dataset)[train])),
+        n_images=len(train),
+        accuracy=float(np.mean((probabilities >= THRESHOLD) == (labels == 1))),
+        auroc=None if np.isnan(auroc) else auroc,
+    )
 
 
-def training_subset(dataset: LabelledDataset, train: IntArray, share: float, seed: int) -> IntArray:
+def training_subset(dataset: LabelledDataset, train: Ints, share: float, seed: int) -> Ints:
     """Training images of a share of their studies, in the order of ``train``; whole groups if no studies.
 
     Under one seed a smaller share is part of every larger one. Parts and classes keep their shares as far as
@@ -138,10 +83,6 @@ def training_subset(dataset: LabelledDataset, train: IntArray, share: float, see
         Share of the studies, above 0 to 1.
     seed
         Seed of the draw.
-
-    Returns
-    -------
-    Indices of the images, a part of ``train``.
 
     Raises
     ------
@@ -167,7 +108,7 @@ def _units(dataset: LabelledDataset) -> npt.NDArray[np.str_]:
     return np.array([f"{image.group}/{image.study}" for image in dataset.images], dtype=np.str_)
 
 
-def _order(dataset: LabelledDataset, train: IntArray, rank: IntArray, seed: int) -> IntArray:
+def _order(dataset: LabelledDataset, train: Ints, rank: Ints, seed: int) -> Ints:
     """Units in an order whose every beginning has the strata (part and class) in proportion."""
     generator = np.random.default_rng(seed)
     _, first = np.unique(rank, return_index=True)
@@ -182,7 +123,7 @@ def _order(dataset: LabelledDataset, train: IntArray, rank: IntArray, seed: int)
     return np.argsort(place, kind="stable")
 
 
-def _enough(dataset: LabelledDataset, train: IntArray, image_position: IntArray) -> int:
+def _enough(dataset: LabelledDataset, train: Ints, image_position: Ints) -> int:
     """How many units from the first on hold as many groups of each class as there are inner folds."""
     labels = dataset.labels[train]
     names, group = np.unique(dataset.groups[train], return_inverse=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -76,16 +75,12 @@ class Method(Protocol):
         """
 
 
-@dataclass(frozen=True)
 class MetadataBaseline:
     """Logistic regression on body part and image size, a :class:`Method`."""
 
-    name: str = "metadata"
-    """Name of the row."""
-    description: str = "Looks at no pixel: logistic regression on body part and image size"
-    """What the row is, in a sentence."""
-    first_seed_only: bool = False
-    """Whether the row is run under the first seed alone."""
+    name = "metadata"
+    description = "Looks at no pixel: logistic regression on body part and image size"
+    first_seed_only = False
 
     @property
     def recipe(self) -> str:

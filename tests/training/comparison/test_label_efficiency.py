@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from monai_bone_ssl.errors import ConfigError
-from monai_bone_ssl.training.comparison.label_efficiency import SHARES, label_efficiency, training_subset
-from monai_bone_ssl.training.probes.nested import predict_held_out
+from monai_bone_ssl.training.comparison.label_efficiency import SHARES, training_subset
 from training.labelled import grouped_problem, make_dataset, split_by_group
 
 
@@ -97,22 +96,3 @@ def test_share_out_of_range_is_refused(share):
     _, dataset = grouped_problem()
     with pytest.raises(ConfigError, match="above 0"):
         training_subset(dataset, np.arange(len(dataset)), share, 0)
-
-
-def test_predictions_are_those_of_separate_fits():
-    features, dataset = grouped_problem(n_groups=80)
-    train, test = split_by_group(dataset)
-    calls = []
-
-    def predict(own_train, own_test):
-        calls.append(len(own_train))
-        return predict_held_out(features, dataset, own_train, own_test)
-
-    results = label_efficiency(dataset, train, test, predict, shares=(0.25, 1.0), seeds=(0, 1))
-    assert [(result.share, result.seed) for result in results] == [(0.25, 0), (0.25, 1), (1.0, 0), (1.0, 1)]
-    for result in results:
-        subset = training_subset(dataset, train, result.share, result.seed)
-        expected = predict_held_out(features, dataset, subset, test)
-        np.testing.assert_array_equal(result.probabilities, expected)
-        assert (result.n_images, result.n_studies) == (len(subset), len(set(dataset.groups[subset])))
-    assert len(calls) == 3, "the whole is fitted once for all seeds"
