@@ -1,4 +1,4 @@
-"""What several readers say together: agreement, open disagreements, and what settles them."""
+"""Consensus of several readers: what they agree on, open disagreements, and what settles them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Disagreement:
 
     key: str
     readings: Mapping[str, Reading]
-    """By name of the reader."""
+    """Readings by name of the reader."""
 
 
 def disagreements(folder: Path) -> list[Disagreement]:
-    """Open disagreements between the readers of a review.
+    """Find the open disagreements between the readers of a review.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def disagreements(folder: Path) -> list[Disagreement]:
 
 
 def consensus(folder: Path) -> dict[str, Reading]:
-    """The reading of each image: the adjudicated one, else the unanimous one.
+    """Find the reading of each image, by key of the case: the adjudicated one, else the unanimous one.
 
     Images with an open disagreement are left out.
 

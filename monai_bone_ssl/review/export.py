@@ -41,7 +41,7 @@ class _Case(msgspec.Struct, kw_only=True):
     ai_decision: str | None
     consensus: Reading | None
     verdicts: dict[str, Verdict]
-    """By name of the reader."""
+    """Verdicts by name of the reader."""
 
 
 class _Export(msgspec.Struct, kw_only=True):
@@ -54,16 +54,16 @@ class _Export(msgspec.Struct, kw_only=True):
 
 
 def export_session(folder: Path, worklist: Worklist, out: Path) -> Path:
-    """Write all readers' verdicts with the algorithm's results, and what happened when.
+    """Write all readers' verdicts with the algorithm's results, and the audit trail.
 
     Images are named by their UIDs, never by a path or a patient; comments are the readers' own words.
 
     Parameters
     ----------
     folder
-        Of the review.
+        Folder of the review.
     worklist
-        Its images.
+        Images of the review.
     out
         Folder that gets ``review_export.csv`` (a line for each reader's verdict on each image),
         ``review_export.json`` (the same with locations) and ``review_audit.csv``; made where missing.
@@ -113,7 +113,7 @@ def _export(case: Case, agreed: Reading | None, verdicts: dict[str, Verdict]) ->
 
 
 def _rows(case: _Case) -> list[dict[str, object]]:
-    """One line for each verdict, with the case's own values on each."""
+    """Rows of a case, one for each verdict, with the case's own values in each."""
     of_case = msgspec.to_builtins(case)
     verdicts = of_case.pop("verdicts")
     return [

@@ -24,14 +24,14 @@ __all__ = ["ReaderLock"]
 
 
 class _Holder(msgspec.Struct, frozen=True):
-    """Content of a lock file."""
+    """Content of a lock file: who holds the lock, and since when."""
 
     reader: str
     host: str
     pid: int
     since: str
     token: str
-    """Tells two locks of one process apart."""
+    """Random text that tells two locks of one process apart."""
 
 
 class ReaderLock:
@@ -50,12 +50,13 @@ class ReaderLock:
         path
             The lock file.
         reader
-            Who asks for it.
+            Name of the reader who asks for the lock.
 
         Raises
         ------
         ConfigError
-            ``INVALID_CONFIG`` where another process holds it, with who, since when and what to do.
+            ``INVALID_CONFIG`` where another process holds the lock; the text says who, since when and what to
+            do.
         ReportError
             ``WRITE_FAILED`` where the folder cannot be written.
         """
@@ -147,6 +148,6 @@ def _is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # another user's
+    except PermissionError:  # the process of another user
         return True
     return True

@@ -1,4 +1,4 @@
-"""Who reads: name and organization as DICOM holds them, and what stands for the reader in file names."""
+"""The reader: name and organization as DICOM holds them, and a name for files."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ _LONGEST = 64  # characters in a component group of VR PN, and in VR LO
 
 
 class Reader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who reads.
+    """A person who reads images.
 
     Raises
     ------
     ConfigError
-        ``INVALID_CONFIG`` where the name is empty, or either is too long or not what DICOM can hold.
+        ``INVALID_CONFIG`` where the name is empty, or name or organization is longer than DICOM allows or has
+        a character that DICOM cannot hold.
     """
 
     name: str
-    """As a DICOM person name, ``Family^Given``, or plain."""
+    """Name, plain or as a DICOM person name, ``Family^Given``."""
     organization: str = ""
 
     def __post_init__(self) -> None:
@@ -38,7 +39,7 @@ class Reader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def person_name(self) -> str:
-        """As a DICOM person name; a caret says that a plain name is one on purpose."""
+        """Name as a DICOM person name; a caret after a plain name says that it has no other part."""
         return self.name if "^" in self.name else f"{self.name}^"
 
     def require_organization(self) -> None:
@@ -55,6 +56,6 @@ class Reader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def file_name(self) -> str:
-        """What stands for the reader in names of files; two names never share one."""
+        """Name of the reader's files, in ASCII letters; two readers never share one."""
         slug = re.sub(r"[^a-z0-9]+", "-", self.name.casefold()).strip("-")[:32] or "reader"
         return f"{slug}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"

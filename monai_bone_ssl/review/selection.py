@@ -1,4 +1,4 @@
-"""Which cases of a worklist to show, and in which order to read them."""
+"""Cases of a worklist to show, and the order to read them in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Filter", "select"]
 
 
 class Filter(StrEnum):
-    """Which cases to show."""
+    """Cases to show."""
 
     ALL = "all"
     UNREAD = "unread"
@@ -24,27 +24,27 @@ class Filter(StrEnum):
     FLAGGED = "flagged"
 
 
-# Filters that tell what the algorithm said.
+# Filters whose result tells what the algorithm said.
 _REVEALING = frozenset({Filter.POSITIVE, Filter.INDETERMINATE, Filter.NOT_ANALYSED, Filter.DISAGREED})
 
 
 def select(worklist: Worklist, filter: Filter, verdicts: Mapping[str, Verdict], hide_ai: bool) -> list[Case]:
-    """Cases to show, the most urgent first.
+    """Choose the cases to show, the most urgent first.
 
-    Positive (the largest probability first), then indeterminate, then those without an answer, then negative.
-    The images of one study stay together, at the place of their most urgent one.
+    Positive cases come first (the largest probability before all), then indeterminate ones, those without an
+    answer, and negative ones. The images of one study stay together, at the place of the most urgent one.
 
     Parameters
     ----------
     worklist
         All cases.
     filter
-        Which of them.
+        Which cases to keep.
     verdicts
-        The reader's, by key.
+        Verdicts of the reader, by key of the case.
     hide_ai
-        Whether the reader may not know yet what the algorithm said of images not read. Then the order is that
-        of the files, and a filter by the algorithm's answer shows only what was read already.
+        Whether the reader may not know yet what the algorithm said of images not read. The order is then that
+        of the files, and a filter by the algorithm's answer shows only cases that were read already.
     """
     chosen = [case for case in worklist.cases if _passes(case, filter, verdicts.get(case.key))]
     if hide_ai:

@@ -1,4 +1,4 @@
-"""What a reader says about one image, and how that stands to what the algorithm said."""
+"""Verdict of a reader on one image, and whether it agrees with the algorithm."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Reading(StrEnum):
 
 
 class Agreement(StrEnum):
-    """A reading as it stands to the algorithm's decision."""
+    """Relation of a reading to the algorithm's decision."""
 
     AGREE = "agree"
     DISAGREE = "disagree"
@@ -49,11 +49,11 @@ _CONTRADICTS = {Decision.NEGATIVE: Reading.ABNORMAL, Decision.POSITIVE: Reading.
 
 
 def agreement(reading: Reading, decision: Decision | None) -> Agreement | None:
-    """How a reading stands to a decision.
+    """Compare a reading with a decision.
 
     Returns
     -------
-    None where the reading is normal or abnormal and the algorithm said neither yes nor no.
+    The agreement; None where the reading is normal or abnormal and the algorithm said neither yes nor no.
     """
     if reading in _SAME_WORDS:
         return _SAME_WORDS[reading]
@@ -64,7 +64,7 @@ def agreement(reading: Reading, decision: Decision | None) -> Agreement | None:
 
 
 def reading_for(stance: Agreement, decision: Decision | None) -> Reading:
-    """What somebody says who agrees or disagrees with a decision: the reverse of :func:`agreement`.
+    """Reading of somebody who agrees or disagrees with a decision: the reverse of :func:`agreement`.
 
     Raises
     ------
@@ -89,7 +89,7 @@ _WORDS = {
 
 
 def describe_reading(reading: Reading, target: Target) -> str:
-    """A reading in words, such as "No fracture"."""
+    """Put a reading into words, such as "No fracture"."""
     words = _WORDS[reading].format(target.name)
     return words[:1].upper() + words[1:]
 
@@ -103,15 +103,16 @@ class Location(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Raises
     ------
     ConfigError
-        ``INVALID_CONFIG`` where the points are not those of the kind, not finite, or a length is none.
+        ``INVALID_CONFIG`` where the number of points is not that of the kind, a coordinate is not finite, or
+        the length is not positive or not a ruler's.
     """
 
     kind: Literal["point", "box", "ruler"]
     points: tuple[tuple[float, float], ...]
-    """(row, column) in source pixels from 0, pixel centres at integers. A box has two opposite corners, a
-    ruler two ends."""
+    """Points (row, column) in source pixels from 0, pixel centres at integers: two opposite corners of a box,
+    two ends of a ruler."""
     length_mm: float | None = None
-    """Of a ruler, where the image says how large its pixels are."""
+    """Length of a ruler in millimetres; None where the image does not say how large its pixels are."""
 
     def __post_init__(self) -> None:
         if len(self.points) != _POINTS[self.kind]:
@@ -127,7 +128,7 @@ class Location(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one reader says about one image.
+    """Verdict of one reader on one image.
 
     Raises
     ------
@@ -136,30 +137,30 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     key: str
-    """Of the worklist's case."""
+    """Key of the worklist's case."""
     sop_instance_uid: str | None
     study_instance_uid: str | None
     reading: Reading
     agreement: Agreement | None
     decision: Decision | None
-    """The algorithm's, at that time."""
+    """Decision of the algorithm at the time of the verdict."""
     confidence: int | None = None
-    """From 1, a guess, to 5, sure."""
+    """Confidence from 1, a guess, to 5, sure."""
     comment: str = ""
     locations: tuple[Location, ...] = ()
     flagged: bool = False
-    """To come back to, or to show somebody."""
+    """Whether the reader wants to come back to the image, or to show it to somebody."""
     adjudicated: bool = False
-    """It settles a disagreement between readers."""
+    """Whether the verdict settles a disagreement between readers."""
     blinded: bool = False
-    """It was given before the algorithm's result was shown."""
+    """Whether the verdict was given before the algorithm's result was shown."""
     first_reading: Reading | None = None
-    """What was said before the algorithm's result was shown; None where it was shown at once."""
+    """Reading before the algorithm's result was shown; None where the result was shown at once."""
     model_version: str | None = None
     read_at: str
-    """ISO 8601 with offset."""
+    """Time of the verdict, ISO 8601 with offset."""
     seconds: float
-    """Time the image was open."""
+    """Time that the image was open, in seconds."""
 
     def __post_init__(self) -> None:
         if self.confidence is not None and not 1 <= self.confidence <= 5:

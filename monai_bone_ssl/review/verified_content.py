@@ -1,12 +1,12 @@
 """Content of a reader's report: the tree of :mod:`monai_bone_ssl.report.content`, with a person's answers.
 
-As in the algorithm's report the coded pair names the condition, and (121071, DCM, "Finding") stands only
-where the condition is. What differs:
+As in the algorithm's report, the coded pair names the condition, and (121071, DCM, "Finding") stands only
+where the condition is present. What differs:
 
 - The observer is a person (TID 1003); the algorithm stands beside as a device where there was one.
-- A place that the reader marked is a group about a region (TID 1410): the reader says that it is there.
-- A ruler is a length, measured along its path.
-- An image that nobody could read is coded as unusable; one that was not read has no answer.
+- A place that the reader marked becomes a measurement group about that place (TID 1410).
+- A ruler becomes a length, measured along its path.
+- An image that nobody could read is coded as unusable; an image that was not read has no answer.
 """
 
 from __future__ import annotations
@@ -60,30 +60,33 @@ _PIXELS = Code("{pixels}", "UCUM", "Pixels")
 
 @dataclass(frozen=True)
 class ReviewedImage:
-    """One image of a study and what the reader says about it."""
+    """One image of a study with the reader's verdict."""
 
     header: Dataset
+    """Header of the image, without pixel data."""
     verdict: Verdict | None
-    """None: not read."""
+    """Verdict of the reader; None where the image was not read."""
     anatomy: CodedConcept | None = None
+    """Anatomic region; None where it is not known."""
     laterality: str | None = None
+    """``R``, ``L`` or ``B`` (DICOM Image Laterality); None where the header does not say."""
 
 
 def verified_content(
     images: Sequence[ReviewedImage], reader: Reader, target: Target, algorithm: Algorithm | None
 ) -> MeasurementReport:
-    """Content tree of a reader's report.
+    """Build the content tree of a reader's report.
 
     Parameters
     ----------
     images
         All images of the study that can be referenced, in reading order.
     reader
-        Whose verdicts they are.
+        The person who gave the verdicts.
     target
-        The question.
+        What the images were read for.
     algorithm
-        Whose result the reader reviewed; None where there was none.
+        The algorithm whose result the reader reviewed; None where there was none.
 
     Raises
     ------
@@ -121,7 +124,7 @@ def _conclusion(verdicts: Sequence[Verdict | None], target: Target) -> Container
 
 
 def _study_reading(readings: Sequence[Reading], complete: bool) -> Reading:
-    """Of a whole study: normal only where every image of it was read as normal."""
+    """Reading of a whole study: normal only where every image of the study was read as normal."""
     if Reading.ABNORMAL in readings:
         return Reading.ABNORMAL
     if set(readings) == {Reading.BAD_IMAGE}:
@@ -209,7 +212,7 @@ def _comment(verdict: Verdict | None, target: Target) -> str:
 
 
 def _length(ruler: Location, header: Dataset) -> Measurement:
-    """In millimetres; in pixels where the image does not say how large they are."""
+    """Length in millimetres; in pixels where the image does not say how large its pixels are."""
     ends = np.asarray(ruler.points)
     in_pixels = float(np.linalg.norm(ends[0] - ends[1]))
     return Measurement(
@@ -228,14 +231,14 @@ def _length(ruler: Location, header: Dataset) -> Measurement:
 
 
 def _outline(location: Location, header: Dataset) -> npt.NDArray[np.float64]:
-    """[n, 2] of SCOORD: (column, row) from the image's top left corner, half a pixel from a centre.
+    """Points [n, 2] of a SCOORD: (column, row) from the top left corner of the first pixel (PS3.3 C.18.6).
 
-    What was drawn a little over the edge ends there.
+    A place that was drawn over the edge of the image ends at the edge.
 
     Raises
     ------
     ReportError
-        ``REPORT_FAILED`` where all of it is outside the image.
+        ``REPORT_FAILED`` where the whole place is outside the image.
     """
     places = np.asarray(location.points)[:, ::-1] + 0.5
     size = np.array([header.Columns, header.Rows], dtype=np.float64)

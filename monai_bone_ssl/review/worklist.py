@@ -1,4 +1,4 @@
-"""The images to read, with what the algorithm said of each."""
+"""The images to read, each with the finding of the algorithm and the evidence that ``analyze`` left."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from pydicom import Dataset
 
 from monai_bone_ssl.analysis import refuse
@@ -19,11 +21,13 @@ from monai_bone_ssl.errors import BoneSSLError, ConfigError, CorruptImage, Reaso
 from monai_bone_ssl.findings import Answered, Decision, ImageFinding, OperatingPoints, Target
 from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.show.results import ModelIdentity, read_results
+from monai_bone_ssl.shown_image import evidence_map_name
 
 __all__ = [
     "Case",
     "Worklist",
     "case_header",
+    "load_evidence",
     "with_finding",
     "worklist_from_paths",
     "worklist_from_results",
@@ -36,19 +40,19 @@ class Case:
 
     key: str
     """SOP Instance UID. Where the file has none, or shares it with another, ``file:`` and a digest of the
-    path: the path itself may name a patient, and keys are kept and exported."""
+    path: keys are kept and exported, and the path itself may name a patient."""
     path: Path
-    """Absolute."""
+    """Absolute path of the file."""
     sop_instance_uid: str | None
     study_instance_uid: str | None
     finding: ImageFinding | None
-    """None: no result yet."""
+    """Finding of the algorithm; None before the image was analysed."""
     points: OperatingPoints | None
-    """Of the image's body part; None where they are not known."""
+    """Operating points of the image's body part; None where they are not known."""
 
     @property
     def decision(self) -> Decision | None:
-        """The algorithm's answer, if it gave one."""
+        """Decision of the algorithm; None where it gave no answer."""
         return self.finding.decision if isinstance(self.finding, Answered) else None
 
 
@@ -58,24 +62,22 @@ class Worklist:
 
     cases: tuple[Case, ...]
     model: ModelIdentity | None
-    """Which model the findings are of; None without one."""
+    """Model that the findings are of; None for a review without one."""
     target: Target | None
     """What the model looks for; None where it is not known."""
 
 
-# Files that hold nothing to read.
-_NO_IMAGE = frozenset(
-    {
-        ReasonCode.NOT_DICOM,
-        ReasonCode.DIRECTORY_LOOP,
-        ReasonCode.UNSUPPORTED_SOP_CLASS,
-        ReasonCode.DUPLICATE_INSTANCE,
-    }
+# Reasons of files that hold no image to read, or one that is in the list already.
+_NO_IMAGE = (
+    ReasonCode.NOT_DICOM,
+    ReasonCode.DIRECTORY_LOOP,
+    ReasonCode.UNSUPPORTED_SOP_CLASS,
+    ReasonCode.DUPLICATE_INSTANCE,
 )
 
 
 def worklist_from_results(out: Path, spec: ModelSpec | None = None) -> Worklist:
-    """The images of an ``analyze`` output folder.
+    """List the images of an ``analyze`` output folder.
 
     Parameters
     ----------
@@ -83,7 +85,8 @@ def worklist_from_results(out: Path, spec: ModelSpec | None = None) -> Worklist:
         Folder with result.json. A path in it that is not absolute is looked for in the current folder, then
         in ``out``; a file that has vanished stays in the list, and fails when it is opened.
     spec
-        Of the model, for operating points and target; used only where the results are that model's.
+        Specification of the model, for operating points and target; used only where the results are that
+        model's.
 
     Raises
     ------
@@ -112,20 +115,21 @@ def worklist_from_results(out: Path, spec: ModelSpec | None = None) -> Worklist:
 def worklist_from_paths(
     paths: Sequence[Path], spec: ModelSpec | None = None, skip: Path | None = None
 ) -> Worklist:
-    """The DICOM images at or under paths, without results yet.
+    """List the DICOM images at or under paths, without results yet.
 
     Parameters
     ----------
     paths
         Files and folders, any nesting.
     spec
-        Of the model that will analyse them; None to read without one.
+        Specification of the model that will analyse the images; None to read without one.
     skip
-        Folder that is left out, such as the session's own.
+        Folder that is left out, such as the review's own.
 
     Returns
     -------
-    A file that is refused already, such as one of a study that names two patients, has its reason as finding.
+    The worklist. An image that is refused already, such as one of a study that names two patients, has the
+    reason as its finding.
     """
     gathered = [source for study in group_by_study(find_files(paths, skip)) for source in study.sources]
     sources = [_checked(source) for source in gathered]
@@ -138,7 +142,7 @@ def worklist_from_paths(
 def with_finding(
     worklist: Worklist, key: str, finding: ImageFinding, points: OperatingPoints | None
 ) -> Worklist:
-    """The worklist with a result for one of its images.
+    """Put the result of one image into the worklist.
 
     Raises
     ------
@@ -154,7 +158,7 @@ def with_finding(
 
 
 def case_header(case: Case) -> Dataset:
-    """Header of a case's file, which has to be the image that the case is about.
+    """Read the header of a case's file, and make sure that it still is the image that the case is about.
 
     Raises
     ------
@@ -172,8 +176,43 @@ def case_header(case: Case) -> Dataset:
     return header
 
 
+def load_evidence(out: Path, case: Case) -> npt.NDArray[np.float32] | None:
+    """Load the evidence of an image that ``analyze --evidence`` left beside result.json.
+
+    Parameters
+    ----------
+    out
+        Folder with result.json.
+    case
+        Case of the worklist that is made from this folder.
+
+    Returns
+    -------
+    Contribution of each patch to the logit, float32 [h, w]; the patches cover the image from edge to edge.
+    None where the image has no answer, or ``--evidence`` was not given.
+
+    Raises
+    ------
+    ConfigError
+        ``INVALID_DATA`` where the file is damaged.
+    """
+    if case.decision is None or case.sop_instance_uid is None:
+        return None
+    path = out / evidence_map_name(case.sop_instance_uid)
+    if not path.is_file():
+        return None
+    try:
+        evidence = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ConfigError(ReasonCode.INVALID_DATA, f"{path}: cannot be read as an array") from error
+    if evidence.dtype != np.float32 or evidence.ndim != 2 or not np.isfinite(evidence).all():
+        text = f"{path}: {evidence.dtype} {evidence.shape}, expected finite float32 [h, w]"
+        raise ConfigError(ReasonCode.INVALID_DATA, text)
+    return np.asarray(evidence)
+
+
 def _checked(source: Source) -> Source:
-    """The source, refused where its header says already that it is no radiograph."""
+    """Refuse a source whose header says already that it is no radiograph."""
     if source.error is not None:
         return source
     try:
@@ -190,7 +229,7 @@ def _case(source: Source) -> Case:
 
 
 def _with_keys(cases: Iterable[Case]) -> tuple[Case, ...]:
-    """The cases with keys that no two of them share."""
+    """Give each case a key that no other case has."""
     listed = list(cases)
     uses = Counter(case.sop_instance_uid for case in listed)
     return tuple(replace(case, key=_key(case, uses)) for case in listed)

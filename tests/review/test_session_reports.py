@@ -16,8 +16,8 @@ from monai_bone_ssl.errors import ConfigError, ModelError, ReasonCode
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import analyse
 from monai_bone_ssl.review.session import ReviewSession
-from monai_bone_ssl.review.session_reports import write_session_reports
 from monai_bone_ssl.review.verdict import Reading
+from monai_bone_ssl.review.verified_report import write_session_reports
 from monai_bone_ssl.review.worklist import Worklist, worklist_from_paths, worklist_from_results
 
 from .conftest import OTHER_STUDY

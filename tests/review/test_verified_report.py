@@ -23,10 +23,9 @@ from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import algorithm
 from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.session import ReviewSession
-from monai_bone_ssl.review.session_reports import SessionReports, write_session_reports
 from monai_bone_ssl.review.verdict import Location, Reading
 from monai_bone_ssl.review.verified_content import ReviewedImage
-from monai_bone_ssl.review.verified_report import verified_report
+from monai_bone_ssl.review.verified_report import SessionReports, verified_report, write_session_reports
 from monai_bone_ssl.review.worklist import Worklist, case_header, worklist_from_paths
 
 from .conftest import OTHER_STUDY, STUDY

@@ -14,13 +14,13 @@ from tiny_model import POINTS, draw
 from monai_bone_ssl.errors import ConfigError, CorruptImage, ReasonCode
 from monai_bone_ssl.findings import FRACTURE, Answered, Decision, Refused
 from monai_bone_ssl.model.inference import Model
-from monai_bone_ssl.review.evidence import load_evidence
 from monai_bone_ssl.review.selection import Filter, select
 from monai_bone_ssl.review.verdict import Agreement, Reading, Verdict
 from monai_bone_ssl.review.worklist import (
     Case,
     Worklist,
     case_header,
+    load_evidence,
     with_finding,
     worklist_from_paths,
     worklist_from_results,

@@ -14,11 +14,10 @@ import numpy as np
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import ImageFinding, OperatingPoints
-from monai_bone_ssl.review.evidence import load_evidence
 from monai_bone_ssl.review.selection import Filter, select
 from monai_bone_ssl.review.session import ReviewSession
 from monai_bone_ssl.review.verdict import Agreement, Location, Reading, Verdict, agreement, reading_for
-from monai_bone_ssl.review.worklist import Case, Worklist, with_finding
+from monai_bone_ssl.review.worklist import Case, Worklist, load_evidence, with_finding
 
 __all__ = ["Draft", "ReviewController"]
 

@@ -39,7 +39,7 @@ class FinishPanel:
 
     def write_reports(self) -> None:
         """Write a verified report for each study that is read completely."""
-        from monai_bone_ssl.review.session_reports import write_session_reports
+        from monai_bone_ssl.review.verified_report import write_session_reports
 
         with reporting(self._ui.finishLabel):
             review, out = self._ready()
