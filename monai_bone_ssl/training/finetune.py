@@ -47,9 +47,9 @@ class Classifier(nn.Module):
     Parameters
     ----------
     encoder
-        Network with its weights.
+        Network that gives features.
     prevalence
-        Share of positives among the training images.
+        Share of positive images among the training images, 0 to 1.
     """
 
     def __init__(self, encoder: ClassTokens | CNNFeatures, prevalence: float) -> None:
@@ -62,7 +62,7 @@ class Classifier(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Logits [B, 1] of images [B, 1, H, W] in [0, 1].
 
-        In evaluation averaged over the images and their mirror images, as frozen features are.
+        In evaluation mode they are averaged over image and mirror image, as frozen features are.
         """
         logits: Tensor = self.head(self.encoder(image))
         if self.training:
@@ -72,7 +72,13 @@ class Classifier(nn.Module):
 
 
 class BestEpoch:
-    """The network's weights at the epoch with the best validation AUROC, kept in memory."""
+    """Keeps the network's weights at the epoch with the best validation AUROC, in memory.
+
+    Parameters
+    ----------
+    network
+        Network in training.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
@@ -80,11 +86,11 @@ class BestEpoch:
         self._state: dict[str, Tensor] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Follow an evaluator."""
+        """Compare AUROCs whenever an evaluator has run."""
         engine.add_event_handler(Events.COMPLETED, self._keep)
 
     def restore(self) -> None:
-        """Put the weights back."""
+        """Give the network the weights of the best epoch."""
         self._network.load_state_dict(self._state)
 
     def _keep(self, engine: Engine) -> None:
@@ -100,10 +106,12 @@ class Canvases(Dataset[Batch]):
     ----------
     images
         Decoded images.
-    indices, labels
-        Which of them [n], and their labels [n].
+    indices
+        Indices [n] of the images to use.
+    labels
+        Labels [n] of the images to use, 0 or 1.
     side
-        Of the square in pixels.
+        Side of the square in pixels.
     """
 
     def __init__(self, images: ImageCache, indices: IntArray, labels: IntArray, side: int) -> None:
@@ -140,35 +148,36 @@ def finetune_and_predict(
 ) -> npt.NDArray[np.float64]:
     """Fine-tune a network on the training images and predict the test images.
 
-    One network for all parts. A fifth of the training groups chooses the epoch (by AUROC) and fits the
+    One network serves all parts. A fifth of the training groups chooses the epoch (by AUROC) and fits the
     calibration (Platt); the network learns from the rest. Labels of test images are not read.
 
-    The loss is the plain binary cross-entropy. Weighting the classes would move every probability, which
-    accuracy and calibration are then measured on, and AUROC does not need it.
+    The loss is the plain binary cross-entropy. Weights for the classes would shift every probability, on
+    which accuracy and calibration are measured, and AUROC does not need them.
 
     Parameters
     ----------
     weights
-        As for :func:`~monai_bone_ssl.training.networks.extractors.load_extractor`, CNN or Vision Transformer.
+        CNN or Vision Transformer, named as for
+        :func:`~monai_bone_ssl.training.networks.extractors.load_extractor`.
     dataset
         Labelled images.
     train, test
-        Indices into ``dataset.images``; no group in both.
+        Indices of the images to learn from, and of those to predict; no group in both.
     spec
         Preprocessing. Images are then centred on a black square of ``spec.long_side`` pixels.
     epochs
-        Passes over the training images; the learning rate falls to 0 over all of them (cosine).
+        Number of passes over the training images; the learning rate falls to 0 over all of them (cosine).
     seed
-        Of the inner split, the order of images and their augmentation. On a CPU, the same seed gives the same
-        probabilities bit for bit, with the same number of threads.
+        Seed of the inner split, the order of images and their augmentation. On one machine without a GPU, and
+        with one number of threads, the same seed gives the same probabilities bit for bit.
     image_cache
         Folder for decoded images (default: the user's cache folder), see
         :func:`~monai_bone_ssl.training.compute.image_cache.open_image_cache`.
     learning_rate
-        AdamW's, after the warm-up.
+        Learning rate of AdamW after the warm-up.
     batch_size
-        Images a step. The last, incomplete batch of an epoch is left out, as batch normalisation would take
-        its statistics from too few images.
+        Number of images in a step. The last, incomplete batch of an epoch is left out, because batch
+        normalisation would compute its statistics from too few images.
 
     Returns
     -------
@@ -177,8 +186,8 @@ def finetune_and_predict(
     Raises
     ------
     ConfigError
-        If there are no such weights, an image cannot be used, a class has too few groups to choose on, or
-        the loss is no longer finite.
+        If there are no such weights, an image cannot be used, a class has too few groups to choose the epoch
+        on, or the loss is no longer finite.
     """
     if epochs < 1:
         raise ConfigError(ReasonCode.INVALID_CONFIG, f"epochs is {epochs}, expected at least 1")
@@ -210,7 +219,7 @@ def _inner_split(dataset: LabelledDataset, train: IntArray, seed: int) -> tuple[
 
 
 def _open_all(dataset: LabelledDataset, spec: PreprocessSpec, cache: Path) -> ImageCache:
-    # All images of the data set, whatever this fit uses: every fold then finds the same cache.
+    # The cache holds all images of the data set and not only those of this fold, so that every fold uses it.
     images = open_image_cache(dataset.paths, spec, cache)
     if images.left_out:
         raise ConfigError(ReasonCode.INVALID_DATA, images.left_out[0])
@@ -225,10 +234,11 @@ def _encoder(weights: str) -> ClassTokens | CNNFeatures:
 
 def _prepare_for_training(network: Classifier) -> None:
     network.to(computing_device())
-    network.to(memory_format=torch.channels_last)  # takes half the default's time on a CPU
+    network.to(memory_format=torch.channels_last)  # halves the time of convolutions on a CPU
     for module in network.modules():
         if isinstance(module, _BatchNorm):
-            # With TensorFlow's 0.01 the statistics would lag behind the weights for most of a short run.
+            # With 0.01, as weights from TensorFlow have it, the statistics would lag behind the weights for
+            # most of a short run.
             module.momentum = _NORM_MOMENTUM
 
 
@@ -241,10 +251,10 @@ def _train(
     learning_rate: float,
     generator: torch.Generator,
 ) -> None:
-    """Train; leave the weights of the epoch that ranks the held-out images best."""
+    """Train the network, and give it the weights of the epoch that ranks the held-out images best."""
     decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    kept = [parameter for parameter in network.parameters() if parameter.ndim <= 1]  # biases, normalisation
-    groups = [{"params": decayed, "weight_decay": _WEIGHT_DECAY}, {"params": kept, "weight_decay": 0.0}]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]  # biases and norms
+    groups = [{"params": decayed, "weight_decay": _WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=learning_rate)
     scheduler = LambdaLR(optimizer, partial(_rate, steps=epochs * len(drawn)))
     best = BestEpoch(network)
@@ -306,7 +316,7 @@ def _loader(
     *,
     side: int,
 ) -> DataLoader[Batch]:
-    """Batches in random order without an incomplete one, or all in order where there is no generator."""
+    """All batches in order; where ``shuffle`` is given, full batches in a random order."""
     data = Canvases(images, indices, labels, side)
     order = SequentialSampler(data) if shuffle is None else RandomSampler(data, generator=shuffle)
     batches = BatchSampler(order, batch_size, drop_last=shuffle is not None)

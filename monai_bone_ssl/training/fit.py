@@ -1,4 +1,4 @@
-"""Labelled data and a frozen backbone to a model folder."""
+"""From labelled data and a frozen backbone to a model folder."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ __all__ = ["add_similar_cases", "fit", "similar_cases"]
 
 FloatArray = npt.NDArray[np.float32]
 
-# Below this probability of its best part an untagged image is not analysed; from the second on, the image
-# contradicts its tag.
+# An image without a tag is not analysed where the probability of its most probable part is below the first
+# value; an image with a tag is refused where another part reaches the second.
 _BODY_PART_CONFIDENCE = 0.9
 _CONFLICT_CONFIDENCE = 0.98
 
-# Share of the training images that the distance limit lets pass.
+# Share of training images whose distance is within the limit.
 _ACCEPTED = 0.99
 
-# Between features of the network and of its export.
+# Largest difference between features of the torch network and of the exported one that rounding explains.
 _ROUNDING = 1e-2
 
 _LIBRARIES = ("torch", "timm", "scikit-learn", "onnx", "numpy", "pillow")
@@ -66,24 +66,24 @@ def fit(
         Labelled radiographs, see :func:`~monai_bone_ssl.training.data.load_dataset`; only the training
         split is used where there is one.
     backbone
-        Weights, see :func:`~monai_bone_ssl.training.networks.backbone.load_backbone`.
+        File of weights, see :func:`~monai_bone_ssl.training.networks.backbone.load_backbone`.
     out
-        Model folder.
+        Model folder to write.
     name, version
-        Of the model.
+        Name and version of the model.
     long_side
         Longer side of the network's input in pixels; a multiple of the patch size.
     cache
-        Folder for features.
+        Folder for features, see :func:`~monai_bone_ssl.training.networks.features.extract_features`.
 
     Returns
     -------
-    What model.json says.
+    Content of model.json.
 
     Raises
     ------
     ConfigError
-        If the data, the weights or ``long_side`` are not what was expected.
+        If the data, the weights or ``long_side`` are not as expected.
     CorruptImage
         If an image cannot be read.
     ReportError
@@ -96,8 +96,8 @@ def fit(
 
     judged = cross_validate(features, dataset)
     (probe,) = fit_logistic(features, dataset.labels, (judged.strength,))
-    whole = extractor.pooling.last_mean(torch.from_numpy(features)).numpy()
-    novelty = fit_novelty(whole)
+    mean_tokens = extractor.pooling.last_mean(torch.from_numpy(features)).numpy()
+    novelty = fit_novelty(mean_tokens)
     network = _assemble(extractor.pooling, probe, fit_body_part_probe(features, dataset), novelty)
     spec = ModelSpec(
         schema_version=SCHEMA_VERSION,
@@ -108,7 +108,7 @@ def fit(
         target=dataset.target,
         body_parts=tuple(_body_part(part, dataset, judged) for part in dataset.regions),
         calibration=judged.calibration,
-        out_of_distribution=_out_of_distribution(novelty, whole, dataset),
+        out_of_distribution=_out_of_distribution(novelty, mean_tokens, dataset),
         evidence_limit=_evidence_limit(network, preprocessing, dataset),
         training_data=(_training_data(dataset),),
         figures=auroc_figures(dataset, judged.logits)
@@ -122,7 +122,15 @@ def fit(
 
 
 def similar_cases(features: FloatArray, dataset: LabelledDataset) -> SimilarCases:
-    """The images to show beside similar ones; by number where their names are not public."""
+    """The training images among which similar cases are found, by number where their names are not public.
+
+    Parameters
+    ----------
+    features
+        Features of the images [n, D].
+    dataset
+        n labelled images.
+    """
     public = dataset.source.public_names
     names = [image.name if public else str(number) for number, image in enumerate(dataset.images, start=1)]
     return SimilarCases.fit(features, dataset.labels, dataset.parts, np.array(names))
@@ -134,22 +142,22 @@ def add_similar_cases(data: Path, backbone: Path, model_folder: Path, *, cache: 
     Parameters
     ----------
     data, backbone
-        What the model was fitted on, and its weights.
+        Labelled radiographs and file of weights that the model was fitted with.
     model_folder
-        Gets ``cases.npz``, and its hash into model.json.
+        Model folder; ``cases.npz`` is added, and model.json gets the hash of it.
     cache
-        Folder for features.
+        Folder for features, see :func:`fit`.
 
     Returns
     -------
-    What model.json says now.
+    New content of model.json.
 
     Raises
     ------
     ConfigError, CorruptImage, ReportError
         See :func:`fit`; a ConfigError also where the weights are not those of the model.
     ModelError
-        If the folder is no model.
+        If the folder is not a model folder.
     """
     content = read_model_folder(model_folder)
     dataset = load_dataset(data).training()
@@ -195,20 +203,21 @@ def _assemble(
 
 @torch.inference_mode()
 def _evidence_limit(network: ProbedViT, spec: PreprocessSpec, dataset: LabelledDataset) -> float:
-    """The overlays' limit from some positive training images."""
+    """Contribution at which an overlay's colour ends, from about 32 positive training images."""
     positives = [image for image in dataset.images if image.label]
-    some = positives[:: max(1, len(positives) // 32)]
     peaks = []
-    for image in some:
+    for image in positives[:: max(1, len(positives) // 32)]:
         pixels = torch.from_numpy(preprocess(read_grey(image.path), spec))[None, None]
         pooled = network.pooling(pixels)
         peaks.append(float(network.pooling.attribute(pooled.tokens, network.probe.weight[0]).max()))
     return evidence_limit(peaks)
 
 
-def _out_of_distribution(novelty: Novelty, whole: FloatArray, dataset: LabelledDataset) -> OutOfDistribution:
-    """Limits; the distance's from images that the distance was not fitted on, of features [n, C]."""
-    distances = out_of_fold_distances(whole, list(splits(dataset, seed=PROTOCOL_SEEDS[0])))
+def _out_of_distribution(
+    novelty: Novelty, mean_tokens: FloatArray, dataset: LabelledDataset
+) -> OutOfDistribution:
+    """The limits of the gate, from mean tokens [n, C] and distances that were fitted without the image."""
+    distances = out_of_fold_distances(mean_tokens, list(splits(dataset, seed=PROTOCOL_SEEDS[0])))
     return OutOfDistribution(
         distance=float(np.quantile(distances, _ACCEPTED)),
         body_part_confidence=_BODY_PART_CONFIDENCE,

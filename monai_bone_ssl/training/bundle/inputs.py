@@ -1,4 +1,4 @@
-"""The images of a run, looked at before the long work starts."""
+"""The images of a run, checked before the long work starts."""
 
 from __future__ import annotations
 
@@ -27,37 +27,36 @@ _Outcome = TypeVar("_Outcome")
 
 @dataclass(frozen=True)
 class FoundImages:
-    """The files of a folder: those that the network can look at, and why it cannot at the others."""
+    """The files of a folder: images for the network, and files that are refused."""
 
     images: Sequence[Path]
-    """Files to be given to the network."""
+    """Files that the network takes."""
     refused: Sequence[ImageResult]
-    """The others, with their reasons."""
+    """Results of the other files, with the reason why the network does not take them."""
 
 
 def find_radiographs(folder: str, output_dir: str, spec: ModelSpec) -> FoundImages:
-    """Find and check every file of a folder, any nesting.
+    """Find and check every file in a folder and the folders below it.
 
-    A file that cannot be read stops the run here, before the network is at work. One that is understood and
-    is no radiograph of one grey frame (a report, a CT slice, a colour photograph) is refused with its reason,
-    as an analysis does. PNG and JPEG files have no header: that they belong to one patient, or name a body
-    part, cannot be checked.
+    A file that cannot be read stops the run here, before the network starts. A file that is read and is not
+    a radiograph of one grey frame (a report, a CT slice, a colour photograph) is refused with a reason, as in
+    an analysis. PNG and JPEG files have no header, so that neither patient nor body part can be checked.
 
     Parameters
     ----------
     folder
-        Of DICOM, PNG or JPEG files.
+        Folder of DICOM, PNG or JPEG files.
     output_dir
-        Left out where it lies inside.
+        Folder for the outcome; files in it are left out.
     spec
-        The model's.
+        Content of model.json.
 
     Raises
     ------
     ConfigError
         If there is no such folder, or no radiograph in it.
     BoneSSLError
-        For a file that cannot be read, naming it.
+        If a file cannot be read; the text names the file.
     """
     root = _existing_folder(folder)
     found = find_files([root], Path(output_dir))
@@ -73,7 +72,7 @@ def find_radiographs(folder: str, output_dir: str, spec: ModelSpec) -> FoundImag
 
 
 def _look(source: Source, spec: ModelSpec) -> ImageResult | None:
-    """None where the network can look at a file, else why it cannot."""
+    """None where the network takes a file, else the result with the reason why not."""
     try:
         if source.error is not None:
             raise source.error
@@ -88,12 +87,17 @@ def _look(source: Source, spec: ModelSpec) -> ImageResult | None:
 def held_out(folder: str) -> LabelledDataset:
     """Labelled images to evaluate on, each of which can be read.
 
+    Parameters
+    ----------
+    folder
+        Labelled radiographs, see :func:`~monai_bone_ssl.training.data.load_dataset`.
+
     Raises
     ------
     ConfigError
-        If the data are not what was expected.
+        If the data are not as expected.
     BoneSSLError
-        For an image that cannot be read, or has colours, naming it.
+        If an image cannot be read, or has colours; the text names the image.
     """
     dataset = load_dataset(Path(folder)).held_out()
     _require_readable(dataset)
@@ -101,18 +105,23 @@ def held_out(folder: str) -> LabelledDataset:
 
 
 def check_labelled(folder: str) -> None:
-    """Read every image that a model would be fitted on once, so that a fit does not stop half way.
+    """Read every training image once, so that a fit does not stop half way.
+
+    Parameters
+    ----------
+    folder
+        Labelled radiographs, see :func:`held_out`.
 
     Raises
     ------
     ConfigError, BoneSSLError
-        As :func:`held_out`.
+        See :func:`held_out`.
     """
     _require_readable(load_dataset(Path(folder)).training())
 
 
 def as_items(paths: Iterable[Path]) -> list[dict[str, str]]:
-    """What a MONAI dataset holds: one dictionary an image."""
+    """The dictionary of each image, as MONAI's datasets take them."""
     return [{"image": str(path)} for path in paths]
 
 

@@ -1,4 +1,4 @@
-"""The bundle's metadata.json: what it states about network and packages comes from their definitions.
+"""The bundle's metadata.json: what it states of network and packages is computed from their definitions.
 
 ``python -m monai_bone_ssl.training.bundle.metadata bundle`` brings the file of a bundle folder up to date.
 """
@@ -33,7 +33,7 @@ def contract(spec: ModelSpec) -> dict[str, Any]:
     Parameters
     ----------
     spec
-        Of the model in the bundle.
+        Content of model.json in the bundle.
     """
     return {
         "schema": _SCHEMA,

@@ -17,13 +17,13 @@ __all__ = ["MapNetwork", "Scores", "load_map_network", "split_map"]
 class MapNetwork(nn.Module):
     """Evidence and scores of a radiograph as channels of one map.
 
-    Deployment operators, TorchScript and MONAI's checks take networks with one output. The scores have one
-    value an image; they are repeated over the patch grid.
+    Deployment operators, TorchScript and MONAI's checks take networks with one output. A score is one value
+    for an image, and is repeated over the patch grid.
 
     Parameters
     ----------
     network
-        Gives evidence and scores as outputs of their own.
+        Network with separate outputs for evidence and scores.
     """
 
     def __init__(self, network: ProbedViT) -> None:
@@ -33,7 +33,7 @@ class MapNetwork(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Map [B, 3 + P, h, w] of images [B, 1, H, W] in [0, 1], sides multiples of the patch size.
 
-        Channels: the evidence of each patch, which with the constant part sums to the logit; the logit; the
+        Channels: the contribution of each patch, which with one constant sum to the logit; the logit; the
         distance to the training images; the logits of P body parts.
         """
         logits, _, evidence, _, body_part, distance = self.network(image)
@@ -43,14 +43,16 @@ class MapNetwork(nn.Module):
 
 
 class Scores(NamedTuple):
-    """One image's share of a :class:`MapNetwork`'s output."""
+    """The outputs for one image, taken from the map of a :class:`MapNetwork`."""
 
     evidence: Tensor
-    """[h, w]."""
+    """Contribution of each patch to the logit [h, w]."""
     logit: float
+    """Logit of the finding."""
     distance: float
+    """Distance to the training images."""
     body_part_logits: Tensor
-    """[P]."""
+    """Logits of the body parts [P]."""
 
 
 def split_map(pred: Tensor) -> Scores:
@@ -65,6 +67,7 @@ def load_map_network(folder: str) -> MapNetwork:
     Raises
     ------
     ModelError
-        If it cannot be trusted, see :func:`~monai_bone_ssl.training.networks.torch_model.load_network`.
+        If the folder is not a model folder, or cannot be trusted; see
+        :func:`~monai_bone_ssl.training.networks.torch_model.load_network`.
     """
     return MapNetwork(load_network(Path(folder))).eval()

@@ -35,23 +35,25 @@ def make_trainer(
     Parameters
     ----------
     dataset_dir
-        One source of images, or several.
+        Folder or list of images, or several of them.
     output_dir
         Folder of the run.
     cache_dir
         Folder for decoded images.
     backbone
-        File of weights to begin from; None for random ones.
+        File of weights to begin with; None for random weights.
     architecture
-        timm name, for random weights.
+        Name of a timm architecture, for random weights.
     recipe
-        All but the epochs.
+        Settings of the run; the number of epochs in it is replaced.
     max_epochs
-        They stand with the engine, where MONAI's tools look for them.
-    process, device
-        This one of those that work together, and where it computes.
+        Number of epochs; a parameter of its own, because MONAI's tools look for it at the engine.
+    process
+        This process among those that work together.
+    device
+        Device that this process computes on.
     minutes
-        End after the last epoch that can be expected to fit in.
+        Time limit: the run ends with the last epoch that is expected to end in time. None for no limit.
 
     Raises
     ------

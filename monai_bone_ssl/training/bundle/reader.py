@@ -1,4 +1,4 @@
-"""Radiographs for MONAI's LoadImage: DICOM as the core reads it, and PNG or JPEG."""
+"""Radiographs for MONAI's LoadImage: DICOM as the core reads it, PNG and JPEG."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from monai_bone_ssl.training.data import read_grey
 
 __all__ = ["BODY_PART", "SOURCE_SHAPE", "Picture", "RadiographReader", "is_picture", "read_picture"]
 
-#: Metadata key: Body Part Examined as the header has it; empty where it is silent or there is no header.
+#: Metadata key: Body Part Examined as the header states it; empty text where it is not stated.
 BODY_PART = "body_part_examined"
 
 #: Metadata key: rows and columns of the file's image.
@@ -29,15 +29,16 @@ _PICTURES = frozenset({".png", ".jpg", ".jpeg"})
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """Pixels, and what a header says of them."""
+    """The pixels of a file, and the body part that the header states."""
 
     pixels: npt.NDArray[np.float32]
-    """[H, W] in [0, 1], bright = dense."""
+    """Grey levels [H, W], 0 to 1, bright = dense."""
     body_part_examined: str | None = None
+    """Body Part Examined; None where the header states none, or the file has no header."""
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is PNG or JPEG, by its suffix; all else is taken for DICOM."""
+    """Whether a file is PNG or JPEG, by the suffix; any other file is taken for DICOM."""
     return path.suffix.lower() in _PICTURES
 
 
@@ -47,7 +48,7 @@ def read_picture(path: Path) -> Picture:
     Raises
     ------
     UnsupportedImage, CorruptImage
-        With the reason code that the core gives it.
+        If the file is not a radiograph, or cannot be read; with the core's reason code.
     """
     if is_picture(path):
         return Picture(read_grey(path))
@@ -62,7 +63,7 @@ class RadiographReader(ImageReader):
     """
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
-        """True for one file: DICOM files have any suffix, or none."""
+        """True for a single file of any name: DICOM files may have any suffix, or none."""
         return len(ensure_tuple(filename)) == 1
 
     def read(self, data: Sequence[PathLike] | PathLike, **_: object) -> Picture:
@@ -71,7 +72,7 @@ class RadiographReader(ImageReader):
         Raises
         ------
         UnsupportedImage
-            For several files: a radiograph is one image.
+            If there are several files: a radiograph is one image.
         """
         paths = ensure_tuple(data)
         if len(paths) != 1:

@@ -1,4 +1,4 @@
-"""Predictions on labelled images to metrics.json, predictions.csv and figures."""
+"""From predictions on labelled images to metrics.json, predictions.csv and plots."""
 
 from __future__ import annotations
 
@@ -31,25 +31,24 @@ def evaluate(
 ) -> Metrics:
     """Measure answers and write the outcome.
 
-    Writes ``predictions.csv``, ``roc.png``, ``reliability.png``, ``probabilities.png``, ``parts.png`` and,
-    last, ``metrics.json``; each file appears whole or not at all.
+    The files are ``predictions.csv``, ``roc.png``, ``reliability.png``, ``probabilities.png``, ``parts.png``
+    and, last, ``metrics.json``; each appears whole or not at all.
 
     Parameters
     ----------
     dataset
         Labelled images, for instance ``load_dataset(path).held_out()``.
     answers
-        One for each image, in the dataset's order.
+        Answer of each image, in the order of the data set.
     out
-        Folder for the files; made where it does not exist.
+        Folder for the files; created if it does not exist.
     threshold
         Probability from which the two-state figures (accuracy, kappa, ...) count an image as positive: one
-        for all images, or one for each part. The three states have figures of their own.
+        for all images, or one for each part. The three decisions have figures of their own.
 
     Returns
     -------
-    Metrics
-        As in metrics.json.
+    Content of metrics.json.
 
     Raises
     ------
@@ -102,14 +101,14 @@ def _thresholds(dataset: LabelledDataset, threshold: float | Mapping[str, float]
 
 
 def hardware_of(images: Sequence[LabelledImage]) -> NDArray[np.bool_] | None:
-    """Whether hardware is visible [n]; None where nobody noted it for some image."""
+    """Whether hardware is visible in each image [n]; None where nobody noted it for some image."""
     if any(image.hardware is None for image in images):
         return None
     return np.array([image.hardware for image in images], dtype=np.bool_)
 
 
 def studies_of(images: Sequence[LabelledImage]) -> NDArray[np.str_] | None:
-    """Study of each image [n]; None where that of some image is unknown."""
+    """Study of each image [n]; None where the study of some image is unknown."""
     if any(image.study is None for image in images):
         return None
     return np.array([image.study for image in images], dtype=np.str_)

@@ -23,12 +23,13 @@ class Localisation(msgspec.Struct, frozen=True, kw_only=True):
     pointing_game: float
     """Share of the positive images with boxes whose evidence peaks inside one of them."""
     ci_low: float | None
-    """Lower end of its 95 % interval; None where there are too few groups."""
+    """Lower end of the 95 % interval of the share; None where there are too few groups."""
     ci_high: float | None
-    """Upper end of its 95 % interval; None where there are too few groups."""
+    """Upper end of the 95 % interval of the share; None where there are too few groups."""
     n: int
+    """Number of positive images with boxes."""
     chance: float
-    """The same share for a point drawn at random: mean share of the image that its boxes cover."""
+    """Expected share for a point drawn at random: the mean share of an image that boxes cover."""
 
 
 def localise(images: Sequence[LabelledImage], peaks: Sequence[Peak]) -> Localisation | None:
@@ -36,12 +37,14 @@ def localise(images: Sequence[LabelledImage], peaks: Sequence[Peak]) -> Localisa
 
     Parameters
     ----------
-    images, peaks
-        n images, and the pixel where the evidence of each peaks.
+    images
+        Labelled images [n].
+    peaks
+        Source pixel [n] at which the evidence of each image peaks.
 
     Returns
     -------
-    None where nothing is outlined.
+    Outcome; None where no image has boxes.
     """
     outlined = [
         (image, peak) for image, peak in zip(images, peaks, strict=True) if image.label and image.boxes
@@ -56,16 +59,16 @@ def localise(images: Sequence[LabelledImage], peaks: Sequence[Peak]) -> Localisa
 
 
 def pointing_game(hits: NDArray[np.bool_], covered: Floats, groups: NDArray[np.str_]) -> Localisation:
-    """Outcome of the pointing game.
+    """Outcome of the pointing game on n positive images with boxes.
 
     Parameters
     ----------
     hits
-        Whether the peak lies in a box, for each positive image with boxes [n].
+        Whether the peak of the evidence lies in a box [n].
     covered
-        Share of each of those images that its boxes cover [n].
+        Share of the image that boxes cover [n], 0 to 1.
     groups
-        Their groups [n].
+        Groups of the images [n].
     """
 
     def share(weights: Floats) -> Floats:
@@ -86,7 +89,7 @@ def _is_hit(image: LabelledImage, peak: Peak) -> bool:
 
 
 def covered_share(image: LabelledImage) -> float:
-    """Share of the pixels whose centre lies in a box."""
+    """Share of an image's pixels, 0 to 1, whose centre lies in a box."""
     rows, columns = read_grey(image.path).shape
     covered = np.zeros((rows, columns), dtype=np.bool_)
     for box in image.boxes:

@@ -1,12 +1,8 @@
-"""Figures of a binary classifier on grouped images, each with a 95 % interval (contract C4).
-
-Point values and resamples go through the same weighted counts; scikit-learn is the oracle of the tests.
-Intervals: percentile bootstrap, 2,000 resamples of whole groups, fixed seed.
-"""
+"""What metrics.json holds (contract C4): figures over all images, by part, without hardware and by study."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -14,62 +10,36 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_bone_ssl.findings import Decision
-from monai_bone_ssl.stats.bootstrap import cluster_bootstrap, percentile_interval, ratio, weighted_auroc
+from monai_bone_ssl.training.measure.estimates import (
+    Estimate,
+    estimate_figures,
+    parts_with_cases,
+    weighted_figures,
+    weighted_part_means,
+)
 from monai_bone_ssl.training.measure.localisation import Localisation
 from monai_bone_ssl.training.measure.sample import Sample, merge_studies
 
 __all__ = [
-    "FIGURES",
-    "MIN_CASES",
-    "N_BINS",
     "BinaryMetrics",
-    "Estimate",
     "MeanOverParts",
     "Metrics",
     "MetricsByPart",
     "average_metrics",
     "compute_metrics",
-    "estimate",
     "mean_over_parts",
-    "parts_with_cases",
-    "probability_bins",
-    "weighted_figures",
-    "weighted_part_means",
 ]
-
-#: Equal-width bins of the probability for the calibration error and the reliability diagram.
-N_BINS = 15
-
-#: A part with fewer positive or negative images says too little on its own: it gets no ROC curve, pale bars,
-#: and no share in the mean over parts.
-MIN_CASES = 20
-
-Floats = NDArray[np.float64]
-
-
-class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A figure with its 95 % interval; None where undefined, with the reason."""
-
-    value: float | None
-    """The figure; None where it is undefined."""
-    ci_low: float | None
-    """Lower end of the interval; None where there is none."""
-    ci_high: float | None
-    """Upper end of the interval; None where there is none."""
-    reason: str | None = None
-    """Why the value or the interval is None; None where both are given."""
 
 
 class BinaryMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """Figures over one set of images (or studies)."""
 
     n: int
-    """Images (or studies)."""
+    """Number of images (or studies)."""
     n_positive: int
-    """Those with label 1."""
+    """Number of images with label 1."""
     n_groups: int
-    """Groups (patients) drawn as wholes for the intervals."""
+    """Number of groups (patients), which the intervals' resamples draw as wholes."""
     threshold: float | None
     """Probability from which accuracy, balanced accuracy, kappa, sensitivity and specificity count an
     image as positive; None where it differs between the parts."""
@@ -84,7 +54,7 @@ class BinaryMetrics(msgspec.Struct, frozen=True, kw_only=True):
     sensitivity: Estimate
     """Share of the positive images whose probability reaches the threshold."""
     specificity: Estimate
-    """Share of the negative images whose probability does not."""
+    """Share of the negative images whose probability does not reach the threshold."""
     ece: Estimate
     """Expected calibration error: mean distance between the mean probability and the share of positives
     over 15 equal-width bins, weighted by their images. Few images make it larger, and resampling makes it
@@ -101,32 +71,41 @@ class MetricsByPart(BinaryMetrics, frozen=True, kw_only=True):
     """Figures over all parts, and part by part."""
 
     per_part: dict[str, BinaryMetrics]
+    """Figures over the images of each body part."""
 
 
 class MeanOverParts(msgspec.Struct, frozen=True, kw_only=True):
     """Mean of the parts' figures, each part counting alike, however many images it has."""
 
     parts: tuple[str, ...]
-    """Those with :data:`MIN_CASES` positive and negative images."""
+    """Parts with 20 positive and 20 negative images, over which the means are taken."""
     auroc: Estimate
+    """Mean area under the ROC curve."""
     accuracy: Estimate
+    """Mean accuracy."""
     balanced_accuracy: Estimate
+    """Mean balanced accuracy."""
     kappa: Estimate
+    """Mean of Cohen's kappa."""
     sensitivity: Estimate
+    """Mean sensitivity."""
     specificity: Estimate
+    """Mean specificity."""
     ece: Estimate
+    """Mean expected calibration error."""
 
 
 class Metrics(MetricsByPart, frozen=True, kw_only=True):
-    """Everything that an evaluation measures; metrics.json holds these keys."""
+    """Everything that an evaluation measures; metrics.json has these keys."""
 
     without_hardware: BinaryMetrics | None
-    """Images without implants or fixation; None where nobody noted hardware."""
+    """Figures over images without implants or fixation; None where nobody noted hardware."""
     study_level: MetricsByPart | None
-    """One probability a study, the mean of its images' (Rajpurkar et al. 2018, arXiv:1712.06957); the three
-    states as the product reports them, the most severe image's. None where studies are unknown."""
+    """Figures over studies; None where studies are unknown. The probability of a study is the mean of its
+    images' (Rajpurkar et al. 2018, arXiv:1712.06957); the decision is the most severe image's, as in a
+    report."""
     localisation: Localisation | None
-    """None where nothing is outlined."""
+    """Outcome of the pointing game; None where no image has boxes."""
 
 
 def compute_metrics(
@@ -147,11 +126,7 @@ def compute_metrics(
     studies
         Study of each image [n]; None where studies are unknown.
     localisation
-        Outcome of the pointing game, passed through.
-
-    Returns
-    -------
-    Metrics
+        Outcome of the pointing game, copied into the result.
     """
     return average_metrics([sample], hardware=hardware, studies=studies, localisation=localisation)
 
@@ -163,13 +138,13 @@ def average_metrics(
     studies: NDArray[np.str_] | None = None,
     localisation: Localisation | None = None,
 ) -> Metrics:
-    """The same for several runs over the same images: each figure is the mean of the runs' figures.
+    """Like :func:`compute_metrics` for several runs over the same images: figures are means over the runs.
 
     Parameters
     ----------
     runs
         Predictions of the same n images, for instance out of fold under several seeds. A resample draws the
-        groups once for all runs: seeds are no further patients.
+        groups once for all runs, because seeds are no further patients.
     hardware, studies, localisation
         See :func:`compute_metrics`.
     """
@@ -177,7 +152,7 @@ def average_metrics(
     if hardware is not None and not hardware.all():
         without_hardware = _metrics(_take(runs, ~hardware))
     return Metrics(
-        **_figures(runs),
+        **_fields(runs),
         per_part=_per_part(runs),
         without_hardware=without_hardware,
         study_level=None if studies is None else _study_level(runs, studies),
@@ -191,33 +166,14 @@ def mean_over_parts(runs: Sequence[Sample]) -> MeanOverParts | None:
     Parameters
     ----------
     runs
-        As for :func:`average_metrics`.
+        Predictions of the same images, see :func:`average_metrics`.
     """
     parts = parts_with_cases(runs[0])
     if not parts:
         return None
-    estimates = _estimates(partial(weighted_part_means, runs, parts), runs[0].groups)
+    estimates = estimate_figures(partial(weighted_part_means, runs, parts), runs[0].groups)
     names = MeanOverParts.__struct_fields__
     return MeanOverParts(parts=parts, **{name: estimates[name] for name in names if name != "parts"})
-
-
-def parts_with_cases(sample: Sample) -> tuple[str, ...]:
-    """Parts with :data:`MIN_CASES` positive and negative entries, in alphabetical order."""
-    names = np.unique(sample.parts)
-    cases = [np.bincount(sample.labels[sample.parts == part], minlength=2).min() for part in names]
-    return tuple(str(part) for part, count in zip(names, cases, strict=True) if count >= MIN_CASES)
-
-
-def weighted_part_means(runs: Sequence[Sample], parts: Sequence[str], weights: Floats) -> Floats:
-    """:func:`weighted_figures` of each part, averaged over the parts: [b, n] -> [b, 10]."""
-    rows = [runs[0].parts == part for part in parts]
-    figures = [weighted_figures(_take(runs, row), weights[:, row]) for row in rows]
-    return np.asarray(np.mean(figures, axis=0))
-
-
-def probability_bins(probabilities: Floats) -> NDArray[np.int64]:
-    """Bin of each probability: :data:`N_BINS` of equal width, the last one closed on the right."""
-    return np.minimum((probabilities * N_BINS).astype(np.int64), N_BINS - 1)
 
 
 def _take(runs: Sequence[Sample], index: NDArray[np.bool_]) -> list[Sample]:
@@ -231,14 +187,14 @@ def _per_part(runs: Sequence[Sample]) -> dict[str, BinaryMetrics]:
 
 def _study_level(runs: Sequence[Sample], studies: NDArray[np.str_]) -> MetricsByPart:
     merged = [merge_studies(sample, studies) for sample in runs]
-    return MetricsByPart(**_figures(merged), per_part=_per_part(merged))
+    return MetricsByPart(**_fields(merged), per_part=_per_part(merged))
 
 
 def _metrics(runs: Sequence[Sample]) -> BinaryMetrics:
-    return BinaryMetrics(**_figures(runs))
+    return BinaryMetrics(**_fields(runs))
 
 
-def _figures(runs: Sequence[Sample]) -> dict[str, Any]:
+def _fields(runs: Sequence[Sample]) -> dict[str, Any]:
     """Fields of :class:`BinaryMetrics`."""
     sample = runs[0]  # the runs differ in their predictions only
     thresholds = np.unique(sample.thresholds)
@@ -247,93 +203,4 @@ def _figures(runs: Sequence[Sample]) -> dict[str, Any]:
         "n_positive": int(sample.labels.sum()),
         "n_groups": len(np.unique(sample.groups)),
         "threshold": float(thresholds[0]) if len(thresholds) == 1 else None,
-    } | _estimates(partial(weighted_figures, runs), sample.groups)
-
-
-#: Each figure, and why it may be undefined.
-_UNDEFINED = {
-    "auroc": "needs positive and negative cases",
-    "accuracy": "",
-    "balanced_accuracy": "needs positive and negative cases",
-    "kappa": "all labels and all decisions are of one class",
-    "sensitivity": "no positive cases",
-    "specificity": "no negative cases",
-    "ece": "",
-    "indeterminate": "",
-    "sensitivity_at_high_sensitivity": "no positive cases",
-    "specificity_at_high_specificity": "no negative cases",
-}
-#: Names of the columns of :func:`weighted_figures`.
-FIGURES = tuple(_UNDEFINED)
-_ECE = FIGURES.index("ece")
-
-
-def _estimates(statistic: Callable[[Floats], Floats], groups: NDArray[np.str_]) -> dict[str, Estimate]:
-    """Each of :data:`FIGURES` with its interval; ``statistic`` maps weights [b, n] to figures [b, 10]."""
-    values = statistic(np.ones((1, len(groups))))[0]
-    resampled = cluster_bootstrap(statistic, groups)  # [resamples, figures]
-    calibration = resampled[:, _ECE]
-    defined = calibration[~np.isnan(calibration)]
-    if len(defined):
-        resampled[:, _ECE] -= defined.mean() - values[_ECE]
-    low, high = percentile_interval(resampled)
-    low[_ECE] = np.maximum(0.0, low[_ECE])  # keeps NaN
-    return {
-        name: estimate(values[i], low[i], high[i], undefined)
-        for i, (name, undefined) in enumerate(_UNDEFINED.items())
-    }
-
-
-def weighted_figures(runs: Sequence[Sample], weights: Floats) -> Floats:
-    """:data:`FIGURES`, averaged over the runs, for each row of weights [b, n] -> [b, 10]; NaN = undefined."""
-    return np.asarray(np.mean([_figures_of_run(sample, weights) for sample in runs], axis=0))
-
-
-def _figures_of_run(sample: Sample, weights: Floats) -> Floats:
-    positive = sample.labels == 1
-    called = sample.probabilities >= sample.thresholds
-    undecided = sample.decisions == Decision.INDETERMINATE
-    not_negative = sample.decisions != Decision.NEGATIVE
-    not_positive = sample.decisions != Decision.POSITIVE
-    columns = (
-        positive & called,
-        positive & ~called,
-        ~positive & called,
-        ~positive & ~called,
-        undecided,
-        positive & not_negative,
-        ~positive & not_positive,
-    )
-    tp, fn, fp, tn, n_undecided, n_not_missed, n_not_alarmed = (
-        weights @ np.stack(columns, axis=1).astype(np.float64)
-    ).T
-    n = weights.sum(axis=1)
-    sensitivity, specificity = ratio(tp, tp + fn), ratio(tn, tn + fp)
-    figures = (
-        weighted_auroc(weights, sample.labels, sample.probabilities),
-        ratio(tp + tn, n),
-        (sensitivity + specificity) / 2,
-        ratio(2 * (tp * tn - fn * fp), (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)),
-        sensitivity,
-        specificity,
-        _calibration_error(sample, weights),
-        ratio(n_undecided, n),
-        ratio(n_not_missed, tp + fn),
-        ratio(n_not_alarmed, tn + fp),
-    )
-    return np.stack(figures, axis=1)
-
-
-def _calibration_error(sample: Sample, weights: Floats) -> Floats:
-    in_bin = probability_bins(sample.probabilities)[:, None] == np.arange(N_BINS)  # [n, bins]
-    excess = in_bin * (sample.probabilities - sample.labels)[:, None]
-    return ratio(np.abs(weights @ excess).sum(axis=1), weights.sum(axis=1))
-
-
-def estimate(value: float, low: float, high: float, undefined: str) -> Estimate:
-    """A figure with its interval; NaN becomes None, with the reason ``undefined`` where the value is NaN."""
-    if np.isnan(value):
-        return Estimate(None, None, None, undefined)
-    if np.isnan(low):
-        return Estimate(float(value), None, None, "too few groups for an interval")
-    return Estimate(float(value), float(low), float(high))
+    } | estimate_figures(partial(weighted_figures, runs), sample.groups)

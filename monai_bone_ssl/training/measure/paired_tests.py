@@ -1,7 +1,7 @@
 """Is one model better than another on the same images? Two tests, and an interval that respects patients.
 
-McNemar's and DeLong's tests take images as independent. Images of one patient are not, so their p-values are
-too small where patients have many images; the interval of the cluster bootstrap does not share that fault.
+McNemar's and DeLong's tests take images as independent. Images of one patient are not, so that the p-values
+are too small where patients have many images; the interval of the cluster bootstrap has no such fault.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, norm, rankdata
 
 from monai_bone_ssl.stats.bootstrap import cluster_bootstrap, percentile_interval
-from monai_bone_ssl.training.measure.metrics import (
+from monai_bone_ssl.training.measure.estimates import (
     FIGURES,
     Estimate,
     estimate,
@@ -50,35 +50,37 @@ class PairedDeLong(msgspec.Struct, frozen=True):
     first: float
     """The first model's AUROC."""
     second: float
-    """The second model's."""
+    """The second model's AUROC."""
     standard_error: float
-    """Of the difference."""
+    """Standard error of the difference."""
     p_value: float
-    """Two-sided, from the normal distribution."""
+    """Two-sided p-value from the normal distribution."""
 
 
 class Differences(msgspec.Struct, frozen=True):
     """Differences of figures, the first model's minus the second's."""
 
     accuracy: Estimate
+    """Difference of the accuracies."""
     auroc: Estimate
+    """Difference of the areas under the ROC curve."""
 
 
 class PairedComparison(msgspec.Struct, frozen=True, kw_only=True):
     """One model against another on the same images (or studies)."""
 
     n_runs: int
-    """Runs (seeds) that both have; the differences are means over them."""
+    """Number of runs (seeds) that both models have; the differences are means over the runs."""
     all: Differences
-    """Over all images."""
+    """Differences over all images."""
     mean_over_parts: Differences | None
-    """Of the means over the parts with cases enough; None where none has enough."""
+    """Differences of the means over the parts with cases enough; None where no part has enough."""
     per_part: dict[str, Differences]
-    """By body part."""
+    """Differences over the images of each body part."""
     mcnemar: McNemar
-    """Of the first run, over all images."""
+    """Test of the first run's error rates, over all images."""
     delong: PairedDeLong | None
-    """Of the first run, over all images; None where a class has fewer than two."""
+    """Test of the first run's AUROCs, over all images; None where a class has fewer than two images."""
 
 
 def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> McNemar:
@@ -102,13 +104,13 @@ def delong(labels: NDArray[np.int64], first: Floats, second: Floats) -> PairedDe
     Parameters
     ----------
     labels
-        [n], 0 or 1.
+        Labels [n], 0 or 1.
     first, second
-        Scores of both models [n]; ties count half.
+        Scores of the first and of the second model [n]; ties count half.
 
     Returns
     -------
-    None where a class has fewer than two images: there is no variance then.
+    Outcome; None where a class has fewer than two images, and so no variance.
     """
     positive = labels == 1
     m, n = int(positive.sum()), int((~positive).sum())
@@ -128,7 +130,7 @@ def delong(labels: NDArray[np.int64], first: Floats, second: Floats) -> PairedDe
 
 
 def _two_sided(difference: float, error: float) -> float:
-    # Rounding leaves an error of about 1e-17 where two models rank all images alike.
+    # Where two models rank all images alike, rounding leaves a standard error of about 1e-17.
     if error < 1e-12:
         return 1.0 if abs(difference) < 1e-12 else 0.0
     return float(2 * norm.sf(abs(difference) / error))
@@ -174,7 +176,7 @@ def _of_images(first: Sequence[Sample], second: Sequence[Sample], images: NDArra
 def _differences(
     first: Callable[[Floats], Floats], second: Callable[[Floats], Floats], groups: NDArray[np.str_]
 ) -> Differences:
-    """Both statistics map weights [b, n] to figures [b, 10]; they see the same resamples."""
+    """Differences of two statistics over the same resamples; each maps weights [b, n] to figures [b, 10]."""
 
     def difference(weights: Floats) -> Floats:
         return (first(weights) - second(weights))[:, _COLUMNS]

@@ -1,7 +1,7 @@
-"""Figures of an evaluation, each a :class:`matplotlib.figure.Figure` that nothing else holds.
+"""Plots of an evaluation, each a :class:`matplotlib.figure.Figure` of its own.
 
-Built without pyplot: no display, no global state, nothing to close. Colours: Okabe & Ito 2008, told apart
-by readers with every common kind of colour blindness; lines differ in style as well.
+They are drawn without pyplot, and so without a display or global state. Colours: Okabe & Ito 2008, which
+readers with every common kind of colour blindness tell apart; lines differ in style as well.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from sklearn.metrics import roc_curve
 
 from monai_bone_ssl.findings import OperatingPoints
 from monai_bone_ssl.stats.bootstrap import cluster_bootstrap, percentile_interval, ratio
-from monai_bone_ssl.training.measure.metrics import (
-    MIN_CASES,
+from monai_bone_ssl.training.measure.estimates import (
+    MIN_CASES_TO_MEASURE,
     N_BINS,
-    BinaryMetrics,
     Estimate,
-    Metrics,
     probability_bins,
 )
+from monai_bone_ssl.training.measure.metrics import BinaryMetrics, Metrics
 from monai_bone_ssl.training.measure.sample import Sample
 
 __all__ = [
@@ -47,17 +46,17 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "0.6"
-#: Title of the legend of ROC curves.
+#: Title of the legend beside ROC curves.
 LEGEND = "AUROC (95 % interval)"
-#: Colours and line styles of curves that share one picture, to be taken in turn.
+#: Colours and line styles of curves in one plot, used in this order.
 COLOURS = ("#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#882255")
 LINES = ("--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 3)))
-# The band is a picture, not a figure to quote: fewer resamples do.
+# The band is looked at and not quoted, so that fewer resamples are enough.
 _BAND_RESAMPLES = 500
 
 
 def roc_figure(sample: Sample, metrics: Metrics) -> Figure:
-    """ROC curve over all images with its 95 % band, and one curve for each part with enough cases."""
+    """ROC curve over all images with a 95 % band, and one curve for each part with enough cases."""
     figure, axes = new_figure(5.6, 5.4)
     if 0 < metrics.n_positive < metrics.n:
         _draw_roc_band(axes, sample)
@@ -96,7 +95,7 @@ def probability_figure(sample: Sample, points: Mapping[str, OperatingPoints]) ->
     sample
         Labels and predictions.
     points
-        Operating points of every part in ``sample``.
+        Operating points of each part in ``sample``.
     """
     parts = np.unique(sample.parts).tolist()
     n_columns = min(3, len(parts))
@@ -105,7 +104,7 @@ def probability_figure(sample: Sample, points: Mapping[str, OperatingPoints]) ->
     panels = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axes, part in zip(panels, parts, strict=False):
         _draw_histograms(axes, sample.take(sample.parts == part), points[part])
-        axes.tick_params(labelbottom=True)  # the panel below may be missing
+        axes.tick_params(labelbottom=True)  # the grid may have no panel below
     for axes in panels[len(parts) :]:
         axes.remove()
     strip(*panels[: len(parts)])
@@ -134,7 +133,7 @@ def parts_figure(metrics: Metrics) -> Figure:
     strip(*grid)
     figure.supxlabel(
         "In brackets: positive / negative images. Lines: 95 % interval. "
-        f"Pale: fewer than {MIN_CASES} of either.",
+        f"Pale: fewer than {MIN_CASES_TO_MEASURE} of either.",
         fontsize=9,
         color="0.35",
     )
@@ -142,7 +141,12 @@ def parts_figure(metrics: Metrics) -> Figure:
 
 
 def frame_roc(axes: Axes) -> bool:
-    """Chance line, names and limits of axes with ROC curves; whether there is a curve for a legend."""
+    """Add chance line, labels and limits to axes with ROC curves.
+
+    Returns
+    -------
+    Whether there is a curve, and so a legend to draw.
+    """
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, zorder=1)
     axes.set(xlabel="1 \N{MINUS SIGN} specificity", ylabel="Sensitivity", aspect="equal")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
@@ -153,7 +157,7 @@ def frame_roc(axes: Axes) -> bool:
 
 
 def draw_reliability(axes: Axes, sample: Sample, colour: str) -> None:
-    """Observed share of positives against the mean probability of each bin, with 95 % intervals."""
+    """Draw the observed share of positives against the mean probability of each bin, with 95 % intervals."""
     in_bin = (probability_bins(sample.probabilities)[:, None] == np.arange(N_BINS)).astype(np.float64)
     counts = in_bin.sum(axis=0)
     used = counts > 0
@@ -236,11 +240,11 @@ def _cases(name: str, n: int, n_positive: int) -> str:
 
 
 def _has_enough(figures: BinaryMetrics) -> bool:
-    return min(figures.n_positive, figures.n - figures.n_positive) >= MIN_CASES
+    return min(figures.n_positive, figures.n - figures.n_positive) >= MIN_CASES_TO_MEASURE
 
 
 def interval_text(estimate: Estimate) -> str:
-    """Value and interval in words."""
+    """A figure and its interval as text."""
     if estimate.value is None:
         return "undefined"
     if estimate.ci_low is None:
@@ -249,14 +253,14 @@ def interval_text(estimate: Estimate) -> str:
 
 
 def to_png(figure: Figure) -> bytes:
-    """The picture as a PNG file, 200 dots an inch."""
+    """Content of a PNG file with the plot, 200 dots per inch."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=200)
     return buffer.getvalue()
 
 
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure with one panel; sizes in inches."""
+    """A figure with one panel, and its axes; width and height in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     strip(axes)
@@ -264,6 +268,6 @@ def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def strip(*panels: Axes) -> None:
-    """Take the lines above and right of panels away."""
+    """Remove the lines above and to the right of panels."""
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)

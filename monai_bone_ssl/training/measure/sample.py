@@ -15,20 +15,20 @@ __all__ = ["Sample", "merge_studies"]
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Labels and predictions of n images, aligned."""
+    """Labels and predictions of n images, in the same order."""
 
     labels: NDArray[np.int64]
-    """[n], 0 or 1."""
+    """Labels [n], 0 or 1."""
     probabilities: NDArray[np.float64]
-    """[n], in [0, 1]."""
+    """Probabilities of the finding [n], 0 to 1."""
     thresholds: NDArray[np.float64]
-    """[n], probability from which an image counts as positive in two-state figures."""
+    """Probabilities [n] from which an image counts as positive in two-state figures."""
     decisions: NDArray[np.str_]
-    """[n], values of :class:`~monai_bone_ssl.findings.Decision`."""
+    """Decisions [n], values of :class:`~monai_bone_ssl.findings.Decision`."""
     groups: NDArray[np.str_]
-    """[n], what is drawn as a whole."""
+    """Groups [n], which resamples draw as wholes: the patient, or a stand-in for one."""
     parts: NDArray[np.str_]
-    """[n], part names."""
+    """Body parts [n], by name."""
 
     def __post_init__(self) -> None:
         lengths = {len(values) for values in vars(self).values()}
@@ -43,7 +43,7 @@ class Sample:
         return len(self.labels)
 
     def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Sample:
-        """The images at ``index``."""
+        """The images at ``index`` [m], indices or a mask."""
         return Sample(
             labels=self.labels[index],
             probabilities=self.probabilities[index],
@@ -55,7 +55,7 @@ class Sample:
 
 
 def merge_studies(sample: Sample, studies: NDArray[np.str_]) -> Sample:
-    """One entry a study instead of one an image.
+    """A sample of studies out of a sample of images.
 
     Parameters
     ----------
@@ -67,9 +67,9 @@ def merge_studies(sample: Sample, studies: NDArray[np.str_]) -> Sample:
     Returns
     -------
     Sample
-        In the order of the studies' names. A study is positive where one of its images is; its probability
-        is its images' mean; its decision is that of :func:`~monai_bone_ssl.findings.study_finding`; its
-        part, group and threshold are those of its first image.
+        One entry for each study, in the order of the studies' names. The label is 1 where an image's is; the
+        probability is the images' mean; the decision is that of
+        :func:`~monai_bone_ssl.findings.study_finding`; part, group and threshold are the first image's.
     """
     _, codes, sizes = np.unique(studies, return_inverse=True, return_counts=True)
     members = np.split(np.argsort(codes, kind="stable"), np.cumsum(sizes)[:-1])

@@ -1,4 +1,4 @@
-"""A timm Vision Transformer for grey radiographs of any size: made, read, run and written."""
+"""A timm Vision Transformer for grey radiographs of any size: created, read, run and written."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class GreyViT(nn.Module):
     Parameters
     ----------
     vit
-        With a one-channel patch embedding.
+        timm network whose patch embedding takes one channel.
 
     Raises
     ------
     ValueError
-        If it has no class token, other prefix tokens, or no position embedding.
+        If the network has no class token, has other prefix tokens, or has no position embedding.
     """
 
     def __init__(self, vit: VisionTransformer) -> None:
@@ -46,7 +46,7 @@ class GreyViT(nn.Module):
         if vit.cls_token is None or vit.pos_embed is None or vit.num_prefix_tokens != 1:
             raise ValueError("expected a Vision Transformer with one class token and a position embedding")
         self.vit = vit
-        # Counted here: in forward, torch.jit.trace would take the shape for a tensor.
+        # Computed here, because torch.jit.trace would take the shape for a tensor in forward.
         self._position_side = round((vit.pos_embed.shape[1] - 1) ** 0.5)
 
     @property
@@ -66,8 +66,8 @@ class GreyViT(nn.Module):
 
     @property
     def position(self) -> nn.Parameter:
-        """Position embedding [1, 1 + N, C] of a square grid, the class token's first."""
-        # There is one, see __init__; torch.jit.script takes neither casts nor a reason behind "ignore".
+        """Position embedding [1, 1 + N, C]: the class token's, then those of a square grid of N patches."""
+        # Never None, see __init__; torch.jit.script takes neither casts nor a reason behind "ignore".
         return self.vit.pos_embed  # type: ignore[return-value]
 
     @property
@@ -80,7 +80,7 @@ class GreyViT(nn.Module):
         return self.last_blocks(image, 1)[0]
 
     def last_blocks(self, image: Tensor, blocks: int) -> list[Tensor]:
-        """Tokens [B, 1 + h * w, C] of each of the last blocks, each after the final norm."""
+        """Tokens [B, 1 + h * w, C] of each of the last ``blocks`` blocks, each after the final norm."""
         patches = self.embed_patches(image)
         grid = patches.shape[-2:]
         x = self.add_position(patches.flatten(2).transpose(1, 2), grid[0], grid[1])
@@ -102,7 +102,7 @@ class GreyViT(nn.Module):
         embedding = self.position
         side = self._position_side
         square = embedding[:, 1:].transpose(1, 2).reshape(1, -1, side, side)
-        # Resampled to any grid as DINOv2 does it: bicubic, without antialiasing. As two matrix products,
+        # Resampled to any grid as DINOv2 does it: bicubic, without antialiasing. Two matrix products do it,
         # because onnxruntime's Resize takes a twentieth of the whole network's time.
         by_row = bicubic_matrix(height, side, square)
         by_column = bicubic_matrix(width, side, square)
@@ -130,11 +130,11 @@ def bicubic_matrix(target: int, source: int, like: Tensor) -> Tensor:
     target, source
         Numbers of values.
     like
-        Its type and device are the result's.
+        Tensor that has the type and device of the weights to return.
 
     Returns
     -------
-    [target, source], rows sum to 1.
+    Weights [target, source]; rows sum to 1.
     """
     centres = (torch.arange(target, dtype=like.dtype, device=like.device) + 0.5) * (source / target) - 0.5
     places = torch.arange(-2, source + 2, dtype=like.dtype, device=like.device)
@@ -152,14 +152,15 @@ def create_backbone(name: str, drop_path: float = 0.0) -> GreyViT:
     Parameters
     ----------
     name
-        timm architecture.
+        Architecture, as timm names it.
     drop_path
-        Stochastic depth of the last block (Huang et al. 2016, arXiv:1603.09382), for training.
+        Probability, 0 to 1, that training leaves out the last block for an image (stochastic depth, Huang et
+        al. 2016, arXiv:1603.09382); earlier blocks have proportionally smaller ones.
 
     Raises
     ------
     ConfigError
-        If timm knows no such Vision Transformer.
+        If timm has no such Vision Transformer.
     """
     if not timm.is_model(name):
         text = f"{name}: expected the name of a timm model, as vit_small_patch16_224"
@@ -179,21 +180,21 @@ def load_backbone(weights: str | Path, drop_path: float = 0.0) -> GreyViT:
     Parameters
     ----------
     weights
-        State dict of a timm model, any float type, named ``<timm name>[.anything].safetensors``; or
-        ``timm:NAME`` for timm's own source. An RGB patch embedding is turned into a grey one, see
-        :func:`fold_normalisation`; a grey one (:func:`save_backbone`) is taken as it is.
+        State dict of a timm model, any float type, in a file ``<timm name>[.anything].safetensors``; or
+        ``timm:NAME`` for timm's own weights. An RGB patch embedding is turned into a grey one, see
+        :func:`fold_normalisation`; a grey one (:func:`save_backbone`) is read as it is.
     drop_path
         See :func:`create_backbone`.
 
     Returns
     -------
-    In evaluation mode.
+    Backbone in evaluation mode.
 
     Raises
     ------
     ConfigError
-        If the file is missing, is not safetensors, or does not fit the architecture of its name; or timm's
-        source cannot be reached.
+        If the file is missing, is not safetensors, or does not fit the architecture that its name states; or
+        if timm's weights cannot be downloaded.
     """
     source = parse_source(weights)
     backbone = create_backbone(source.name, drop_path)
@@ -209,7 +210,7 @@ def load_backbone(weights: str | Path, drop_path: float = 0.0) -> GreyViT:
 
 
 def save_backbone(backbone: GreyViT, path: Path) -> None:
-    """Write a backbone in float16, to be read by :func:`load_backbone`; whole or not at all.
+    """Write a backbone in float16, so that :func:`load_backbone` reads it; no part of a file is left behind.
 
     Raises
     ------
@@ -233,20 +234,24 @@ def fold_normalisation(
 ) -> tuple[Tensor, Tensor]:
     """Turn an RGB patch embedding with its mean and standard deviation into one for a grey image in [0, 1].
 
-    Exact: a grey image has three equal channels, the embedding is linear, and no patch is padded. It saves
-    two thirds of the embedding's work and leaves no normalisation to get wrong.
+    The result is exact: a grey image has three equal channels, the embedding is linear, and no patch is
+    padded. Two thirds of the embedding's work are saved, and no normalisation is left to get wrong.
 
     Parameters
     ----------
-    weight, bias
-        [C, 3, p, p] and [C].
+    weight
+        Kernels [C, 3, p, p].
+    bias
+        Constants [C].
     mean, std
-        One value a colour.
+        Mean and standard deviation [3] of the three colours.
 
     Returns
     -------
-    weight, bias
-        [C, 1, p, p] and [C].
+    weight
+        Kernels [C, 1, p, p].
+    bias
+        Constants [C].
     """
     shift, scale = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, std))
     scaled = weight / scale
@@ -255,9 +260,9 @@ def fold_normalisation(
 
 @torch.no_grad()
 def round_to_storage(backbone: GreyViT) -> None:
-    """Round to what the model file stores: linear layers to 255 levels a row, positions to float16.
+    """Round weights to what the model file stores: linear layers to 255 levels a row, positions to float16.
 
-    Done before features are taken, so that the probe is fitted on exactly the network that ships.
+    Features are computed after rounding, so that the probe is fitted on exactly the network that ships.
     """
     position = backbone.position
     position.copy_(position.half().float())

@@ -24,9 +24,9 @@ class GreyCNN(nn.Module):
     Parameters
     ----------
     model
-        For three colours, made with ``num_classes=0``.
+        timm network for three colours, without a classifier (``num_classes=0``).
     mean, std
-        What it expects its input to be normalised by, one value a colour.
+        Mean and standard deviation [3] of the colours that the network expects its input to be normalised by.
     """
 
     mean: Tensor
@@ -43,8 +43,8 @@ class GreyCNN(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Globally pooled features [B, F] of images [B, 1, H, W] in [0, 1].
 
-        Normalised here and not in the first convolution: that one pads with zeros, which stand for the mean
-        grey after normalisation and for black before it.
+        The image is normalised here, and not by changed weights of the first convolution as in a Vision
+        Transformer: a convolution pads with zeros, which are mean grey after normalisation but black before.
         """
         features: Tensor = self.model((image - self.mean) / self.std)  # [B, 1] - [1, 3] -> [B, 3, H, W]
         return features
@@ -56,17 +56,17 @@ def load_cnn(weights: str) -> GreyCNN:
     Parameters
     ----------
     weights
-        A safetensors file with the state dict of a timm model, any float type, with or without its
-        classifier, named ``<timm name>[.tag].safetensors``; or ``timm:NAME`` for timm's own source.
+        State dict of a timm model, any float type, with or without its classifier, in a file
+        ``<timm name>[.tag].safetensors``; or ``timm:NAME`` for timm's own weights.
 
     Returns
     -------
-    In evaluation mode. It normalises by the mean and standard deviation that timm states for these weights.
+    Network in evaluation mode, with the mean and standard deviation that timm states for these weights.
 
     Raises
     ------
     ConfigError
-        If the file is missing or does not fit its name, or timm's source cannot be reached.
+        If the file is missing or does not fit its name, or timm's weights cannot be downloaded.
     """
     source = parse_source(weights)
     model = download(source) if source.file is None else _read(source.file, source.name)

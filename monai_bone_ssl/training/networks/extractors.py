@@ -33,16 +33,16 @@ __all__ = [
     "product_features",
 ]
 
-#: How many of the last blocks the product pools; chosen by cross-validation on FracAtlas, see MODEL_CARD.md.
+#: Number of last blocks that the shipped model pools; chosen by cross-validation, see MODEL_CARD.md.
 PRODUCT_BLOCKS = 4
 
-# DINOv2's linear evaluation tries the class tokens of the last block and of the last four.
+# DINOv2's linear evaluation uses the class tokens of the last block, or of the last four.
 _CLASS_TOKEN_BLOCKS = 4
 
-# Nearly every CNN halves the image five times.
+# Nearly every CNN halves the sides of the image five times.
 _CNN_STRIDE = 32
 
-# Names the backbone of the model that comes with the package.
+# The name of the backbone in the model that comes with the package.
 _SHIPPED = "shipped"
 
 FeatureKind = Literal["auto", "tokens", "class", "pooled"]
@@ -57,26 +57,26 @@ class FeatureExtractor(Protocol):
 
     @property
     def stride(self) -> int:
-        """Image sides are to be multiples of this many pixels."""
+        """Pixels that the sides of an image have to be a multiple of."""
 
     @property
     def recipe(self) -> str:
-        """Digest of everything but the image that the features depend on: architecture, weights, pooling."""
+        """Digest of all that features depend on besides the image: architecture, weights and pooling."""
 
     def to(self, device: torch.device) -> object:
-        """Move the network."""
+        """Move the network to a device."""
 
     def __call__(self, image: Tensor) -> Tensor:
         """Features [B, D] of images [B, 1, H, W] in [0, 1]."""
 
 
 class TokenFeatures(nn.Module):
-    """The product's features: mean and maximum of patch tokens in two views.
+    """The features that the shipped model classifies: mean and maximum of patch tokens, in two views.
 
     Parameters
     ----------
     pooling
-        See :class:`~monai_bone_ssl.training.networks.network.TokenPooling`.
+        Network and pooling, in evaluation mode.
     """
 
     def __init__(self, pooling: TokenPooling) -> None:
@@ -96,10 +96,9 @@ class TokenFeatures(nn.Module):
     @property
     def recipe(self) -> str:
         """See :class:`FeatureExtractor`."""
-        what = (
-            f"mean and maximum of the patch tokens of the last {self.pooling.blocks} blocks, mirror averaged"
-        )
-        return _digest(what, self.pooling.backbone.vit)
+        blocks = self.pooling.blocks
+        pooling = f"mean and maximum of the patch tokens of the last {blocks} blocks, mirror averaged"
+        return _digest(pooling, self.pooling.backbone.vit)
 
     def forward(self, image: Tensor) -> Tensor:
         """Features [B, 2 * blocks * C] of images [B, 1, H, W] in [0, 1]."""
@@ -108,16 +107,16 @@ class TokenFeatures(nn.Module):
 
 
 class ClassTokens(nn.Module):
-    """Class tokens of the last blocks, and the mean patch token of the last one.
+    """Class tokens of the last blocks, and the mean patch token of the last one: DINOv2's linear evaluation.
 
-    What DINOv2's linear evaluation classifies (Oquab et al. 2023, arXiv:2304.07193, and its code).
+    Source: Oquab et al. 2023, arXiv:2304.07193, and the code published with it.
 
     Parameters
     ----------
     backbone
         Vision Transformer.
     blocks
-        How many of the last blocks give their class token (L), each after the final norm.
+        Number of last blocks that give their class token (L), each after the final norm.
     """
 
     def __init__(self, backbone: GreyViT, blocks: int) -> None:
@@ -138,8 +137,8 @@ class ClassTokens(nn.Module):
     @property
     def recipe(self) -> str:
         """See :class:`FeatureExtractor`."""
-        what = f"class tokens of the last {self.blocks} blocks, mean of the last patch tokens"
-        return _digest(what, self.backbone.vit)
+        pooling = f"class tokens of the last {self.blocks} blocks, mean of the last patch tokens"
+        return _digest(pooling, self.backbone.vit)
 
     def forward(self, image: Tensor) -> Tensor:
         """Features [B, (L + 1) * C] of images [B, 1, H, W] in [0, 1], the earliest block's first."""
@@ -148,12 +147,12 @@ class ClassTokens(nn.Module):
 
 
 class CNNFeatures(nn.Module):
-    """Globally pooled features of a CNN, before its classifier.
+    """Globally pooled features of a CNN.
 
     Parameters
     ----------
     cnn
-        See :func:`~monai_bone_ssl.training.networks.cnn.load_cnn`.
+        CNN without a classifier.
     """
 
     def __init__(self, cnn: GreyCNN) -> None:
@@ -167,16 +166,14 @@ class CNNFeatures(nn.Module):
 
     @property
     def stride(self) -> int:
-        """32 pixels: what keeps the feature maps of nearly every CNN whole."""
+        """32 pixels: the feature maps of nearly every CNN then have whole sizes."""
         return _CNN_STRIDE
 
     @property
     def recipe(self) -> str:
         """See :class:`FeatureExtractor`."""
-        what = (
-            f"globally pooled, mean {self.cnn.mean.flatten().tolist()}, std {self.cnn.std.flatten().tolist()}"
-        )
-        return _digest(what, self.cnn.model)
+        mean, std = (values.flatten().tolist() for values in (self.cnn.mean, self.cnn.std))
+        return _digest(f"globally pooled, mean {mean}, std {std}", self.cnn.model)
 
     def forward(self, image: Tensor) -> Tensor:
         """Features [B, D] of images [B, 1, H, W] in [0, 1]."""
@@ -185,12 +182,12 @@ class CNNFeatures(nn.Module):
 
 
 class MirrorAveraged(nn.Module):
-    """Features averaged over an image and its mirror image, as the product's are.
+    """Features averaged over an image and its mirror image, as the shipped model averages its own.
 
     Parameters
     ----------
     extractor
-        One view's: :class:`ClassTokens`, :class:`CNNFeatures`.
+        Features of one view.
     """
 
     def __init__(self, extractor: ClassTokens | CNNFeatures) -> None:
@@ -204,7 +201,7 @@ class MirrorAveraged(nn.Module):
 
     @property
     def stride(self) -> int:
-        """As of one view."""
+        """Stride of the features of one view."""
         return self.extractor.stride
 
     @property
@@ -225,20 +222,20 @@ def load_extractor(weights: str, features: FeatureKind = "auto") -> FeatureExtra
     Parameters
     ----------
     weights
-        A safetensors file named after its timm architecture, ``timm:NAME`` for timm's own source, or
+        Safetensors file that is named after its timm architecture, ``timm:NAME`` for timm's own weights, or
         ``shipped`` for the backbone of the model that comes with the package.
     features
         - ``auto``: ``tokens`` for a Vision Transformer, ``pooled`` for a CNN.
-        - ``tokens``: the product's, :class:`TokenFeatures` of the last :data:`PRODUCT_BLOCKS` blocks, with
-          the weights rounded to what a model file stores; so they are what ``bone-ssl fit`` uses.
-        - ``class``: :class:`ClassTokens`, as DINOv2's linear evaluation has them: one view.
-        - ``pooled``: :class:`CNNFeatures`. They too are averaged over image and mirror image
-          (:class:`MirrorAveraged`): a comparison with ``tokens`` is then one of networks, not of views.
+        - ``tokens``: :class:`TokenFeatures` of the last :data:`PRODUCT_BLOCKS` blocks, with weights rounded
+          to what a model file stores. They are the features that ``bone-ssl fit`` uses.
+        - ``class``: :class:`ClassTokens` of one view, as in DINOv2's linear evaluation.
+        - ``pooled``: :class:`CNNFeatures`, averaged over image and mirror image (:class:`MirrorAveraged`), so
+          that a comparison with ``tokens`` compares networks and not numbers of views.
 
     Raises
     ------
     ConfigError
-        If there are no such weights, or the network does not have such features.
+        If there are no such weights, or the network has no such features.
     """
     vit = is_vit(weights)
     kind = ("tokens" if vit else "pooled") if features == "auto" else features
@@ -255,13 +252,13 @@ def load_extractor(weights: str, features: FeatureKind = "auto") -> FeatureExtra
 
 
 def product_features(backbone: GreyViT) -> TokenFeatures:
-    """The features that the product classifies; the backbone is rounded to what a model file stores."""
+    """The features that ``bone-ssl fit`` uses; the backbone is rounded to what a model file stores."""
     round_to_storage(backbone)
     return TokenFeatures(TokenPooling(backbone.requires_grad_(False), PRODUCT_BLOCKS)).eval()
 
 
 def load_vit(weights: str) -> GreyViT:
-    """The Vision Transformer that a user names, as :func:`load_extractor` understands it.
+    """The Vision Transformer that a user names, see :func:`load_extractor`.
 
     Raises
     ------
@@ -274,12 +271,12 @@ def load_vit(weights: str) -> GreyViT:
 
 
 def is_vit(weights: str) -> bool:
-    """Whether what a user names is a Vision Transformer; else it is taken for a CNN.
+    """Whether the network that a user names is a Vision Transformer; any other is taken for a CNN.
 
     Raises
     ------
     ConfigError
-        If there is no such network.
+        If timm has no such network.
     """
     if weights == _SHIPPED:
         return True
@@ -287,11 +284,11 @@ def is_vit(weights: str) -> bool:
         return isinstance(timm.create_model(parse_source(weights).name), VisionTransformer)
 
 
-def _digest(what: str, model: nn.Module) -> str:
-    # The same weights mean something else with another number of heads or another activation.
+def _digest(pooling: str, model: nn.Module) -> str:
+    # The architecture counts too: with other heads or activations the same weights give other features.
     config = getattr(model, "pretrained_cfg", None)
     architecture = config["architecture"] if config else type(model).__name__
-    digest = hashlib.sha256(msgspec.json.encode([what, architecture]))
+    digest = hashlib.sha256(msgspec.json.encode([pooling, architecture]))
     for name, value in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(value.shape)} ".encode())
         digest.update(value.cpu().numpy().tobytes())

@@ -13,12 +13,13 @@ __all__ = ["PooledTokens", "ProbedViT", "TokenPooling", "Whitening"]
 
 
 class PooledTokens(NamedTuple):
-    """Pooled features and the tokens they came from."""
+    """Pooled features of B images, and the tokens that they were computed from."""
 
     features: Tensor
-    """[B, 2 * L * C]: the mean, then the maximum of each block's patch tokens, averaged over both views."""
+    """Features [B, 2 * L * C]: means of the patch tokens of L blocks, then their maxima, both averaged over
+    the image and its mirror image."""
     tokens: Tensor
-    """[2 * B, L * C, h, w]: patch tokens of the L blocks, each after the final layer normalisation; first
+    """Patch tokens [2 * B, L * C, h, w] of the L blocks, each after the final layer normalisation: first
     those of the images, then those of their mirror images."""
 
 
@@ -31,9 +32,9 @@ class TokenPooling(nn.Module):
     Parameters
     ----------
     backbone
-        Vision Transformer of any depth from ``blocks`` on.
+        Vision Transformer with at least ``blocks`` blocks.
     blocks
-        How many of the last blocks are pooled (L).
+        Number of last blocks that are pooled (L).
     """
 
     def __init__(self, backbone: GreyViT, blocks: int) -> None:
@@ -47,7 +48,7 @@ class TokenPooling(nn.Module):
         return 2 * self.blocks * self.backbone.width
 
     def last_mean(self, features: Tensor) -> Tensor:
-        """The last block's mean [B, C] out of features [B, D]: what the image is as a whole."""
+        """Mean token of the last block [B, C] out of features [B, D]: what the image is as a whole."""
         channels = self.backbone.width
         return features[:, (self.blocks - 1) * channels : self.blocks * channels]
 
@@ -58,12 +59,17 @@ class TokenPooling(nn.Module):
         return PooledTokens(each_view.reshape(2, -1, self.width).mean(dim=0), tokens)
 
     def attribute(self, tokens: Tensor, weight: Tensor) -> Tensor:
-        """Each patch's share [B, h, w] of the features' product with ``weight`` [D]; the shares sum to it.
+        """Contribution [B, h, w] of each patch to the product of features and weights; they sum to it.
 
-        ``tokens`` are those of :class:`PooledTokens`; the mirror images' shares are turned back.
+        The weight of a mean is shared by all patches alike; that of a maximum goes to the patch that attains
+        it, in equal parts where several do. Contributions of the mirror image are mirrored back.
 
-        A mean's weight is shared by all patches alike; a maximum's goes to the patch that attains it
-        (in equal parts where several do).
+        Parameters
+        ----------
+        tokens
+            Patch tokens of :class:`PooledTokens`, [2 * B, L * C, h, w].
+        weight
+            Weights [D] of the features.
         """
         mean_weight, max_weight = weight.view(1, -1, 1, 1).chunk(2, dim=1)
         attained = (tokens == tokens.amax(dim=(2, 3), keepdim=True)).to(tokens.dtype)
@@ -82,7 +88,7 @@ class TokenPooling(nn.Module):
 
 
 class Whitening(nn.Module):
-    """Distance to the training images, as :class:`~monai_bone_ssl.training.probes.novelty.Novelty` fits it.
+    """Distance to the training images, fitted by :class:`~monai_bone_ssl.training.probes.novelty.Novelty`.
 
     Parameters
     ----------
@@ -104,12 +110,12 @@ class Whitening(nn.Module):
 
 
 class ProbedViT(nn.Module):
-    """Images to everything a :class:`monai_bone_ssl.model.inference.Prediction` holds, in its order.
+    """Images to the fields of a :class:`monai_bone_ssl.model.inference.Prediction`, in their order.
 
     Parameters
     ----------
     pooling
-        Frozen feature extractor.
+        Frozen network that gives features.
     body_parts
         Number of body parts (P).
     components
@@ -124,7 +130,13 @@ class ProbedViT(nn.Module):
         self.distance = Whitening(pooling.backbone.width, components)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """The six outputs: [B], [B, D], [B, h, w], [B], [B, P] and [B]."""
+        """Outputs for images [B, 1, H, W] in [0, 1].
+
+        Returns
+        -------
+        logits [B], features [B, D], evidence [B, h, w], offset [B], logits of body parts [B, P] and
+        distance [B].
+        """
         pooled = self.pooling(image)
         features = pooled.features
         logits = self.probe(features)[:, 0]

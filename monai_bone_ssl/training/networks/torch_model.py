@@ -1,7 +1,7 @@
-"""A model folder back to the torch network it was exported from.
+"""From a model folder back to the torch network that it was exported from.
 
-The repository and the wheel hold the weights once, in model.onnx. What needs torch, as MONAI's engines,
-TorchScript or further training do, gets the same network from here.
+The repository and the wheel hold the weights once, in model.onnx. MONAI's engines, TorchScript and further
+training need a torch network: this module gives them the same one.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def load_network(folder: Path) -> ProbedViT:
     Parameters
     ----------
     folder
-        Folder with ``model.onnx`` and ``model.json``.
+        Model folder with ``model.onnx`` and ``model.json``.
 
     Returns
     -------
-    In evaluation mode, without gradients. Its six outputs are those of
+    Network in evaluation mode, without gradients. The six outputs are the fields of a
     :class:`~monai_bone_ssl.model.inference.Prediction`.
 
     Raises
@@ -64,13 +64,13 @@ def _build(architecture: str, blocks: int, state: dict[str, FloatArray]) -> Prob
         body_parts=len(state["body_part.bias"]),
         components=state["distance.directions"].shape[1],
     )
-    # Constants of the graph, which torch does not know, are left out; what torch misses is an error.
+    # Only the torch network's tensors are taken: the graph also has constants. A missing tensor is an error.
     network.load_state_dict({name: torch.from_numpy(state[name]) for name in network.state_dict()})
     return network
 
 
 def _state(model: ModelProto) -> dict[str, FloatArray]:
-    """Every stored tensor as float32, by its torch name."""
+    """Every stored tensor as float32, by torch name."""
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     restored = dict(stored)
     for node in model.graph.node:

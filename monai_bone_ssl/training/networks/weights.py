@@ -1,4 +1,4 @@
-"""How a user names pre-trained weights: a file named after its timm architecture, or timm's own."""
+"""How a user names pre-trained weights: a file that is named after its timm architecture, or timm's own."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _TIMM = "timm:"
 
 
 class WeightsSource(NamedTuple):
-    """Where weights come from, and of what network they are."""
+    """Where weights come from, and the network that they belong to."""
 
     name: str
-    """timm architecture, without a tag."""
+    """Architecture as timm names it, without a tag (``resnet50``)."""
     tagged: str
-    """The same with timm's tag of the pre-training (``resnet50.a1_in1k``), where one was named."""
+    """Architecture with timm's tag of the pre-training (``resnet50.a1_in1k``), where a tag was named."""
     file: Path | None
-    """None for timm's own source."""
+    """Safetensors file; None for timm's own weights, which are downloaded."""
 
 
 def parse_source(weights: str | Path) -> WeightsSource:
@@ -33,7 +33,7 @@ def parse_source(weights: str | Path) -> WeightsSource:
     Raises
     ------
     ConfigError
-        If timm knows no such model, or no such tag of it.
+        If timm has no such model, or no weights with such a tag.
     """
     text = str(weights)
     if not text.startswith(_TIMM):
@@ -60,12 +60,12 @@ def _of_file(file: Path) -> WeightsSource:
 
 
 def normalisation(source: WeightsSource) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and standard deviation [3] that timm states for the weights of a name and, where given, a tag.
+    """Mean and standard deviation [3] of the colours that timm states for weights.
 
     Raises
     ------
     ConfigError
-        If it states none.
+        If timm states none.
     """
     config = timm.get_pretrained_cfg(source.tagged)
     if config is None:
@@ -75,12 +75,12 @@ def normalisation(source: WeightsSource) -> tuple[Sequence[float], Sequence[floa
 
 
 def download(source: WeightsSource) -> nn.Module:
-    """A timm model with timm's own weights, without its classifier, for three colours.
+    """Create a timm model for three colours with timm's own weights, without its classifier.
 
     Raises
     ------
     ConfigError
-        If there are none, or they cannot be reached.
+        If there are no such weights, or they cannot be downloaded.
     """
     try:
         model: nn.Module = timm.create_model(source.tagged, pretrained=True, num_classes=0)

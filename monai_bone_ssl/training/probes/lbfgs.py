@@ -19,7 +19,8 @@ from monai_bone_ssl.errors import ConfigError, ReasonCode
 
 __all__ = ["Regressions", "minimise"]
 
-# A regression stops where the quadratic model promises less than this of its loss, and of what it has gained.
+# A regression stops where the quadratic model promises to lower the loss by less than this share of the loss,
+# and of what has been gained since the start.
 _TOLERANCE = 1e-8
 _MAX_STEPS = 2000
 # Steps and changes of the gradient that L-BFGS remembers.
@@ -36,20 +37,20 @@ class Regressions:
     rows: Tensor
     """Features [N, D], float32."""
     columns: Tensor
-    """The same [D, N], contiguous: the gradient's product is twice as fast on it."""
+    """Features [D, N], float32 and contiguous: the gradient's product is twice as fast on them."""
     targets: Tensor
-    """0 or 1 [N, 1], float64 as all that follow."""
+    """Labels [N, 1], 0 or 1, float64 like all that follow."""
     inside: Tensor
-    """1 where a row belongs to a regression's training rows, else 0 [N, K]."""
+    """Membership [N, K]: 1 where a row is among a regression's training rows, else 0."""
     mean: Tensor
-    """Of the training rows [D, K]."""
+    """Mean of each regression's training rows [D, K]."""
     scale: Tensor
-    """Standard deviation of the training rows [D, K]."""
+    """Standard deviation of each regression's training rows [D, K]."""
     ridge: Tensor
-    """1 / C [K]."""
+    """Strength of the L2 penalty [K], 1 / C."""
 
     def take(self, chosen: Tensor) -> Regressions:
-        """Some of the regressions (bool [K])."""
+        """The regressions where ``chosen`` [K] is true."""
         return Regressions(
             self.rows,
             self.columns,
@@ -61,17 +62,17 @@ class Regressions:
         )
 
     def logits(self, parameters: Tensor) -> Tensor:
-        """[N, K] of parameters [D + 1, K]."""
+        """Logits [N, K] of parameters [D + 1, K]."""
         weight = parameters[:-1] / self.scale
         return (self.rows @ weight.float()).double() + (parameters[-1] - (weight * self.mean).sum(0))
 
     def loss(self, logits: Tensor, parameters: Tensor) -> Tensor:
-        """Sum of log-losses + ||w||^2 / 2C [K]."""
+        """Loss [K]: the sum of log-losses + ||w||^2 / 2C."""
         losses = softplus(torch.where(self.targets > 0, -logits, logits))
         return (losses * self.inside).sum(0) + self.ridge * parameters[:-1].square().sum(0) / 2
 
     def gradient(self, logits: Tensor, parameters: Tensor) -> Tensor:
-        """Of the loss by the parameters [D + 1, K]."""
+        """Gradient [D + 1, K] of the loss by the parameters."""
         residual = (logits.sigmoid() - self.targets) * self.inside
         total = residual.sum(0)
         weight = ((self.columns @ residual.float()).double() - self.mean * total) / self.scale
@@ -80,7 +81,14 @@ class Regressions:
     def step_length(self, logits: Tensor, change: Tensor, parameters: Tensor, direction: Tensor) -> Tensor:
         """Length [K] of the step that ends near the least loss: Newton's method inside a bracket.
 
-        ``change`` [N, K] is that of the logits for a step of length 1 along ``direction`` [D + 1, K].
+        Parameters
+        ----------
+        logits
+            Logits [N, K] before the step.
+        change
+            Change [N, K] of the logits by a step of length 1.
+        parameters, direction
+            Parameters before the step and direction of the step [D + 1, K].
         """
         tilt = self.ridge * (parameters[:-1] * direction[:-1]).sum(0)
         bend = self.ridge * direction[:-1].square().sum(0)
@@ -108,7 +116,7 @@ def minimise(problem: Regressions) -> Tensor:
     Raises
     ------
     ConfigError
-        With code ``invalid_data`` where one does not converge.
+        With code ``invalid_data`` where a regression does not converge.
     """
     n_regressions = len(problem.ridge)
     solution = problem.ridge.new_zeros(problem.rows.shape[1] + 1, n_regressions)
@@ -122,7 +130,8 @@ def minimise(problem: Regressions) -> Tensor:
         direction = memory.direction(gradient, precondition)
         promised = -(direction * gradient).sum(0) / 2
         loss = problem.loss(logits, parameters)
-        going = ~(promised <= _TOLERANCE * torch.minimum(loss, start - loss))  # NaN goes on, to the error
+        # A regression whose numbers are NaN goes on, and so ends in the error.
+        going = ~(promised <= _TOLERANCE * torch.minimum(loss, start - loss))
         if not going.all():
             solution[:, numbers[~going]] = parameters[:, ~going]
             if not going.any():
@@ -144,7 +153,8 @@ def minimise(problem: Regressions) -> Tensor:
 class _Preconditioner:
     """Inverse of an upper bound of the Hessian: p (1 - p) <= 1 / 4, and the rows' leading principal axes.
 
-    What the axes leave of the rows' variance is taken as spread evenly, as far as it exceeds the least axis.
+    The variance that the axes leave over is taken as equal in all other directions, and as no less than that
+    along the last axis.
     """
 
     def __init__(self, problem: Regressions) -> None:
@@ -163,7 +173,7 @@ class _Preconditioner:
         self.intercept = self.intercept[chosen]
 
     def __call__(self, gradient: Tensor) -> Tensor:
-        """[D + 1, K] -> [D + 1, K]."""
+        """Preconditioned gradient [D + 1, K] of a gradient [D + 1, K]."""
         weight = gradient[:-1]
         along = self.axes @ ((self.within - self.outside) * (self.axes.T @ weight))
         return torch.cat((self.outside * weight + along, (self.intercept * gradient[-1])[None]))
@@ -178,19 +188,19 @@ def _leading_axes(rows: Tensor) -> tuple[Tensor, Tensor]:
         axes = torch.linalg.qr(rows.T @ (rows @ axes)).Q
     projected = rows @ axes
     variances, turn = torch.linalg.eigh(projected.T @ projected)
-    # What float32 cannot tell from 0 must not look flat: the step would follow rounding errors far away.
+    # A variance that float32 cannot tell from 0 is raised: the step would follow rounding errors far away.
     return axes @ turn, variances.clamp_min(1e-6 * float(variances[-1]))
 
 
 class _Memory:
-    """Steps and the changes of the gradient along them, the latest of each."""
+    """The latest steps, and the changes of the gradient along them."""
 
     def __init__(self) -> None:
         self.steps: list[Tensor] = []
         self.changes: list[Tensor] = []
 
     def add(self, step: Tensor, change: Tensor) -> None:
-        """Remember one pair [D + 1, K]; of a regression that rounding made look concave, zeros."""
+        """Remember a step and a change [D + 1, K]; zeros where rounding makes a regression look concave."""
         convex = (step * change).sum(0) > 0
         self.steps = [*self.steps[1 - _HISTORY :], step * convex]
         self.changes = [*self.changes[1 - _HISTORY :], change * convex]
@@ -200,7 +210,7 @@ class _Memory:
         self.changes = [change[:, chosen] for change in self.changes]
 
     def direction(self, gradient: Tensor, precondition: _Preconditioner) -> Tensor:
-        """L-BFGS's direction [D + 1, K] by the two loops of Nocedal & Wright 2006, algorithm 7.4."""
+        """Direction [D + 1, K] by the two loops of Nocedal & Wright 2006, algorithm 7.4."""
         pairs = [
             (step, change, (step * change).sum(0).clamp_min(_TINY))
             for step, change in zip(self.steps, self.changes, strict=True)

@@ -41,8 +41,8 @@ _INNER_SEED = 0
 def probe_scope(dataset: LabelledDataset, train: IntArray) -> Scope:
     """Whether each part gets a probe of its own ("part") or all parts share one ("joint").
 
-    Own probes need, in every part, MIN_CASES (50) training images of either class, from as many groups as
-    there are inner folds.
+    Probes of their own need, in every part, MIN_CASES (50) training images of either class, from at least as
+    many groups as there are inner folds.
     """
     labels, parts, groups = dataset.labels[train], dataset.parts[train], dataset.groups[train]
     for part in np.unique(parts):
@@ -56,7 +56,7 @@ def probe_scope(dataset: LabelledDataset, train: IntArray) -> Scope:
 def predict_held_out(
     features: FloatArray, dataset: LabelledDataset, train: IntArray, test: IntArray
 ) -> Probabilities:
-    """Probabilities [len(test)] of linear probes fitted on ``train``, one a part or one for all.
+    """Probabilities [len(test)] of linear probes fitted on ``train``, one for each part or one for all.
 
     The strength is the one of :data:`WIDE_STRENGTHS` with the best AUROC over the inner folds, and the
     inner out-of-fold logits fix the calibration (Platt 1999).
@@ -64,11 +64,16 @@ def predict_held_out(
     Parameters
     ----------
     features
-        [N, D] of the dataset's images.
+        Features [N, D] of the data set's images.
     dataset
         N labelled images.
     train, test
-        Indices of images; no group may be in both.
+        Indices of the images to learn from, and of those to predict; no group may be in both.
+
+    Returns
+    -------
+    Calibrated probabilities [len(test)]. They do not depend on the other test images, but for rounding: a
+    matrix product may round a row differently among other rows (differences below 1e-6).
 
     Raises
     ------
@@ -100,14 +105,15 @@ def predict_with_choice(
     test: IntArray,
     candidates: Callable[[IntArray, IntArray], FloatArray],
 ) -> Probabilities:
-    """:func:`predict_held_out` for any classifier with a choice to make.
+    """Like :func:`predict_held_out`, for any classifier with a choice to make.
 
     Parameters
     ----------
     dataset, train, test
         See :func:`predict_held_out`.
     candidates
-        From indices of training and of test images to logits [S, len(test)], a row for each of S choices.
+        Function of indices of training images and of test images that returns logits [S, len(test)], a row
+        for each of S choices.
     """
 
     def predict(own_train: IntArray, own_test: IntArray) -> Probabilities:
@@ -128,13 +134,7 @@ def _predict_by_scope(
     test: IntArray,
     predict: Callable[[IntArray, IntArray], Probabilities],
 ) -> Probabilities:
-    """Probabilities [len(test)] from ``predict(train, test)``, called for each part or once for all.
-
-    Raises
-    ------
-    ConfigError
-        See :func:`predict_held_out`.
-    """
+    """Probabilities [len(test)] from ``predict(train, test)``, called for each part or once for all."""
     _refuse_leak(dataset, train, test)
     if probe_scope(dataset, train) == "joint":
         return predict(train, test)
@@ -150,14 +150,14 @@ def _predict_by_scope(
 
 
 def _inner_folds(dataset: LabelledDataset, train: IntArray) -> list[TrainTest]:
-    """Folds of the training images that keep groups whole: positions in ``train``."""
+    """Folds that keep groups whole, as positions in ``train``."""
     return list(splits(dataset.take(train), INNER_FOLDS, seed=_INNER_SEED))
 
 
 def _refuse_leak(dataset: LabelledDataset, train: IntArray, test: IntArray) -> None:
     leaked = np.intersect1d(dataset.groups[train], dataset.groups[test])
     if len(leaked):
-        text = f"{len(leaked)} group(s) in both training and test images, expected each in one of them only"
+        text = f"{len(leaked)} group(s) in both training and test images, expected each group in one of them"
         raise ConfigError(ReasonCode.INVALID_DATA, text)
 
 
