@@ -8,20 +8,23 @@ import sys
 from pathlib import Path
 
 from analyses import ROOT
+from processes import run_module
 
 BUNDLE = ROOT / "bundle"
 
 INFERENCE = ("--config_file", BUNDLE / "configs" / "inference.json", "--bundle_root", BUNDLE)
 NETWORK = ("--net_id", "network_def", "--meta_file", BUNDLE / "configs" / "metadata.json", *INFERENCE)
 
-_ALONE = (sys.executable, "-m")
 _TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
 
 
 def start(verb: str, *arguments: str | Path, processes: int = 1, folder: Path = BUNDLE):
     """Run a verb of monai.bundle in a bundle's folder."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    command = [*(_ALONE if processes == 1 else _TORCHRUN), "monai.bundle", verb, *map(str, arguments)]
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    if processes == 1:
+        return run_module("monai.bundle", [verb, *arguments], folder=folder, environment=environment)
+    command = [*_TORCHRUN, "monai.bundle", verb, *map(str, arguments)]
+    environment = os.environ | environment
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 

@@ -33,7 +33,7 @@ def _assert_same(network, model, image):
 def written(tmp_path_factory, shipped):
     """A small network with arbitrary probes, stored as a fit stores its own."""
     torch.manual_seed(0)
-    backbone = create_backbone("vit_tiny_patch16_224")
+    backbone = create_backbone("test_vit")
     torch.nn.init.normal_(backbone.position, std=0.3)
     round_to_storage(backbone)
     network = ProbedViT(TokenPooling(backbone, blocks=3), body_parts=4, components=5)
@@ -68,7 +68,7 @@ def test_torch_equals_onnxruntime_for_the_shipped_model(shipped, shape):
 
 def test_layers_that_the_exporter_folds_away_are_kept(tmp_path, shipped):
     """A mean of zeros is not subtracted, equal norms are stored once: the file holds them all the same."""
-    network = ProbedViT(TokenPooling(create_backbone("vit_tiny_patch16_224"), 2), 4, 5).eval()
+    network = ProbedViT(TokenPooling(create_backbone("test_vit"), 2), 4, 5).eval()
     network.distance.directions.fill_(0.5)
     write_model(to_onnx(network.requires_grad_(False), 64, 48), shipped.spec, tmp_path)
     state = load_network(tmp_path).state_dict()
@@ -109,6 +109,6 @@ def test_any_onnx_reader_finds_the_torch_names(written):
     stored = outputs | {tensor.name for tensor in onnx.load(folder / "model.onnx").graph.initializer}
     assert all({name, f"{name}_transposed"} & stored for name in network.state_dict())
     assert ort.InferenceSession(folder / "model.onnx").get_modelmeta().custom_metadata_map == {
-        "timm_architecture": "vit_tiny_patch16_224",
+        "timm_architecture": "test_vit",
         "pooled_blocks": "3",
     }
