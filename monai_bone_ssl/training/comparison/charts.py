@@ -18,7 +18,7 @@ from monai_bone_ssl.training.comparison.outcome import (
     EfficiencyPoint,
     ModelComparison,
 )
-from monai_bone_ssl.training.measure.metrics import Estimate
+from monai_bone_ssl.training.measure.estimates import Estimate
 from monai_bone_ssl.training.measure.plots import (
     COLOURS,
     LEGEND,

@@ -17,7 +17,7 @@ from monai_bone_ssl.training.comparison.outcome import (
     Level,
     ModelComparison,
 )
-from monai_bone_ssl.training.measure.metrics import MIN_CASES, Estimate
+from monai_bone_ssl.training.measure.estimates import MIN_CASES_TO_MEASURE, Estimate
 from monai_bone_ssl.training.measure.paired_tests import Differences, PairedComparison
 from monai_bone_ssl.wording import counted
 
@@ -86,7 +86,7 @@ def write_comparison_page(
         "errors": errors,
         "suspects": suspects,
         "headings": FIGURE_HEADINGS,
-        "min_cases": MIN_CASES,
+        "min_cases": MIN_CASES_TO_MEASURE,
         "figure_table": partial(_figure_table, comparison),
         "difference_table": partial(_difference_table, comparison),
     }
@@ -156,7 +156,9 @@ def _best(comparison: ModelComparison, figure: str, column: str, level: Level) -
 
 def _parts_with_few(comparison: ModelComparison, level: Level) -> frozenset[str]:
     blocks = comparison.rows[0].metrics_at(level).per_part.items()
-    return frozenset(part for part, b in blocks if min(b.n_positive, b.n - b.n_positive) < MIN_CASES)
+    return frozenset(
+        part for part, b in blocks if min(b.n_positive, b.n - b.n_positive) < MIN_CASES_TO_MEASURE
+    )
 
 
 def _difference_cells(pair: PairedComparison, columns: Sequence[str]) -> Iterator[_Cell]:

@@ -8,9 +8,9 @@ from typing import Literal
 
 import msgspec
 
+from monai_bone_ssl.training.measure.estimates import Estimate
 from monai_bone_ssl.training.measure.metrics import (
     BinaryMetrics,
-    Estimate,
     MeanOverParts,
     Metrics,
     MetricsByPart,

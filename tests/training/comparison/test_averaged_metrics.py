@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, cohen_kappa_score, roc_auc_score
 
 from monai_bone_ssl.stats.bootstrap import cluster_bootstrap
+from monai_bone_ssl.training.measure.estimates import parts_with_cases
 from monai_bone_ssl.training.measure.metrics import (
     average_metrics,
     compute_metrics,
     mean_over_parts,
-    parts_with_cases,
 )
 from monai_bone_ssl.training.measure.sample import Sample
 

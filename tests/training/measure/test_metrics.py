@@ -21,8 +21,9 @@ from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.findings import OperatingPoints, decide
 from monai_bone_ssl.stats import bootstrap
 from monai_bone_ssl.stats.bootstrap import cluster_bootstrap, percentile_interval, weighted_auroc
+from monai_bone_ssl.training.measure.estimates import probability_bins
 from monai_bone_ssl.training.measure.localisation import pointing_game
-from monai_bone_ssl.training.measure.metrics import BinaryMetrics, compute_metrics, probability_bins
+from monai_bone_ssl.training.measure.metrics import BinaryMetrics, compute_metrics
 from monai_bone_ssl.training.measure.sample import Sample
 
 POINTS = OperatingPoints(high_sensitivity=0.15, high_specificity=0.65)
