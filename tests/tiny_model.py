@@ -27,7 +27,7 @@ from monai_bone_ssl.body_parts import FRACATLAS_REGIONS
 from monai_bone_ssl.findings import FRACTURE, CodedConcept, OperatingPoints
 from monai_bone_ssl.model.preprocessing import PreprocessSpec
 from monai_bone_ssl.model.spec import (
-    SCHEMA_VERSION,
+    MODEL_SCHEMA_VERSION,
     BodyPartSpec,
     Figure,
     ModelSpec,
@@ -169,7 +169,7 @@ def network() -> ModelProto:
 def spec(weights: bytes) -> ModelSpec:
     """model.json of the tiny network."""
     return ModelSpec(
-        schema_version=SCHEMA_VERSION,
+        schema_version=MODEL_SCHEMA_VERSION,
         name="tiny",
         version="0.1.0",
         architecture="patch means",

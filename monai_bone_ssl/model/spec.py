@@ -11,7 +11,7 @@ from monai_bone_ssl.model.preprocessing import PreprocessSpec
 from monai_bone_ssl.stats.calibration import Calibration
 
 __all__ = [
-    "SCHEMA_VERSION",
+    "MODEL_SCHEMA_VERSION",
     "BodyPartSpec",
     "Figure",
     "ModelSpec",
@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 #: Raised whenever a model.json of this version could be misread by an older reader.
-SCHEMA_VERSION = 1
+MODEL_SCHEMA_VERSION = 1
 
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -86,7 +86,7 @@ class Figure(_Strict, frozen=True):
 class ModelSpec(_Strict, frozen=True):
     """The content of model.json."""
 
-    schema_version: Annotated[int, msgspec.Meta(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)]
+    schema_version: Annotated[int, msgspec.Meta(ge=MODEL_SCHEMA_VERSION, le=MODEL_SCHEMA_VERSION)]
     name: str
     version: str
     architecture: str

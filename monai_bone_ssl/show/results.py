@@ -30,7 +30,7 @@ __all__ = [
     "EXIT_NOTHING_ELIGIBLE",
     "EXIT_OK",
     "EXIT_USAGE",
-    "RESULT_SCHEMA",
+    "RESULT_SCHEMA_VERSION",
     "SOFTWARE_NAME",
     "ImageEntry",
     "ModelIdentity",
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 #: Version of result.json.
-RESULT_SCHEMA = 1
+RESULT_SCHEMA_VERSION = 1
 SOFTWARE_NAME = "monai_bone_ssl"
 
 EXIT_OK = 0
@@ -130,7 +130,7 @@ class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):
 class ResultFile(msgspec.Struct, frozen=True, kw_only=True):
     """The content of result.json."""
 
-    schema_version: int = RESULT_SCHEMA
+    schema_version: int = RESULT_SCHEMA_VERSION
     model: ModelIdentity
     software: SoftwareIdentity = SoftwareIdentity()
     images: Sequence[ImageEntry]
@@ -160,8 +160,8 @@ def read_results(path: Path) -> Results:
         raise ConfigError(ReasonCode.INVALID_DATA, text) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(ReasonCode.INVALID_DATA, f"{path}: {error}") from error
-    if content.schema_version != RESULT_SCHEMA:
-        text = f"{path}: schema_version {content.schema_version}, expected {RESULT_SCHEMA}"
+    if content.schema_version != RESULT_SCHEMA_VERSION:
+        text = f"{path}: schema_version {content.schema_version}, expected {RESULT_SCHEMA_VERSION}"
         raise ConfigError(ReasonCode.INVALID_DATA, text)
     return Results(content.model, images, content.studies)
 

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from monai_bone_ssl.findings import OperatingPoints
-from monai_bone_ssl.stats.logistic_regression import fit_logistic_regression
+from monai_bone_ssl.stats.logistic_regression import fit_logistic_regression, sigmoid
 
 __all__ = [
-    "MIN_CASES",
+    "MIN_CASES_TO_FIT",
     "SENSITIVITY",
     "SPECIFICITY",
     "Calibration",
@@ -21,14 +21,16 @@ __all__ = [
 ]
 
 FloatArray = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 #: What the two operating points are fixed at.
 SENSITIVITY = 0.95
 SPECIFICITY = 0.95
 
-#: Fewer positive or negative images than this cannot fix an operating point: its interval would be too wide.
-MIN_CASES = 50
+#: Least number of positive, and of negative, images that may fix operating points or fit a body part's own
+#: probe: fewer leave too wide an interval.
+MIN_CASES_TO_FIT = 50
 
 # A penalty that changes nothing, but keeps the slope finite where the logits separate the labels.
 _FREE = 1e-6
@@ -40,15 +42,18 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     slope: float
     intercept: float
 
-    def probability(self, logit: float) -> float:
-        """Calibrated probability of one logit."""
-        z = self.slope * logit + self.intercept
-        return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
+    def scaled(self, logits: npt.NDArray[np.floating]) -> Floats:
+        """Calibrated logits [...] of logits [...]."""
+        return np.asarray(self.slope * logits.astype(np.float64) + self.intercept)
 
-    def probabilities(self, logits: FloatArray) -> npt.NDArray[np.float64]:
-        """Calibrated probabilities [...] of logits [...]."""
-        z = self.slope * logits.astype(np.float64) + self.intercept
-        return np.asarray(np.exp(-np.logaddexp(0, -z)))
+    def probabilities(self, logits: npt.NDArray[np.floating]) -> Floats:
+        """Calibrated probabilities [...] of logits [...], 0 to 1."""
+        return sigmoid(self.scaled(logits))
+
+    def probability(self, logit: float) -> float:
+        """Calibrated probability of one logit, 0 to 1."""
+        z = self.slope * logit + self.intercept  # math.exp: the last bit of numpy's varies with the processor
+        return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
 
 
 def fit_calibration(logits: FloatArray, labels: IntArray) -> Calibration:

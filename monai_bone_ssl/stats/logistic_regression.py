@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 
-__all__ = ["fit_logistic_regression"]
+__all__ = ["fit_logistic_regression", "sigmoid"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,7 +45,7 @@ def fit_logistic_regression(design: Floats, labels: npt.NDArray[np.int64], ridge
     coefficients = np.zeros(design.shape[1])
     loss = _loss(coefficients, design, labels, ridge)
     for _ in range(_MAX_STEPS):
-        probabilities = 0.5 + 0.5 * np.tanh(design @ coefficients / 2)
+        probabilities = sigmoid(design @ coefficients)
         gradient = design.T @ (probabilities - labels) + ridge * coefficients
         curvature = (design.T * (probabilities * (1 - probabilities))) @ design + np.diag(ridge)
         step = np.linalg.solve(curvature, gradient)
@@ -59,6 +59,11 @@ def fit_logistic_regression(design: Floats, labels: npt.NDArray[np.int64], ridge
                 return coefficients
         coefficients, loss = coefficients - size * step, stepped
     return coefficients
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """Probabilities [...] of logits [...]; tiny ones keep all their digits."""
+    return np.asarray(np.exp(-np.logaddexp(0, -logits)))
 
 
 def _loss(coefficients: Floats, design: Floats, labels: npt.NDArray[np.int64], ridge: Floats) -> float:

@@ -17,14 +17,14 @@ from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.model.similar_cases import SimilarCases
 from monai_bone_ssl.model.spec import (
-    SCHEMA_VERSION,
+    MODEL_SCHEMA_VERSION,
     BodyPartSpec,
     ModelSpec,
     OutOfDistribution,
     TrainingData,
 )
 from monai_bone_ssl.show.colours import evidence_limit
-from monai_bone_ssl.stats.calibration import MIN_CASES, fix_operating_points
+from monai_bone_ssl.stats.calibration import MIN_CASES_TO_FIT, fix_operating_points
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, load_dataset, read_grey, splits
 from monai_bone_ssl.training.data.input_spec import input_spec
 from monai_bone_ssl.training.networks.backbone import load_backbone
@@ -100,7 +100,7 @@ def fit(
     novelty = fit_novelty(mean_tokens)
     network = _assemble(extractor.pooling, probe, fit_body_part_probe(features, dataset), novelty)
     spec = ModelSpec(
-        schema_version=SCHEMA_VERSION,
+        schema_version=MODEL_SCHEMA_VERSION,
         name=name,
         version=version,
         architecture=f"{backbone.name.split('.')[0]}, mean and maximum of the last {PRODUCT_BLOCKS} blocks",
@@ -178,10 +178,14 @@ def _body_part(name: str, dataset: LabelledDataset, judged: CrossValidation) -> 
     here = dataset.parts == name
     labels = dataset.labels[here]
     positives, negatives = int(labels.sum()), int((1 - labels).sum())
-    if min(positives, negatives) < MIN_CASES:
-        why = f"only {positives} positive and {negatives} negative training images; {MIN_CASES} are needed"
+    if min(positives, negatives) < MIN_CASES_TO_FIT:
+        found = f"only {positives} positive and {negatives} negative training images"
         return BodyPartSpec(
-            name=name, concept=concept, terms=region.terms, operating_points=None, not_covered=why
+            name=name,
+            concept=concept,
+            terms=region.terms,
+            operating_points=None,
+            not_covered=f"{found}; {MIN_CASES_TO_FIT} are needed",
         )
     probabilities = judged.probabilities[:, here].ravel()
     points = fix_operating_points(probabilities, np.tile(labels, len(PROTOCOL_SEEDS)))

@@ -15,11 +15,9 @@ from monai_bone_ssl.review.adaptation import site_probe
 from monai_bone_ssl.review.adaptation.gate import HeldOutFigure, ModelInUse, held_out_figures, judge
 from monai_bone_ssl.review.adaptation.site_probe import (
     CHANGE_STRENGTHS,
-    FOLDS,
     ProbeWeights,
     SiteCases,
     SiteProbe,
-    grouped_folds,
 )
 from monai_bone_ssl.stats.calibration import Calibration, fit_calibration
 from monai_bone_ssl.stats.logistic_regression import fit_logistic_regression
@@ -72,17 +70,6 @@ def test_calibration_agrees_with_scikit_learn() -> None:
 
 
 # --- folds and probe --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_folds_keep_patients_whole_and_classes_even(seed: int) -> None:
-    cases, _ = make_cases(120, seed=seed)
-    folds = grouped_folds(cases.labels, cases.patients, seed)
-    assert all(len(set(folds[cases.patients == patient])) == 1 for patient in cases.patients)
-    positives = [int(cases.labels[folds == fold].sum()) for fold in range(FOLDS)]
-    assert max(positives) - min(positives) <= 2
-    assert max(np.bincount(folds)) - min(np.bincount(folds)) <= 4
-    assert (folds != grouped_folds(cases.labels, cases.patients, seed + 1)).any()
 
 
 @pytest.mark.parametrize("width", [30, 500])

@@ -32,7 +32,7 @@ def test_probabilities_of_many_logits_are_those_of_each_one(rng: np.random.Gener
     calibration = Calibration(slope=1.5, intercept=-0.25)
     logits = np.append(rng.normal(size=(3, 5)), [[-800.0, -40.0, 0.0, 40.0, 800.0]], axis=0)
     expected = [[calibration.probability(float(logit)) for logit in row] for row in logits]
-    np.testing.assert_allclose(calibration.probabilities(logits.astype(np.float32)), expected, rtol=1e-6)
+    np.testing.assert_allclose(calibration.probabilities(logits), expected, rtol=1e-12)
 
 
 def test_operating_points_keep_what_they_promise_and_no_more(rng: np.random.Generator) -> None:

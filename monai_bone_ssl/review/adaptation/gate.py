@@ -15,11 +15,12 @@ from monai_bone_ssl.review.adaptation.site_probe import (
     FOLDS,
     ProbeWeights,
     SiteProbe,
-    grouped_folds,
     log_losses,
 )
 from monai_bone_ssl.stats.bootstrap import cluster_bootstrap, percentile_interval, ratio, weighted_auroc
 from monai_bone_ssl.stats.calibration import Calibration
+from monai_bone_ssl.stats.grouped_folds import grouped_folds
+from monai_bone_ssl.stats.logistic_regression import sigmoid
 
 __all__ = ["FIGURE_NAMES", "Gate", "HeldOutFigure", "ModelInUse", "held_out_figures", "judge"]
 
@@ -143,7 +144,7 @@ def _scores(cases: SiteCases, model: ModelInUse | SiteProbe) -> Floats:
     points = [model.points_of(str(part)) for part in cases.parts]
     return np.array(
         [
-            model.calibration.slope * model.probe.logits(cases.features) + model.calibration.intercept,
+            model.calibration.scaled(model.probe.logits(cases.features)),
             [point.high_sensitivity for point in points],
             [point.high_specificity for point in points],
         ]
@@ -155,7 +156,7 @@ def _held_out_scores(
 ) -> Floats:
     """Scores [3, n] as in :func:`_scores`, each from a fit that has not seen the image's patient."""
     scores = np.empty((3, len(cases)))
-    folds = grouped_folds(cases.labels, cases.patients, seed + 1)
+    folds = grouped_folds(cases.labels, cases.patients, FOLDS, seed + 1)
     for fold in range(FOLDS):
         tested = folds == fold
         scores[:, tested] = _scores(cases.take(tested), SiteProbe.fit(cases.take(~tested), old))
@@ -167,7 +168,7 @@ def _held_out_scores(
 def _figures(weights: Floats, scores: Floats, cases: SiteCases) -> Floats:
     """Figures [b, figures] under weights [b, n], in the order of :data:`FIGURE_NAMES`."""
     (logits, low, high), labels = scores, cases.labels
-    probabilities = 0.5 + 0.5 * np.tanh(logits / 2)
+    probabilities = sigmoid(logits)
     positive = labels == 1
 
     def share(hits: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> Floats:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from monai_bone_ssl.findings import OperatingPoints
 from monai_bone_ssl.review.adaptation.site_cases import SiteCases
 from monai_bone_ssl.stats.calibration import Calibration, fit_calibration, fix_operating_points
+from monai_bone_ssl.stats.grouped_folds import grouped_folds
 from monai_bone_ssl.stats.logistic_regression import fit_logistic_regression
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "MIN_PER_CLASS",
     "ProbeWeights",
     "SiteProbe",
-    "grouped_folds",
     "log_losses",
 ]
 
@@ -88,14 +88,14 @@ class SiteProbe:
             ``INVALID_DATA`` where the training cases of a fold are of one class.
         """
         held_out = np.empty((len(CHANGE_STRENGTHS), len(cases)))
-        folds = grouped_folds(cases.labels, cases.patients, seed=0)
+        folds = grouped_folds(cases.labels, cases.patients, FOLDS, seed=0)
         for fold in range(FOLDS):
             tested = folds == fold
             probes = _fit_probes(cases.take(~tested), old, CHANGE_STRENGTHS)
             held_out[:, tested] = [probe.logits(cases.features[tested]) for probe in probes]
         chosen = int(np.argmin([log_losses(logits, cases.labels).mean() for logits in held_out]))
         calibration = fit_calibration(held_out[chosen], cases.labels)
-        probabilities = np.array([calibration.probability(float(logit)) for logit in held_out[chosen]])
+        probabilities = calibration.probabilities(held_out[chosen])
         return cls(
             probe=_fit_probes(cases, old, CHANGE_STRENGTHS[chosen : chosen + 1])[0],
             strength=CHANGE_STRENGTHS[chosen],
@@ -108,26 +108,6 @@ class SiteProbe:
 def log_losses(logits: Floats, labels: Integers) -> Floats:
     """Negative log-likelihood [n] of each label, in nat."""
     return np.asarray(np.logaddexp(0, logits) - labels * logits)
-
-
-def grouped_folds(labels: Integers, groups: npt.NDArray[np.str_], seed: int) -> Integers:
-    """Fold [n] of each image: groups stay whole, and each fold gets its share of either class.
-
-    Each group, in random order but large ones first, goes where its classes are rarest so far.
-    """
-    names, codes = np.unique(groups, return_inverse=True)
-    counts = np.zeros((len(names), 2))
-    np.add.at(counts, (codes, labels), 1)
-    order = np.random.default_rng(seed).permutation(len(names))
-    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
-    shares = np.maximum(counts.sum(axis=0), 1)
-    filled = np.zeros((FOLDS, 2))
-    fold_of = np.empty(len(names), dtype=np.int64)
-    for group in order:
-        fullness = (((filled + counts[group]) / shares) ** 2 - (filled / shares) ** 2).sum(axis=1)
-        fold_of[group] = int(np.argmin(fullness))
-        filled[fold_of[group]] += counts[group]
-    return np.asarray(fold_of[codes])
 
 
 def _fit_probes(cases: SiteCases, old: ProbeWeights, strengths: Sequence[float]) -> list[ProbeWeights]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from monai_bone_ssl.stats.calibration import MIN_CASES
+from monai_bone_ssl.stats.calibration import MIN_CASES_TO_FIT
 from monai_bone_ssl.training.comparison.compare import check_names, compare_methods
 from monai_bone_ssl.training.comparison.label_audit import audit_labels
 from monai_bone_ssl.training.comparison.methods import MetadataBaseline, Method
@@ -164,14 +164,14 @@ def _scope(dataset: LabelledDataset, protocol: EvaluationProtocol) -> str:
     """Whether linear probes are one a part or one for all, and why, in words."""
     scopes = {probe_scope(dataset, fold.train) for fold in protocol.folds}
     if scopes == {"part"}:
-        return f"one a part: every part has {MIN_CASES} or more training images of either class"
+        return f"one a part: every part has {MIN_CASES_TO_FIT} or more training images of either class"
     counts = []
     for part in np.unique(dataset.parts):
         cases = np.bincount(dataset.labels[dataset.parts == part], minlength=2)
         counts.append(f"{part} {cases[1]:,} / {cases[0]:,}")
     reason = (
-        f"one a part would need {MIN_CASES} training images of either class in every part and every fold; "
-        f"all images, positive / negative: {', '.join(counts)}"
+        f"one a part would need {MIN_CASES_TO_FIT} training images of either class in every part and "
+        f"every fold; all images, positive / negative: {', '.join(counts)}"
     )
     return f"{'one for all parts' if scopes == {'joint'} else 'one for all parts in some folds'}: {reason}"
 

@@ -10,11 +10,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from monai_bone_ssl.body_parts import Region
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import Target
+from monai_bone_ssl.stats.grouped_folds import grouped_folds
 
 __all__ = [
     "PROTOCOL_FOLDS",
@@ -227,8 +227,9 @@ def splits(
                 f"{dataset.source.name}: {n_groups} groups with a {name} image, "
                 f"expected at least {n_splits} for {n_splits} folds",
             )
-    folds = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
-    yield from folds.split(labels, labels, groups)
+    folds = grouped_folds(labels, groups, n_splits, seed)
+    for fold in range(n_splits):
+        yield np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
 
 
 def _invalid(text: str) -> ConfigError:

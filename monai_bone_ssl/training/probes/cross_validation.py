@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from monai_bone_ssl.model.spec import Figure
 from monai_bone_ssl.stats.bootstrap import cluster_bootstrap, percentile_interval, weighted_auroc
-from monai_bone_ssl.stats.calibration import MIN_CASES, Calibration, fit_calibration
+from monai_bone_ssl.stats.calibration import MIN_CASES_TO_FIT, Calibration, fit_calibration
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, splits
 from monai_bone_ssl.training.probes.logistic import out_of_fold_logits
 
@@ -90,7 +90,7 @@ def auroc_figures(dataset: LabelledDataset, logits: FloatArray) -> dict[str, Fig
     subsets: dict[str, BoolArray] = {"auroc": np.ones(len(dataset), dtype=np.bool_)}
     for name in dataset.regions:
         here = dataset.parts == name
-        if min(np.bincount(dataset.labels[here], minlength=2)) >= MIN_CASES:
+        if min(np.bincount(dataset.labels[here], minlength=2)) >= MIN_CASES_TO_FIT:
             subsets[f"auroc_{name}"] = here
     hardware = np.array([bool(image.hardware) for image in dataset.images])
     if hardware.any():

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.stats.calibration import MIN_CASES, Calibration, fit_calibration
+from monai_bone_ssl.stats.calibration import MIN_CASES_TO_FIT, Calibration, fit_calibration
 from monai_bone_ssl.training.data import LabelledDataset, splits
 from monai_bone_ssl.training.probes.cross_validation import best_by_auroc
 from monai_bone_ssl.training.probes.logistic import LinearProbe, TrainTest, fit_logistic, out_of_fold_logits
@@ -41,14 +41,14 @@ _INNER_SEED = 0
 def probe_scope(dataset: LabelledDataset, train: IntArray) -> Scope:
     """Whether each part gets a probe of its own ("part") or all parts share one ("joint").
 
-    Probes of their own need, in every part, MIN_CASES (50) training images of either class, from at least as
-    many groups as there are inner folds.
+    Probes of their own need, in every part, MIN_CASES_TO_FIT (50) training images of either class, from at
+    least as many groups as there are inner folds.
     """
     labels, parts, groups = dataset.labels[train], dataset.parts[train], dataset.groups[train]
     for part in np.unique(parts):
         for label in (0, 1):
             here = (parts == part) & (labels == label)
-            if here.sum() < MIN_CASES or len(np.unique(groups[here])) < INNER_FOLDS:
+            if here.sum() < MIN_CASES_TO_FIT or len(np.unique(groups[here])) < INNER_FOLDS:
                 return "joint"
     return "part"
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.model_selection import GroupKFold
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from monai_bone_ssl.model.preprocessing import PreprocessSpec
+from monai_bone_ssl.stats.grouped_folds import grouped_folds
 from monai_bone_ssl.training.compute.distributed import sum_over_processes
 from monai_bone_ssl.training.compute.image_cache import ImageCache
 from monai_bone_ssl.training.data.fracatlas import MIXED
@@ -71,11 +71,10 @@ class BodyPartKNN:
         self.labels: IntArray = labels
         folds = min(_FOLDS, len(set(groups)))
         enough = len(self.parts) > 1 and folds > 1
-        self.folds: list[tuple[IntArray, IntArray]] = (
-            list(GroupKFold(folds, shuffle=True, random_state=seed).split(chosen, groups=groups))
-            if enough
-            else []
-        )
+        fold_of = grouped_folds(labels, np.array(groups), folds, seed) if enough else np.empty(0)
+        self.folds: list[tuple[IntArray, IntArray]] = [
+            (np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in np.unique(fold_of)
+        ]
 
     @property
     def possible(self) -> bool:
