@@ -39,6 +39,7 @@ class ReasonCode(StrEnum):
     NOT_FOR_PRESENTATION = "not_for_presentation"
     MISSING_PIXEL_DATA = "missing_pixel_data"
     IMAGE_TOO_SMALL = "image_too_small"
+    TOO_LARGE = "too_large"
     BLANK_IMAGE = "blank_image"
     # The image is a radiograph, but not one the model was made for.
     BODY_PART_NOT_COVERED = "body_part_not_covered"

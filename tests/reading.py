@@ -19,6 +19,7 @@ UNSUPPORTED = {
     ReasonCode.NOT_FOR_PRESENTATION,
     ReasonCode.MISSING_PIXEL_DATA,
     ReasonCode.IMAGE_TOO_SMALL,
+    ReasonCode.TOO_LARGE,
     ReasonCode.BLANK_IMAGE,
 }
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pydicom import Dataset
 
-from monai_bone_ssl.dicom.header import file_name, uid
+from monai_bone_ssl.dicom.header import uid
 from monai_bone_ssl.dicom.patient import patient_key
 from monai_bone_ssl.dicom.radiograph import read_header
+from monai_bone_ssl.dicom.stream import file_name
 from monai_bone_ssl.errors import BoneSSLError, CorruptImage, ReasonCode, UnsupportedImage
 
 __all__ = ["Source", "Study", "find_files", "group_by_study"]

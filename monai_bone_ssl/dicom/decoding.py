@@ -24,6 +24,7 @@ from pydicom import uid
 from pydicom.dataelem import DataElement
 from pydicom.encaps import get_frame
 
+from monai_bone_ssl.dicom.codestreams import StreamHeader, jpeg_2000_header, jpeg_header
 from monai_bone_ssl.errors import CorruptImage, ReasonCode
 from monai_bone_ssl.threads import available_cores
 
@@ -44,7 +45,6 @@ _CODEC_ERRORS = (RuntimeError, ValueError, TypeError, OverflowError, MemoryError
 _ENCAPSULATION_ERRORS = (ValueError, EOFError, struct.error, OverflowError)
 
 _END_OF_IMAGE = b"\xff\xd9"  # of JPEG and JPEG-LS, and JPEG 2000's End of Codestream
-_MAX_TILES = 65535  # ISO/IEC 15444-1 A.4.2: a tile's index has 16 bits
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def decode_frame(pixel_data: DataElement, pixel_format: PixelFormat) -> NDArray[
         words, precision = _codestream(_only_frame(pixel_data), pixel_format)
     else:
         raise CorruptImage(ReasonCode.UNSUPPORTED_TRANSFER_SYNTAX, f"No decoder for {_syntax_name(syntax)}")
-    return _stored_codes(words.astype(np.uint16), precision, pixel_format)
+    return _stored_codes(words.astype(np.uint16, copy=False), precision, pixel_format)
 
 
 def _stored_codes(words: NDArray[np.uint16], precision: int, pixel_format: PixelFormat) -> NDArray[np.uint16]:
@@ -155,27 +155,17 @@ def _only_frame(pixel_data: DataElement) -> bytes:
 
 def _run_length(frame: bytes, pixel_format: PixelFormat) -> NDArray[Any]:
     dtype = np.dtype(f"<u{pixel_format.bits_allocated // 8}")
+    count = pixel_format.rows * pixel_format.columns
+    room = bytearray((count + 1) * dtype.itemsize)  # an odd segment is padded by a byte, which may be decoded
     try:
-        words = np.frombuffer(imagecodecs.dicomrle_decode(frame, dtype), dtype)
+        words = np.frombuffer(imagecodecs.dicomrle_decode(frame, dtype, out=room), dtype)
     except _CODEC_ERRORS as error:
         raise CorruptImage(ReasonCode.DECODE_FAILED, "The RLE data is damaged") from error
-    count = pixel_format.rows * pixel_format.columns
-    if not count <= words.size <= count + 1:  # an odd segment is padded by a byte, which may be decoded too
+    if words.size < count:
         raise CorruptImage(
             ReasonCode.DECODE_FAILED, f"The RLE data holds {words.size} pixels, expected {count}"
         )
     return words[:count].reshape(pixel_format.shape)
-
-
-@dataclass(frozen=True)
-class _StreamHeader:
-    """What a JPEG, JPEG-LS or JPEG 2000 stream says of itself."""
-
-    rows: int
-    columns: int
-    components: int
-    precision: int
-    signed: bool = False
 
 
 def _codestream(frame: bytes, pixel_format: PixelFormat) -> tuple[NDArray[np.uint16], int]:
@@ -197,7 +187,7 @@ def _codestream(frame: bytes, pixel_format: PixelFormat) -> tuple[NDArray[np.uin
     return wide.view(np.uint16), stream.precision
 
 
-def _check_stream(stream: _StreamHeader, pixel_format: PixelFormat, name: str) -> None:
+def _check_stream(stream: StreamHeader, pixel_format: PixelFormat, name: str) -> None:
     found = (stream.rows, stream.columns, stream.components)
     expected = (*pixel_format.shape, 1)
     if found != expected:
@@ -209,45 +199,14 @@ def _check_stream(stream: _StreamHeader, pixel_format: PixelFormat, name: str) -
         raise CorruptImage(ReasonCode.DECODE_FAILED, f"The {name} stream has {stream.precision} bits a pixel")
 
 
-def _jpeg_header(frame: bytes) -> _StreamHeader:
-    """Find the frame header (SOF) of a JPEG or JPEG-LS stream (ISO/IEC 10918-1 B.2, 14495-1 C.2.2)."""
-    if not frame.startswith(b"\xff\xd8"):
-        raise ValueError("no start of image")
-    position = 2
-    while True:
-        prefix, marker, length = struct.unpack_from(">BBH", frame, position)
-        if prefix != 0xFF:
-            raise ValueError("no marker")
-        if marker == 0xFF:  # fill byte
-            position += 1
-        elif marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            precision, rows, columns, components = struct.unpack_from(">BHHB", frame, position + 4)
-            return _StreamHeader(rows, columns, components, precision)
-        else:
-            position += 2 + length
-
-
-def _jpeg_2000_header(frame: bytes) -> _StreamHeader:
-    """Read the image and tile size (SIZ) of a codestream, bare or in JP2 boxes (ISO/IEC 15444-1 A.5.1)."""
-    start = frame.index(b"\xff\x4f\xff\x51") + 8
-    width, height, left, top, tile_width, tile_height = struct.unpack_from(">6I", frame, start)
-    components, depth, step_x, step_y = struct.unpack_from(">H3B", frame, start + 32)
-    columns, rows = width - left, height - top
-    if (step_x, step_y) != (1, 1) or 0 in (tile_width, tile_height):
-        raise ValueError("subsampled, or tiles of no size")
-    if -(-columns // tile_width) * -(-rows // tile_height) > _MAX_TILES:
-        raise ValueError("too many tiles")
-    return _StreamHeader(rows, columns, components, (depth & 0x7F) + 1, signed=bool(depth & 0x80))
-
-
 # OpenJPEG is by far the slowest of them, and can use threads.
 _decode_jpeg_2000 = partial(imagecodecs.jpeg2k_decode, numthreads=available_cores())
 
-_Stream = tuple[Callable[[bytes], _StreamHeader], Callable[..., NDArray[Any]], str]
+_Stream = tuple[Callable[[bytes], StreamHeader], Callable[..., NDArray[Any]], str]
 _STREAMS: dict[str, _Stream] = {
-    **dict.fromkeys(_JPEG, (_jpeg_header, imagecodecs.jpeg8_decode, "JPEG")),
-    **dict.fromkeys(uid.JPEGLSTransferSyntaxes, (_jpeg_header, imagecodecs.jpegls_decode, "JPEG-LS")),
-    **dict.fromkeys(_JPEG_2000, (_jpeg_2000_header, _decode_jpeg_2000, "JPEG 2000")),
+    **dict.fromkeys(_JPEG, (jpeg_header, imagecodecs.jpeg8_decode, "JPEG")),
+    **dict.fromkeys(uid.JPEGLSTransferSyntaxes, (jpeg_header, imagecodecs.jpegls_decode, "JPEG-LS")),
+    **dict.fromkeys(_JPEG_2000, (jpeg_2000_header, _decode_jpeg_2000, "JPEG 2000")),
 }
 
 #: All transfer syntaxes that :func:`decode_frame` decodes.

@@ -31,16 +31,9 @@ from pydicom.uid import (
 from monai_bone_ssl.body_parts import term_of_body_part, term_of_concept
 from monai_bone_ssl.dicom.decoding import PixelFormat, decode_frame
 from monai_bone_ssl.dicom.grayscale import grayscale_table
-from monai_bone_ssl.dicom.header import (
-    first_item,
-    integer,
-    numbers,
-    open_dicom,
-    parse_header,
-    parse_pixel_data,
-    text,
-    uid,
-)
+from monai_bone_ssl.dicom.header import first_item, integer, numbers, text, uid
+from monai_bone_ssl.dicom.parsing import DicomFile, open_dicom
+from monai_bone_ssl.dicom.stream import MAX_PIXELS
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
 
 __all__ = [
@@ -112,12 +105,12 @@ def read_header(path: Path) -> FileDataset:
     Raises
     ------
     UnsupportedImage
-        ``NOT_DICOM``.
+        ``NOT_DICOM`` or ``TOO_LARGE``.
     CorruptImage
         ``UNREADABLE_FILE``, ``TRUNCATED_FILE`` or ``INVALID_HEADER``.
     """
-    with open_dicom(path) as stream:
-        return parse_header(stream, path)
+    with open_dicom(path) as file:
+        return file.header
 
 
 def read_radiograph(path: Path) -> Radiograph:
@@ -133,22 +126,27 @@ def read_radiograph(path: Path) -> Radiograph:
     ------
     UnsupportedImage
         ``NOT_DICOM``, ``UNSUPPORTED_SOP_CLASS``, ``NOT_FOR_PRESENTATION``, ``MULTI_FRAME``, ``COLOUR``,
-        ``MISSING_PIXEL_DATA``, ``IMAGE_TOO_SMALL`` or ``BLANK_IMAGE``.
+        ``MISSING_PIXEL_DATA``, ``IMAGE_TOO_SMALL``, ``TOO_LARGE`` or ``BLANK_IMAGE``.
     CorruptImage
         ``UNREADABLE_FILE``, ``TRUNCATED_FILE``, ``INVALID_HEADER``, ``MISSING_IDENTIFIER``,
         ``UNSUPPORTED_TRANSFER_SYNTAX`` or ``DECODE_FAILED``.
     """
-    with open_dicom(path) as stream:
-        header = parse_header(stream, path)
+    with open_dicom(path) as file:
+        header = file.header
         check_eligible(header)
         _check_identified(header)
         pixel_format = _pixel_format(header)
-        pixel_data = parse_pixel_data(stream, path)
-    if pixel_data is None:
-        raise UnsupportedImage(ReasonCode.MISSING_PIXEL_DATA, "The DICOM file has no pixel data")
-    pixels = _render(header, decode_frame(pixel_data, pixel_format), pixel_format)
+        codes = _decode(file, pixel_format)
+    pixels = _render(header, codes, pixel_format)
     spacing, spacing_source = _spacing(header)
     return Radiograph(pixels, spacing, spacing_source, laterality(header), anatomy(header), header)
+
+
+def _decode(file: DicomFile, pixel_format: PixelFormat) -> NDArray[np.uint16]:
+    pixel_data = file.read_pixel_data()
+    if pixel_data is None:
+        raise UnsupportedImage(ReasonCode.MISSING_PIXEL_DATA, "The DICOM file has no pixel data")
+    return decode_frame(pixel_data, pixel_format)
 
 
 def check_eligible(header: FileDataset) -> None:
@@ -207,10 +205,12 @@ def _check_identified(header: Dataset) -> None:
 def _pixel_format(header: FileDataset) -> PixelFormat:
     """Image Pixel module, checked before anything is allocated."""
     rows, columns = _required(header, "Rows"), _required(header, "Columns")
-    if not (0 < rows <= _MAX_SIDE and 0 < columns <= _MAX_SIDE):
-        raise CorruptImage(
-            ReasonCode.INVALID_HEADER,
-            f"Image size is {rows} x {columns}: expected at most {_MAX_SIDE} a side",
+    if rows < 1 or columns < 1:
+        raise CorruptImage(ReasonCode.INVALID_HEADER, f"Image size is {rows} x {columns}: expected pixels")
+    if max(rows, columns) > _MAX_SIDE or rows * columns > MAX_PIXELS:
+        raise UnsupportedImage(
+            ReasonCode.TOO_LARGE,
+            f"Image size is {rows} x {columns}: expected at most {_MAX_SIDE} a side and {MAX_PIXELS} pixels",
         )
     if min(rows, columns) < _MIN_SIDE:
         raise UnsupportedImage(
@@ -255,14 +255,19 @@ def _transfer_syntax(header: FileDataset) -> UID:
 
 def _render(header: Dataset, codes: NDArray[np.uint16], pixel_format: PixelFormat) -> NDArray[np.float32]:
     """Stored codes [H, W] to displayed pixels [H, W] in [0, 1]."""
-    occurs = np.bincount(codes.ravel(), minlength=1 << pixel_format.bits_stored) > 0
+    occurs = np.zeros(1 << pixel_format.bits_stored, np.bool_)
+    for row in codes:  # a row at a time: numpy turns what it counts or looks up into 64-bit integers
+        occurs[row] = True
     display, padding = grayscale_table(header, occurs, pixel_format.signed)
     levels = np.unique(np.rint(display[occurs & ~padding] * 255)).size
     if levels < _MIN_LEVELS:
         raise UnsupportedImage(
             ReasonCode.BLANK_IMAGE, f"The image shows {levels} grey levels: expected {_MIN_LEVELS} or more"
         )
-    return display[codes]
+    pixels = np.empty(codes.shape, np.float32)
+    for row, row_codes in zip(pixels, codes, strict=True):
+        row[:] = display[row_codes]
+    return pixels
 
 
 def _spacing(header: Dataset) -> tuple[tuple[float, float] | None, SpacingSource | None]:

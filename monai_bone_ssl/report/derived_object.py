@@ -14,7 +14,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.valuerep import DA, DT, TM
 
-from monai_bone_ssl.dicom.header import lenient_values
+from monai_bone_ssl.dicom.parsing import lenient_values
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.report.content import Algorithm
 

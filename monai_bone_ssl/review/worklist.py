@@ -15,8 +15,9 @@ from pydicom import Dataset
 
 from monai_bone_ssl.analysis import refuse
 from monai_bone_ssl.dicom.collect import Source, find_files, group_by_study
-from monai_bone_ssl.dicom.header import file_name, uid
+from monai_bone_ssl.dicom.header import uid
 from monai_bone_ssl.dicom.radiograph import check_eligible, read_header
+from monai_bone_ssl.dicom.stream import file_name
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, CorruptImage, ReasonCode
 from monai_bone_ssl.findings import Answered, Decision, ImageFinding, OperatingPoints, Target
 from monai_bone_ssl.model.spec import ModelSpec

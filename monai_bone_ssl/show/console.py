@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai_bone_ssl.dicom.header import file_name
+from monai_bone_ssl.dicom.stream import file_name
 from monai_bone_ssl.findings import (
     UNVERIFIED,
     Answered,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -14,8 +13,6 @@ from pydicom import Dataset, uid
 from pydicom.encaps import encapsulate
 from reading import reason
 
-from monai_bone_ssl.dicom.radiograph import read_header
-from monai_bone_ssl.errors import CorruptImage
 from monai_bone_ssl.errors import ReasonCode as R
 
 
@@ -25,9 +22,8 @@ def test_cut_files(syntax: uid.UID, tmp_path: Path) -> None:
     bits = 8 if syntax == uid.JPEGBaseline8Bit else 12
     path = make_radiograph(tmp_path / "i.dcm", limb_pixels(bits=bits), transfer_syntax=syntax)
     content = path.read_bytes()
-    deflated = syntax == uid.DeflatedExplicitVRLittleEndian
     path.write_bytes(content[: len(content) * 3 // 4])
-    assert reason(path) is (R.INVALID_HEADER if deflated else R.TRUNCATED_FILE)
+    assert reason(path) is R.TRUNCATED_FILE
     for length in (140, 200, 361, 500, 700):
         path.write_bytes(content[:length])
         assert reason(path) in (R.TRUNCATED_FILE, R.INVALID_HEADER, R.MISSING_IDENTIFIER)
@@ -80,7 +76,7 @@ def test_a_stream_that_claims_to_be_huge(tmp_path: Path) -> None:
     start = stream.index(b"\xff\x51") + 6
     for offset in (0, 4, 16, 20):  # image and tile size
         struct.pack_into(">I", stream, start + offset, 60_000)
-    assert reason(with_frame(tmp_path / "i.dcm", uid.JPEG2000Lossless, bytes(stream))) is R.DECODE_FAILED
+    assert reason(with_frame(tmp_path / "i.dcm", uid.JPEG2000Lossless, bytes(stream))) is R.TOO_LARGE
 
 
 def test_a_stream_of_too_many_tiles(tmp_path: Path) -> None:
@@ -88,25 +84,6 @@ def test_a_stream_of_too_many_tiles(tmp_path: Path) -> None:
     start = stream.index(b"\xff\x51") + 6
     struct.pack_into(">2I", stream, start + 16, 0, 1)
     assert reason(with_frame(tmp_path / "i.dcm", uid.JPEG2000Lossless, bytes(stream))) is R.DECODE_FAILED
-
-
-def test_a_deflated_bomb_is_refused_before_it_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("monai_bone_ssl.dicom.header._MAX_INFLATED", 100 << 20)
-    path = make_radiograph(
-        tmp_path / "i.dcm", limb_pixels(), transfer_syntax=uid.DeflatedExplicitVRLittleEndian
-    )
-    content = path.read_bytes()
-    meta_length = (
-        144 + pydicom.dcmread(path, stop_before_pixels=True).file_meta.FileMetaInformationGroupLength
-    )
-    bomb = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    zeros = bytes(1 << 24)
-    path.write_bytes(content[:meta_length] + b"".join(bomb.compress(zeros) for _ in range(7)) + bomb.flush())
-    assert path.stat().st_size < 1 << 20
-    with pytest.raises(CorruptImage, match="inflates to more than"):
-        read_header(path)
 
 
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.55", "1.2.3"])

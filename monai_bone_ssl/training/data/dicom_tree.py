@@ -17,9 +17,10 @@ from pydicom import Dataset
 from tqdm import tqdm
 
 from monai_bone_ssl.body_parts import ANATOMY, MURA_REGIONS, UNSPECIFIC_TERMS, Region, term_of_body_part
-from monai_bone_ssl.dicom.header import file_name, text, uid
+from monai_bone_ssl.dicom.header import text, uid
 from monai_bone_ssl.dicom.patient import patient_key
 from monai_bone_ssl.dicom.radiograph import anatomy, check_eligible, read_header
+from monai_bone_ssl.dicom.stream import file_name
 from monai_bone_ssl.errors import ConfigError, CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.findings import ABNORMALITY
 from monai_bone_ssl.training.data.dataset import DataSource, LabelledDataset, LabelledImage, Listing
