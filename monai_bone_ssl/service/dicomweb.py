@@ -1,9 +1,11 @@
-"""QIDO-RS, WADO-RS and STOW-RS, with every failure as one error."""
+"""DICOMweb, in and out: studies are found and fetched by QIDO-RS and WADO-RS, reports leave by STOW-RS."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date, timedelta
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -13,13 +15,17 @@ from pydicom import Dataset, dcmwrite
 from pydicom.uid import UID
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from monai_bone_ssl.errors import ReasonCode, ServiceError
-from monai_bone_ssl.service.settings import DicomWebSettings, read_secret
+from monai_bone_ssl.errors import CorruptImage, ReasonCode, ServiceError, UnsupportedImage
+from monai_bone_ssl.service.events import log_event
+from monai_bone_ssl.service.intake import Intake
+from monai_bone_ssl.service.ledger import Ledger
+from monai_bone_ssl.service.settings import DicomWebSettings, PollSettings, read_secret
+from monai_bone_ssl.service.status import ServiceMetrics
 
-__all__ = ["DicomWeb", "RemoteInstance"]
+__all__ = ["DicomWeb", "Poller", "RemoteInstance", "StowSender"]
 
-_PAGE = 200
-# Tags as QIDO-RS answers with them.
+_PAGE = 200  # studies asked for at a time
+# Tags, as QIDO-RS names them in its answers.
 _STUDY_UID, _SERIES_UID, _SOP_UID, _SOP_CLASS = "0020000D", "0020000E", "00080018", "00080016"
 _N_INSTANCES = "00201208"
 
@@ -37,7 +43,7 @@ class DicomWeb:
     Parameters
     ----------
     settings
-        Where it is and how to log in.
+        Address of the server, and how to log in.
 
     Raises
     ------
@@ -54,10 +60,10 @@ class DicomWeb:
         self._client = DICOMwebClient(
             settings.url, session=session, timeout=settings.timeout_seconds, permissive_uid=True
         )
-        self._client.set_http_retry_params(retry=False)  # we have patience of our own
+        self._client.set_http_retry_params(retry=False)  # whoever calls tries again
 
     def find_studies(self, modality: str, dates: str) -> dict[str, int | None]:
-        """Studies of a modality and a range of dates, as ``20260101-20260102``.
+        """Find the studies of a modality in a range of dates, such as ``20260101-20260102``.
 
         Returns
         -------
@@ -78,7 +84,7 @@ class DicomWeb:
                 return found
 
     def find_images(self, study_instance_uid: str) -> set[RemoteInstance]:
-        """All images of a study; other objects are left out."""
+        """Find all images of a study; other objects are left out."""
         with _errors():
             items = self._client.search_for_instances(study_instance_uid, get_remaining=True)
         return {
@@ -88,7 +94,7 @@ class DicomWeb:
         }
 
     def retrieve(self, study_instance_uid: str, instance: RemoteInstance) -> bytes:
-        """An instance as a DICOM file, in the transfer syntax that the server has it in."""
+        """Fetch an instance as a DICOM file, in the transfer syntax in which the server keeps it."""
         with _errors():
             dataset = self._client.retrieve_instance(study_instance_uid, *instance)
         buffer = BytesIO()
@@ -104,8 +110,95 @@ class DicomWeb:
             raise ServiceError(ReasonCode.PACS_REFUSED, "STOW-RS: the report is not among what was stored")
 
 
+class StowSender:
+    """A way to the PACS by STOW-RS.
+
+    Parameters
+    ----------
+    web
+        The DICOMweb server.
+    """
+
+    def __init__(self, web: DicomWeb) -> None:
+        self._web = web
+
+    def send(self, objects: Sequence[Dataset]) -> None:
+        """Send objects, see :class:`monai_bone_ssl.service.worker.Sender`."""
+        for dataset in objects:
+            self._web.store(dataset)
+
+
+class Poller:
+    """Looks for studies on a server, and fetches the images that are not here yet.
+
+    A study is held back from its analysis while its images are being fetched: a server that goes away in the
+    middle must not make half a study look complete.
+
+    Parameters
+    ----------
+    web
+        The server.
+    intake, ledger
+        Take what is fetched.
+    settings
+        Studies to look for.
+    metrics
+        Counts images that cannot be kept.
+    """
+
+    def __init__(
+        self, web: DicomWeb, intake: Intake, ledger: Ledger, settings: PollSettings, metrics: ServiceMetrics
+    ) -> None:
+        self._web = web
+        self._intake = intake
+        self._ledger = ledger
+        self._settings = settings
+        self._metrics = metrics
+        self._seen: dict[str, int] = {}
+
+    def run_once(self) -> None:
+        """Fetch all images that are new.
+
+        Raises
+        ------
+        ServiceError, ReportError
+            Where the server, the ledger or the disk refuses; the next call goes on from there.
+        """
+        today = date.today()
+        dates = f"{today - timedelta(self._settings.lookback_days):%Y%m%d}-{today:%Y%m%d}"
+        found: dict[str, int | None] = dict.fromkeys(self._ledger.held())
+        for modality in self._settings.modalities:
+            found |= self._web.find_studies(modality, dates)
+        for study, count in found.items():
+            if count is None or self._seen.get(study) != count:
+                self._fetch(study)
+            if count is not None:
+                self._seen[study] = count
+        self._seen = {study: count for study, count in self._seen.items() if study in found}
+
+    def _fetch(self, study: str) -> None:
+        images = self._web.find_images(study)
+        known = self._ledger.known_sop_instances(study)
+        missing = sorted(image for image in images if image.sop_instance_uid not in known)
+        if missing:
+            self._ledger.hold(study, time.time())
+        is_whole = [self._fetch_image(study, image) for image in missing]
+        if all(is_whole):
+            self._ledger.release(study, time.time())
+
+    def _fetch_image(self, study: str, image: RemoteInstance) -> bool:
+        """Fetch an image; False where it cannot be kept. Its study stays held then: nobody saw that image."""
+        try:
+            self._intake.store(self._web.retrieve(study, image))
+        except (CorruptImage, UnsupportedImage) as error:
+            self._metrics.error("fetch", error.code)
+            log_event("not_fetched", study=study, reason=error.code)
+            return False
+        return True
+
+
 class _Login(AuthBase):
-    """Reads the secret at each request: files of a secret store change."""
+    """Login that reads its secret at each request: files of a secret store change."""
 
     def __init__(self, settings: DicomWebSettings) -> None:
         self._settings = settings
@@ -129,7 +222,7 @@ def _value(item: Mapping[str, Any], tag: str) -> Any:
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """Whatever goes wrong in HTTP, without the server's text, which may quote what was sent."""
+    """Turn every failure of HTTP into one error, without the server's text, which may quote what was sent."""
     try:
         yield
     except requests.HTTPError as error:

@@ -1,7 +1,7 @@
-"""What the service tells: one JSON object a line, without patient data.
+"""The log of the service: one JSON object a line, without patient data.
 
 Studies are named by their Study Instance UID. Messages of other libraries may quote values of a data set, so
-only their origin and the kind of error are kept.
+only their origin and the kind of error are logged.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def log_event(event: str, *, level: int = logging.INFO, **fields: Value) -> None
     event
         What happened, in one word.
     level
-        As in :mod:`logging`.
+        Severity, as in :mod:`logging`.
     **fields
-        What else there is to say; never a name, an identifier or a date of a patient.
+        More fields of the line; never a name, an identifier or a date of a patient.
     """
     _LOGGER.log(level, event, extra={"fields": fields})
 
 
 def start_logging() -> None:
-    """Send everything that is logged in this process to the error stream, as JSON."""
+    """Write everything that is logged in this process to the error stream, as JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
@@ -61,6 +61,6 @@ class _JsonFormatter(logging.Formatter):
 
 
 def _log_fault(arguments: threading.ExceptHookArgs) -> None:
-    """Where a thread ended by a programming error, without the error's message: it may quote a value."""
+    """Log the place of a programming error, without the error's message, which may quote a value."""
     place = fault_place(arguments.exc_traceback)
     log_event("fault", level=logging.CRITICAL, error=arguments.exc_type.__name__, where=place)

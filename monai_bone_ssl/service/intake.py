@@ -1,4 +1,4 @@
-"""One received object to disk and ledger; whoever called may acknowledge it afterwards."""
+"""One received image to disk and ledger; whoever received it may acknowledge it afterwards."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from pydicom import FileDataset
 from monai_bone_ssl.dicom.radiograph import read_header
 from monai_bone_ssl.errors import CorruptImage, ReasonCode
 from monai_bone_ssl.service.events import log_event
-from monai_bone_ssl.service.ledger import Instance, Ledger
+from monai_bone_ssl.service.ledger import Ledger
 from monai_bone_ssl.service.spool import Spool
+from monai_bone_ssl.service.tables import Instance
 
 __all__ = ["Intake"]
 
-# Looser than PS3.5, which many senders break: what matters here is that it is safe as a file name.
+# Looser than PS3.5 allows, since many senders break that rule; safe as the name of a file all the same.
 _UID = re.compile(r"[0-9.]{1,64}")
 
 
 class Intake:
-    """Where images enter, whichever way they came.
+    """The one way in for images, whether they were sent or fetched.
 
     Parameters
     ----------
     spool, ledger
-        Where they are kept and noted.
+        Places where images are kept and noted.
     """
 
     def __init__(self, spool: Spool, ledger: Ledger) -> None:
@@ -35,17 +36,17 @@ class Intake:
         self._ledger = ledger
 
     def store(self, content: bytes) -> None:
-        """Keep an object. After the return it survives a crash.
+        """Keep an image. After the return it survives a crash.
 
         Parameters
         ----------
         content
-            A DICOM file: preamble, file meta information, data set.
+            A whole DICOM file: preamble, file meta information, data set.
 
         Raises
         ------
         CorruptImage
-            The header cannot be read, lacks a UID, or is not the one that was announced.
+            Where the header cannot be read, lacks a UID, or is not of the instance that was announced.
         UnsupportedImage
             ``NOT_DICOM``.
         ReportError
@@ -57,7 +58,8 @@ class Intake:
             header = read_header(path)
             instance = _identify(header, content, path)
             name = self._spool.keep(path, instance.sop_instance_uid)
-        # If the ledger fails, nobody can say whether it was noted: it stays, and is swept up later if not.
+        # If the ledger fails, nobody can say whether the image was noted. The file stays: one that the ledger
+        # does not know is removed an hour later.
         is_new = self._ledger.add_instance(instance, name, time.time())
         if not is_new:
             self._spool.remove([name])
@@ -76,5 +78,5 @@ def _identify(header: FileDataset, content: bytes, path: Path) -> Instance:
 
 
 def _data_set_offset(header: FileDataset) -> int:
-    """Where the data set starts: what is before it depends on who wrote the file, not on the image."""
+    """Byte at which the data set starts: what is before depends on who wrote the file, not on the image."""
     return 144 + int(header.file_meta.FileMetaInformationGroupLength)

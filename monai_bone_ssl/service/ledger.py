@@ -1,4 +1,4 @@
-"""What is known of every study, in a database that survives a crash and may be shared by replicas.
+"""The state of every study, in a database that survives a crash and that replicas may share.
 
 Each study is in one state::
 
@@ -7,19 +7,18 @@ Each study is in one state::
                                       -> failed
 
 and goes back to ``received`` when an image is added. Replicas share the work by row locks (``SELECT ... FOR
-UPDATE SKIP LOCKED``) and leases: a study that a replica works on is its own until the lease ends. Whatever a
-replica says about a study counts only while it still holds the lease and the study has not grown. Clocks of
-replicas have to agree to within a few seconds.
+UPDATE SKIP LOCKED``) and leases: a study that one works on is kept from the others until the lease ends. A
+result counts only while its replica still holds the lease and the study has not grown. Clocks of replicas
+have to agree to within a few seconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
 
-from sqlalchemy import Select, and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -27,51 +26,25 @@ from monai_bone_ssl.errors import ReasonCode, ServiceError
 from monai_bone_ssl.service.tables import (
     ENDED,
     Base,
+    Claim,
     DutyRow,
+    Instance,
     InstanceRow,
     StudyRow,
     StudyState,
     open_database,
 )
 
-__all__ = ["Claim", "Instance", "Ledger"]
+__all__ = ["Ledger"]
 
-
-# Where a study waits for a step to be tried again.
+# State in which a study waits for a step to be tried again.
 _BEFORE = {StudyState.ANALYSING: StudyState.COMPLETE, StudyState.TO_SEND: StudyState.TO_SEND}
 
 
-@dataclass(frozen=True)
-class Instance:
-    """Identity of a received object: the primary key of its row."""
-
-    study_instance_uid: str
-    sop_instance_uid: str
-    digest: str
-    """Of its data set."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A study that this replica works on, as it was when it was claimed."""
-
-    study_instance_uid: str
-    state: StudyState
-    revision: int
-    attempts: int
-    """How often this step was begun, this time included."""
-    since: float
-    """When the last image came (seconds since the epoch)."""
-    outbox: Sequence[str]
-    """Names of the files to send, the report's first."""
-
-
-def _no_pause(_: int) -> float:
-    return 0.0
-
-
 class Ledger:
-    """The database, as one replica uses it. Its methods may be called from any thread.
+    """The database, as one replica uses it. All methods may be called from any thread.
+
+    Times are in seconds since the epoch.
 
     Parameters
     ----------
@@ -80,12 +53,12 @@ class Ledger:
     owner
         Name of this replica.
     lease
-        Seconds that a claimed study is kept from other replicas.
+        Seconds for which a claimed study is kept from other replicas.
 
     Raises
     ------
     ConfigError
-        ``INVALID_CONFIG`` where the URL is none.
+        ``INVALID_CONFIG`` where the URL is not of such a database.
     ServiceError
         ``LEDGER_UNAVAILABLE``, from here and from every method.
     """
@@ -104,20 +77,20 @@ class Ledger:
     # --- images come in -----------------------------------------------------------------------------------
 
     def add_instance(self, instance: Instance, name: str, now: float) -> bool:
-        """Note a received image; its study waits for more again.
+        """Note a received image; its study waits for more images again.
 
         Parameters
         ----------
         instance
-            What was received.
+            The image.
         name
-            Of its file in the spool.
+            Name of the image's file in the spool.
         now
-            Seconds since the epoch, here as in all methods.
+            Time at which the image was received.
 
         Returns
         -------
-        False where it is known already; ``name`` is then not noted.
+        False where the image is known already; ``name`` is then not noted.
         """
         with self._transaction() as session:
             study = self._locked_study(session, instance.study_instance_uid, now)
@@ -133,26 +106,24 @@ class Ledger:
             return True
 
     def hold(self, study_instance_uid: str, now: float) -> None:
-        """More of a study is going to be fetched: it is not complete before :meth:`release`."""
+        """Hold a study whose images are being fetched: it is not complete before :meth:`release`."""
         with self._transaction() as session:
             self._locked_study(session, study_instance_uid, now).held = True
 
     def release(self, study_instance_uid: str, now: float) -> None:
-        """All of a study was fetched."""
+        """Release a study whose images were all fetched."""
         held = and_(StudyRow.study_instance_uid == study_instance_uid, StudyRow.held)
         with self._transaction() as session:
             session.execute(update(StudyRow).where(held).values(held=False, last_instance_at=now))
 
     def held(self) -> Sequence[str]:
-        """Studies of which more is to be fetched."""
+        """List the studies that are held."""
         with self._transaction() as session:
             return session.scalars(select(StudyRow.study_instance_uid).where(StudyRow.held)).all()
 
     def known_sop_instances(self, study_instance_uid: str) -> set[str]:
-        """SOP Instance UIDs of a study's images that are here."""
-        query = select(InstanceRow.sop_instance_uid).where(
-            InstanceRow.study_instance_uid == study_instance_uid
-        )
+        """SOP Instance UIDs of those images of a study that were received."""
+        query = select(InstanceRow.sop_instance_uid).where(_is_of(study_instance_uid))
         with self._transaction() as session:
             return set(session.scalars(query))
 
@@ -161,24 +132,19 @@ class Ledger:
         study = session.scalar(query)
         if study is not None:
             return study
-        try:
-            with session.begin_nested():
-                session.add(
-                    StudyRow(
-                        study_instance_uid=study_instance_uid,
-                        state=StudyState.RECEIVED,
-                        last_instance_at=now,
-                        changed_at=now,
-                    )
-                )
-        except IntegrityError:  # another replica was quicker
-            pass
+        row = StudyRow(
+            study_instance_uid=study_instance_uid,
+            state=StudyState.RECEIVED,
+            last_instance_at=now,
+            changed_at=now,
+        )
+        _insert(session, row)
         return session.scalars(query).one()
 
     # --- studies are worked on ----------------------------------------------------------------------------
 
     def complete_quiet_studies(self, before: float, now: float) -> int:
-        """Move studies on whose last image came before a time. Returns how many."""
+        """Complete studies whose last image came before a time; returns the number of these studies."""
         quiet = and_(
             StudyRow.state == StudyState.RECEIVED,
             StudyRow.last_instance_at <= before,
@@ -190,17 +156,19 @@ class Ledger:
             return session.connection().execute(moved).rowcount
 
     def claim_analysis(
-        self, now: float, *, pause: Callable[[int], float] = _no_pause, untried_only: bool = False
+        self, now: float, *, pause: Callable[[int], float] = lambda _: 0.0, untried_only: bool = False
     ) -> Claim | None:
-        """Take the study that has waited longest for its analysis; None where there is none.
+        """Take the study that has waited longest for its analysis; None where no study waits.
 
         Parameters
         ----------
+        now
+            Present time.
         pause
-            After so many attempts, seconds until the next one where this one never comes to an end: a study
-            that takes the process down must not do so again and again at once.
+            Seconds until the next attempt if this one never comes to an end, by the number of attempts: a
+            study that takes the process down must not do so again and again at once.
         untried_only
-            Leave studies whose analysis was begun before.
+            Whether to leave studies whose analysis was begun before.
         """
         due = StudyRow.state == StudyState.COMPLETE
         deserted = and_(StudyRow.state == StudyState.ANALYSING, StudyRow.lease_until <= now)
@@ -210,11 +178,11 @@ class Ledger:
         return self._claim(_waiting(waiting), StudyState.ANALYSING, now, pause)
 
     def claim_delivery(self, now: float) -> Claim | None:
-        """Take the study whose report has waited longest; None where there is none."""
+        """Take the study whose report has waited longest; None where no report waits."""
         due = and_(
             StudyRow.state == StudyState.TO_SEND, StudyRow.next_attempt <= now, StudyRow.lease_until <= now
         )
-        return self._claim(_waiting(due), StudyState.TO_SEND, now, _no_pause)
+        return self._claim(_waiting(due), StudyState.TO_SEND, now, lambda _: 0.0)
 
     def _claim(
         self, query: Select[StudyRow], state: StudyState, now: float, pause: Callable[[int], float]
@@ -228,24 +196,14 @@ class Ledger:
             study.next_attempt = now + pause(study.attempts)
             study.lease_owner = self._owner
             study.lease_until = now + self._lease
-            return Claim(
-                study.study_instance_uid,
-                state,
-                study.revision,
-                study.attempts,
-                study.last_instance_at,
-                study.outbox,
-            )
+            uid = study.study_instance_uid
+            return Claim(uid, state, study.revision, study.attempts, study.last_instance_at, study.outbox)
 
     def image_names(self, claim: Claim) -> Sequence[str]:
-        """Files of a study's images in the spool, in a stable order."""
-        query = (
-            select(InstanceRow.name)
-            .where(InstanceRow.study_instance_uid == claim.study_instance_uid)
-            .order_by(InstanceRow.sop_instance_uid, InstanceRow.digest)
-        )
+        """Names of a study's files in the spool, in a stable order."""
+        query = select(InstanceRow.name).where(_is_of(claim.study_instance_uid))
         with self._transaction() as session:
-            return session.scalars(query).all()
+            return session.scalars(query.order_by(InstanceRow.sop_instance_uid, InstanceRow.digest)).all()
 
     def finish(
         self,
@@ -260,7 +218,7 @@ class Ledger:
 
         Returns
         -------
-        False where the study has grown meanwhile or another replica took it: what was done is void.
+        False where the study has grown meanwhile or another replica took it: the work is void then.
         """
         with self._transaction() as session:
             study = self._still_mine(session, claim)
@@ -272,7 +230,7 @@ class Ledger:
             return True
 
     def retry(self, claim: Claim, at: float, reason: str) -> None:
-        """Put a claimed study back, to be tried again at a later time."""
+        """Put a claimed study back, to be tried again at a time."""
         with self._transaction() as session:
             study = self._still_mine(session, claim)
             if study is not None:
@@ -292,14 +250,14 @@ class Ledger:
         return session.scalar(query.with_for_update())
 
     def renew_leases(self, now: float) -> None:
-        """This replica is alive."""
+        """Prolong the leases of this replica, which is alive."""
         half_gone = StudyRow.lease_until.between(now, now + self._lease / 2)
         mine = and_(StudyRow.lease_owner == self._owner, half_gone)
         with self._transaction() as session:
             session.execute(update(StudyRow).where(mine).values(lease_until=now + self._lease))
 
     def desert(self) -> None:
-        """Give up all leases of this replica: it has just started, or is about to stop."""
+        """Give up all leases of this replica, which has just started or is about to stop."""
         with self._transaction() as session:
             session.execute(
                 update(StudyRow).where(StudyRow.lease_owner == self._owner).values(lease_until=0.0)
@@ -307,16 +265,11 @@ class Ledger:
             session.execute(update(DutyRow).where(DutyRow.owner == self._owner).values(until=0.0))
 
     def take_duty(self, name: str, now: float) -> bool:
-        """Whether this replica does a task that only one may do at a time."""
+        """Try to take a task that one replica at a time does; False where another replica has it."""
         with self._transaction() as session:
             duty = session.scalar(select(DutyRow).where(DutyRow.name == name).with_for_update())
             if duty is None:
-                try:
-                    with session.begin_nested():
-                        session.add(DutyRow(name=name, owner=self._owner, until=now + self._lease))
-                except IntegrityError:  # another replica was quicker
-                    return False
-                return True
+                return _insert(session, DutyRow(name=name, owner=self._owner, until=now + self._lease))
             if duty.owner != self._owner and duty.until > now:
                 return False
             duty.owner, duty.until = self._owner, now + self._lease
@@ -329,7 +282,7 @@ class Ledger:
 
         Returns
         -------
-        Their files by study: now nobody's, to be removed.
+        Names of their files in the spool, by study, to be removed.
         """
         old = and_(StudyRow.state.in_(ENDED), StudyRow.changed_at <= before)
         has_images = exists().where(InstanceRow.study_instance_uid == StudyRow.study_instance_uid)
@@ -337,20 +290,19 @@ class Ledger:
         with self._transaction() as session:
             query = select(StudyRow).where(old, has_images).limit(100).with_for_update(skip_locked=True)
             for study in session.scalars(query):
-                of_study = InstanceRow.study_instance_uid == study.study_instance_uid
-                names = session.scalars(select(InstanceRow.name).where(of_study)).all()
-                forgotten[study.study_instance_uid] = names
-                session.execute(delete(InstanceRow).where(of_study))
+                uid = study.study_instance_uid
+                forgotten[uid] = session.scalars(select(InstanceRow.name).where(_is_of(uid))).all()
+                session.execute(delete(InstanceRow).where(_is_of(uid)))
         return forgotten
 
     def unknown_names(self, names: Sequence[str]) -> set[str]:
-        """Those of some file names that no image has."""
+        """Find those of some file names that no image in the ledger has."""
         with self._transaction() as session:
             known = set(session.scalars(select(InstanceRow.name).where(InstanceRow.name.in_(names))))
         return set(names) - known
 
     def count_by_state(self) -> dict[StudyState, int]:
-        """Number of studies in every state."""
+        """Count the studies in every state."""
         with self._transaction() as session:
             rows = session.execute(select(StudyRow.state, func.count()).group_by(StudyRow.state)).all()
         return dict.fromkeys(StudyState, 0) | {StudyState(state): count for state, count in rows}
@@ -365,8 +317,23 @@ class Ledger:
             raise ServiceError(ReasonCode.LEDGER_UNAVAILABLE, text) from error
 
 
+def _is_of(study_instance_uid: str) -> ColumnElement[bool]:
+    """Condition that an image belongs to a study."""
+    return InstanceRow.study_instance_uid == study_instance_uid
+
+
+def _insert(session: Session, row: Base) -> bool:
+    """Insert a row; False where another replica was quicker."""
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        return False
+    return True
+
+
 def _enter(study: StudyRow, state: StudyState, now: float) -> None:
-    """A new state begins with a clean slate."""
+    """Move a study to a state, with no attempt, reason, outbox or lease from the state before."""
     study.state = state
     study.changed_at = now
     study.attempts, study.next_attempt = 0, 0.0
@@ -374,6 +341,6 @@ def _enter(study: StudyRow, state: StudyState, now: float) -> None:
     study.lease_owner, study.lease_until = None, 0.0
 
 
-def _waiting(condition: Any) -> Select[StudyRow]:
+def _waiting(condition: ColumnElement[bool]) -> Select[StudyRow]:
     oldest_first = select(StudyRow).where(condition).order_by(StudyRow.last_instance_at)
     return oldest_first.limit(1).with_for_update(skip_locked=True)

@@ -15,25 +15,22 @@ from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode
 from monai_bone_ssl.files import writing
 from monai_bone_ssl.model.folder import default_model_folder
 from monai_bone_ssl.model.inference import Model
-from monai_bone_ssl.service.dicomweb import DicomWeb
+from monai_bone_ssl.service.dicomweb import DicomWeb, Poller, StowSender
+from monai_bone_ssl.service.dimse import CStoreSender, Receiver
 from monai_bone_ssl.service.events import log_event, start_logging
 from monai_bone_ssl.service.intake import Intake
 from monai_bone_ssl.service.ledger import Ledger
-from monai_bone_ssl.service.metrics import ServiceMetrics
-from monai_bone_ssl.service.poller import Poller
-from monai_bone_ssl.service.receiver import Receiver
-from monai_bone_ssl.service.sender import CStoreSender, Sender, StowSender
 from monai_bone_ssl.service.settings import ReportRoute, Settings, ledger_url
 from monai_bone_ssl.service.spool import Spool
-from monai_bone_ssl.service.status import StatusServer
-from monai_bone_ssl.service.worker import Analyst, Backoff, Courier
+from monai_bone_ssl.service.status import ServiceMetrics, StatusServer
+from monai_bone_ssl.service.worker import Analyst, Backoff, Courier, Sender
 
 __all__ = ["serve"]
 
-_TICK = 0.5
-"""Seconds between two looks at whether there is something to do."""
-_HOUR = 3600.0
-_POLLING = "polling"
+# Pause, in seconds, of a step that had nothing to do.
+_IDLE_SECONDS = 0.5
+# Pause between two rounds of cleaning, in seconds.
+_CLEANING_SECONDS = 3600.0
 
 
 def serve(settings: Settings) -> bool:
@@ -41,7 +38,7 @@ def serve(settings: Settings) -> bool:
 
     Returns
     -------
-    False where a programming error ended it; it was logged.
+    False where a programming error ended the service; the error was logged.
 
     Raises
     ------
@@ -81,7 +78,7 @@ class _Service:
         receiver = None
         if self._settings.receiver is not None:
             receiver = Receiver(self._settings.receiver, self._intake, self._metrics)
-        # After the receiver: whoever is told that we are ready may send.
+        # The status comes after the receiver: whoever reads that the service is ready may send.
         status = StatusServer(self._settings.status, self._ledger, self._spool, self._metrics, self._is_live)
         log_event("started", replica=self._settings.replica, model=self._model.spec.name)
         for thread in self._threads:
@@ -98,7 +95,7 @@ class _Service:
         return not self._has_fault
 
     def _hand_back(self) -> None:
-        """What still runs is nobody's now; the next start, or another replica, does it again."""
+        """Give up what still runs: the next start, or another replica, does it again."""
         try:
             self._ledger.desert()
         except BoneSSLError as error:
@@ -108,7 +105,7 @@ class _Service:
 
     def _steps(self) -> dict[str, Callable[[], bool]]:
         parts = self._spool, self._ledger, self._metrics, self._backoff
-        # Two analysts: one reads a study or writes a report while the network works for the other.
+        # One analyst reads a study or writes a report while the network works for the other.
         first, second = (
             Analyst(self._model, self._settings.evidence, untried_only, *parts)
             for untried_only in (False, True)
@@ -140,7 +137,7 @@ class _Service:
         def step() -> bool:
             nonlocal next_time
             now = time.time()
-            if now >= next_time and self._ledger.take_duty(_POLLING, now):
+            if now >= next_time and self._ledger.take_duty("polling", now):
                 next_time = now + every
                 poller.run_once()
                 self._metrics.success("fetch")
@@ -157,7 +154,7 @@ class _Service:
             self._ledger.complete_quiet_studies(now - quiet, now)
         if now >= self._next_cleaning:
             self._clean(now)
-            self._next_cleaning = now + _HOUR
+            self._next_cleaning = now + _CLEANING_SECONDS
         return False
 
     def _clean(self, now: float) -> None:
@@ -173,13 +170,13 @@ class _Service:
         return Thread(target=self._repeat, args=(name, step), name=name, daemon=True)
 
     def _repeat(self, name: str, step: Callable[[], bool]) -> None:
-        """Do a step again and again; what it cannot do now, it may be able to do later."""
+        """Do a step again and again; what cannot be done now may be possible later."""
         failures = 0
         has_ended_well = False
         try:
             while not self._stopping.is_set():
                 try:
-                    pause = 0.0 if step() else _TICK
+                    pause = 0.0 if step() else _IDLE_SECONDS
                     failures = 0
                 except BoneSSLError as error:
                     failures += 1
@@ -188,7 +185,7 @@ class _Service:
                     log_event("step_failed", level=logging.ERROR, stage=name, reason=error.code)
                 self._stopping.wait(pause)
             has_ended_well = True
-        finally:  # after a programming error nothing is certain: whoever started us starts us afresh
+        finally:  # after a programming error nothing is certain: the process ends, to be started afresh
             self._has_fault = self._has_fault or not has_ended_well
             self._stopping.set()
 
@@ -198,7 +195,7 @@ class _Service:
 
 @contextmanager
 def _only_replica(settings: Settings) -> Iterator[None]:
-    """Two processes of one name would take each other's work for their own."""
+    """Hold the replica's name: two processes of one name would take each other's work for their own."""
     path = settings.spool / f".{settings.replica}.lock"
     with writing(path):
         settings.spool.mkdir(parents=True, exist_ok=True)

@@ -35,32 +35,33 @@ AETitle = Annotated[str, Meta(pattern=r"^(?! )[ -\[\]-~]{1,16}(?<! )$")]
 
 
 class ReportRoute(StrEnum):
-    """How reports leave."""
+    """Way by which reports leave."""
 
     C_STORE = "c-store"
     STOW_RS = "stow-rs"
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Unknown key = error."""
+    """Settings that refuse unknown keys."""
 
 
 class TlsSettings(_Strict, frozen=True, kw_only=True):
-    """TLS of one side of DIMSE: PEM files."""
+    """TLS for receiving or for sending by DIMSE, from PEM files."""
 
     certificate: Path | None = None
     """Own certificate chain; a receiver needs one."""
     key: Path | None = None
+    """Private key of the certificate."""
     ca: Path | None = None
-    """Who signs the other side's certificates. A receiver that has it demands one of every sender."""
+    """Authority of the other side's certificates; a receiver with this setting demands one of senders."""
 
 
 class ReceiverSettings(_Strict, frozen=True, kw_only=True):
-    """The C-STORE side."""
+    """Receiving by C-STORE."""
 
     ae_title: AETitle
     calling_ae_titles: Annotated[tuple[AETitle, ...], Meta(min_length=1)]
-    """Who may send; any other association is rejected."""
+    """AE titles that may send; any other association is rejected."""
     host: str = "127.0.0.1"
     port: Port = 11112
     max_associations: Annotated[int, Meta(ge=1)] = 10
@@ -68,7 +69,7 @@ class ReceiverSettings(_Strict, frozen=True, kw_only=True):
 
 
 class PacsSettings(_Strict, frozen=True, kw_only=True):
-    """Where reports go by C-STORE."""
+    """PACS that reports are sent to by C-STORE."""
 
     host: str
     port: Port
@@ -78,25 +79,25 @@ class PacsSettings(_Strict, frozen=True, kw_only=True):
 
 
 class DicomWebSettings(_Strict, frozen=True, kw_only=True):
-    """A DICOMweb server: where studies are fetched from, and reports may be stored."""
+    """DICOMweb server that studies are fetched from, and that reports may be stored in."""
 
     url: Annotated[str, Meta(pattern="^https?://[^@]+$")]
-    """Without credentials in it."""
+    """Address of the server, without credentials."""
     username: str | None = None
     password_file: Path | None = None
-    """Read at every request, as the token is, so that a secret may be changed while the service runs."""
+    """File with the password. It is read at every request, as the token's is, so that a secret may change."""
     token_file: Path | None = None
     ca: Path | None = None
     timeout_seconds: Seconds = 30.0
 
 
 class PollSettings(_Strict, frozen=True, kw_only=True):
-    """What is fetched from the DICOMweb server."""
+    """Studies to fetch from the DICOMweb server."""
 
     every_seconds: Seconds = 30.0
     modalities: Annotated[tuple[str, ...], Meta(min_length=1)] = ("CR", "DX")
     lookback_days: Annotated[int, Meta(ge=0)] = 1
-    """Studies of today and so many days before."""
+    """Number of days before today whose studies are fetched too."""
 
 
 class StatusSettings(_Strict, frozen=True, kw_only=True):
@@ -107,10 +108,10 @@ class StatusSettings(_Strict, frozen=True, kw_only=True):
 
 
 class Settings(_Strict, frozen=True, kw_only=True):
-    """All of serve.toml."""
+    """Content of serve.toml."""
 
     spool: Path
-    """Folder for images, reports and, without another ledger, the ledger. Replicas share it."""
+    """Folder for images, reports and, unless another is named, the ledger. Replicas share the folder."""
     send: ReportRoute
     receiver: ReceiverSettings | None = None
     pacs: PacsSettings | None = None
@@ -120,34 +121,35 @@ class Settings(_Strict, frozen=True, kw_only=True):
     replica: str = field(default_factory=socket.gethostname)
     """Name of this process in the ledger, the same after a restart."""
     evidence: tuple[EvidenceKind, ...] = ()
-    """What is sent beside each report; the PACS has to take objects of these kinds."""
+    """Kinds of objects to send beside each report; the PACS has to take them."""
     model: Path | None = None
     """Model folder; by default the model that comes with the package."""
     ledger_url_file: Path | None = None
     """File with an SQLAlchemy URL, as ``postgresql+pg8000://user:password@host/database``."""
     quiet_seconds: Seconds = 60.0
-    """A study is complete when no image of it came for so long."""
+    """Time without a new image after which a study is complete."""
     keep_days: Annotated[float, Meta(ge=0)] = 7.0
-    """How long images and reports stay after their study ended, for images that come late."""
+    """Days for which images and reports stay after their study ended, for images that come late."""
     reserve_mb: Annotated[int, Meta(ge=0)] = 500
-    """Images are refused when less would be left on the disk."""
+    """Megabytes to leave free on the disk: images that would take more are refused."""
     lease_seconds: Seconds = 60.0
-    """A replica that is silent for so long loses its studies to the others."""
+    """Time of silence after which a replica loses its studies to the others."""
     retry_seconds: Seconds = 2.0
-    """First pause after a failure; it doubles with each further one."""
+    """Pause after the first failure; each further failure doubles the pause."""
     retry_limit_seconds: Seconds = 300.0
     """Longest pause."""
     stop_seconds: Seconds = 20.0
-    """How long open associations and the running study may take after SIGTERM."""
+    """Time that open associations and the running study may take after SIGTERM."""
 
 
 def load_settings(path: Path) -> Settings:
-    """Read and check a file.
+    """Read and check serve.toml.
 
     Raises
     ------
     ConfigError
-        ``INVALID_CONFIG`` where it cannot be read, has an unknown key, lacks one, or contradicts itself.
+        ``INVALID_CONFIG`` where the file cannot be read, has an unknown key, lacks a key, or contradicts
+        itself.
     """
     try:
         settings = msgspec.toml.decode(path.read_bytes(), type=Settings, dec_hook=_path)
@@ -167,7 +169,7 @@ def _path(kind: type, value: Any) -> Any:
 
 
 def _contradictions(settings: Settings) -> list[str]:
-    """What does not fit together, most basic first."""
+    """Settings that do not fit together, in words, the most basic first."""
     web, receiver, poll = settings.dicomweb, settings.receiver, settings.poll
     checks = [
         (receiver is None and poll is None, "expected [receiver], [poll] or both: where images come from"),
@@ -197,7 +199,7 @@ def _contradictions(settings: Settings) -> list[str]:
 
 
 def ledger_url(settings: Settings) -> str:
-    """Where the ledger is: the file's URL, else ``BONE_SSL_LEDGER_URL``, else SQLite in the spool.
+    """URL of the ledger: from its file, else from ``BONE_SSL_LEDGER_URL``, else SQLite in the spool.
 
     Raises
     ------
@@ -209,7 +211,7 @@ def ledger_url(settings: Settings) -> str:
 
 
 def read_secret(file: Path | None, variable: str) -> str | None:
-    """A secret from its file or, where none is named, from the environment.
+    """Read a secret from its file or, where no file is named, from the environment.
 
     Raises
     ------

@@ -1,4 +1,7 @@
-"""Files that survive a power cut: written under a passing name, flushed, renamed, the folder flushed too."""
+"""The folder of images and reports on their way; what is kept in it survives a power cut.
+
+A file is written under a passing name, flushed and renamed, and its folder is flushed too.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,12 @@ from monai_bone_ssl.files import writing
 
 __all__ = ["Spool"]
 
-_PARTIAL = ".partial"
+# Age, in seconds, from which a file that no ledger knows is taken for the rest of a crash.
 _ORPHAN_SECONDS = 3600.0
 
 
 class Spool:
-    """The folder that holds received images and reports.
+    """Received images and reports.
 
     Each received file gets a name of its own, so that what one process removes can never be what another
     has just acknowledged.
@@ -29,14 +32,14 @@ class Spool:
     Parameters
     ----------
     folder
-        Made where missing.
+        Folder of the spool; made where missing.
     reserve
         Bytes that receiving leaves free, so that reports and the ledger can still be written.
 
     Raises
     ------
     ReportError
-        ``WRITE_FAILED`` where it cannot be made.
+        ``WRITE_FAILED``, from here and from every method, where the file system refuses.
     """
 
     def __init__(self, folder: Path, reserve: int) -> None:
@@ -48,20 +51,20 @@ class Spool:
             self._reports.mkdir(exist_ok=True)
 
     def free(self) -> int:
-        """Bytes that may still be received."""
+        """Count the bytes that may still be received."""
         with writing(self._images):
             return max(0, shutil.disk_usage(self._images).free - self._reserve)
 
     @contextmanager
     def incoming(self, content: bytes) -> Iterator[Path]:
-        """A flushed file that is removed after the block unless :meth:`keep` took it.
+        """Write a file that is removed after the block unless :meth:`keep` took it.
 
         Raises
         ------
         ReportError
-            ``WRITE_FAILED`` where the disk or its reserve is full.
+            ``WRITE_FAILED`` where the disk is full up to its reserve.
         """
-        path = self._images / f"{uuid4().hex}{_PARTIAL}"
+        path = self._images / f"{uuid4().hex}.partial"
         try:
             with writing(path):
                 if len(content) > self.free():
@@ -75,13 +78,7 @@ class Spool:
             path.unlink(missing_ok=True)
 
     def keep(self, incoming: Path, sop_instance_uid: str) -> str:
-        """Give a file from :meth:`incoming` its lasting name and return that.
-
-        Raises
-        ------
-        ReportError
-            ``WRITE_FAILED``.
-        """
+        """Give a file from :meth:`incoming` its lasting name, and return the name."""
         name = f"{sop_instance_uid}_{uuid4().hex}.dcm"
         with writing(incoming):
             incoming.replace(self._images / name)
@@ -89,50 +86,40 @@ class Spool:
         return name
 
     def image(self, name: str) -> Path:
-        """Where a kept file is."""
+        """Path of a kept image."""
         return self._images / name
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove images."""
-        for name in names:
-            self.image(name).unlink(missing_ok=True)
+        with writing(self._images):
+            for name in names:
+                self.image(name).unlink(missing_ok=True)
 
     def report_folder(self, study_instance_uid: str, revision: int) -> Path:
-        """An existing folder for the report on one revision of a study.
-
-        Raises
-        ------
-        ReportError
-            ``WRITE_FAILED``.
-        """
+        """Make the folder for the report on one revision of a study."""
         folder = self._study_reports(study_instance_uid) / str(revision)
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def flush_report(self, folder: Path) -> None:
-        """See to it that a report written into a :meth:`report_folder` survives.
-
-        Raises
-        ------
-        ReportError
-            ``WRITE_FAILED``.
-        """
+        """Make sure that a report written into a :meth:`report_folder` survives a power cut."""
         with writing(folder):
             for path in (folder, folder.parent, folder.parent.parent):
                 _flush_folder(path)
 
     def remove_reports(self, study_instance_uid: str) -> None:
-        """Remove what was written for a study."""
+        """Remove all reports on a study."""
         shutil.rmtree(self._study_reports(study_instance_uid), ignore_errors=True)
 
     def strays(self) -> list[str]:
-        """Names of files that have been there for a while: those no ledger knows are left from a crash."""
+        """List files that have been there for a while: those that no ledger knows are left from a crash."""
         limit = time.time() - _ORPHAN_SECONDS
-        return [path.name for path in self._images.iterdir() if _modified(path) < limit]
+        with writing(self._images):
+            return [path.name for path in self._images.iterdir() if _modified(path) < limit]
 
     def _study_reports(self, study_instance_uid: str) -> Path:
-        # A digest, because nobody guarantees what a UID from the network looks like as a file name.
+        # A UID from the network may be no valid name of a file; a digest always is.
         return self._reports / hashlib.sha256(study_instance_uid.encode()).hexdigest()[:32]
 
 

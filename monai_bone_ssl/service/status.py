@@ -1,37 +1,113 @@
-"""Health and metrics over HTTP: ``/healthz/live``, ``/healthz/ready``, ``/metrics``."""
+"""Health and metrics of this process: counted as it works, told over HTTP.
+
+``/healthz/live``, ``/healthz/ready`` and ``/metrics`` (Prometheus).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Lock, Thread
 
 import msgspec
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode
 from monai_bone_ssl.service.ledger import Ledger
-from monai_bone_ssl.service.metrics import ServiceMetrics
 from monai_bone_ssl.service.settings import StatusSettings
 from monai_bone_ssl.service.spool import Spool
+from monai_bone_ssl.service.tables import StudyState
 
-__all__ = ["StatusServer"]
+__all__ = ["LastError", "ServiceMetrics", "StatusServer"]
+
+# Upper ends, in seconds, of the histogram's buckets.
+_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+
+
+@dataclass(frozen=True)
+class LastError:
+    """The most recent failure of a stage that has not succeeded since."""
+
+    code: ReasonCode
+    at: float
+    """Time of the failure, in seconds since the epoch."""
+    in_a_row: int
+    """Number of failures since the last success."""
+
+
+class ServiceMetrics:
+    """Counters for Prometheus, and the last error of each stage for people."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._studies = Gauge(
+            "bone_ssl_studies", "Studies in the ledger by state", ["state"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "bone_ssl_stage_seconds",
+            "Time a study spent in a stage: analyse, send, or total from its last image to its report sent",
+            ["stage"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._errors = Counter(
+            "bone_ssl_errors", "Failures by stage and reason code", ["stage", "code"], registry=self._registry
+        )
+        self._last: dict[str, LastError] = {}
+        self._lock = Lock()
+
+    def observe(self, stage: str, seconds: float) -> None:
+        """Count a study that went through a stage, and the seconds that took."""
+        self._seconds.labels(stage).observe(seconds)
+
+    def error(self, stage: str, code: ReasonCode) -> None:
+        """Count a failure of a stage."""
+        self._errors.labels(stage, code).inc()
+        with self._lock:
+            before = self._last.get(stage)
+            self._last[stage] = LastError(code, time.time(), 1 + (before.in_a_row if before else 0))
+
+    def success(self, stage: str) -> None:
+        """Note that a stage works."""
+        with self._lock:
+            self._last.pop(stage, None)
+
+    def last_errors(self) -> Mapping[str, LastError]:
+        """Stages that do not work at the moment, with their last errors."""
+        with self._lock:
+            return dict(self._last)
+
+    def exposition(self, studies: Mapping[StudyState, int]) -> bytes:
+        """Write all numbers, and those of studies by state, in Prometheus' text format."""
+        for state, count in studies.items():
+            self._studies.labels(state).set(count)
+        return generate_latest(self._registry)
+
 
 _Answer = tuple[int, str, bytes]
 
 
 class StatusServer:
-    """Answers probes.
+    """HTTP server that answers probes.
 
     Live: every thread of the service runs. Ready: the ledger answers and the disk has room. A PACS that is
-    down makes neither untrue, because images can still be taken; it is told in ``errors``.
+    down changes neither, because images can still be taken; it is told in ``errors``.
 
     Parameters
     ----------
     settings
-        Where to listen.
+        Address to listen on.
     ledger, spool, metrics
-        What is told.
+        Parts of the service whose state is told.
     is_live
         Whether all threads run.
 
@@ -63,7 +139,7 @@ class StatusServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Close the server."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -82,7 +158,7 @@ class StatusServer:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Probes come every few seconds and say nothing."""
+                """Log no request: probes come every few seconds."""
 
         return Handler
 
@@ -92,12 +168,11 @@ class StatusServer:
     def _ready(self) -> _Answer:
         try:
             self._ledger.count_by_state()
-            has_room = self._spool.free() > 0
+            code = None if self._spool.free() > 0 else ReasonCode.WRITE_FAILED
         except BoneSSLError as error:
-            self._metrics.error("ready", error.code)
-            return self._health(503)
-        if not has_room:
-            self._metrics.error("ready", ReasonCode.WRITE_FAILED)
+            code = error.code
+        if code is not None:
+            self._metrics.error("ready", code)
             return self._health(503)
         self._metrics.success("ready")
         return self._health(200)

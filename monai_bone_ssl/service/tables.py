@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -12,11 +14,21 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 
-__all__ = ["ENDED", "Base", "DutyRow", "InstanceRow", "StudyRow", "StudyState", "open_database"]
+__all__ = [
+    "ENDED",
+    "Base",
+    "Claim",
+    "DutyRow",
+    "Instance",
+    "InstanceRow",
+    "StudyRow",
+    "StudyState",
+    "open_database",
+]
 
 
 class StudyState(StrEnum):
-    """Where a study is on its way."""
+    """State of a study on its way from the first image to the report sent."""
 
     RECEIVED = "received"
     COMPLETE = "complete"
@@ -27,25 +39,50 @@ class StudyState(StrEnum):
     FAILED = "failed"
 
 
-#: Nothing more to do, unless an image is added.
+#: States in which nothing more is to be done, unless an image is added.
 ENDED = (StudyState.SENT, StudyState.NOTHING_ELIGIBLE, StudyState.FAILED)
 
 
+@dataclass(frozen=True)
+class Instance:
+    """Identity of a received image: the primary key of its row."""
+
+    study_instance_uid: str
+    sop_instance_uid: str
+    digest: str
+    """SHA-256 of the data set, in hexadecimal."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A study that a replica works on, as it was when the replica claimed it."""
+
+    study_instance_uid: str
+    state: StudyState
+    revision: int
+    attempts: int
+    """Number of times that this step was begun, this time included."""
+    since: float
+    """Time at which the last image came, in seconds since the epoch."""
+    outbox: Sequence[str]
+    """Names of the files to send, the report's first."""
+
+
 class Base(DeclarativeBase):
-    """What all tables have in common."""
+    """Base of all tables."""
 
 
 class StudyRow(Base):
-    """A study and where it is on its way."""
+    """A study and its state."""
 
     __tablename__ = "studies"
 
     study_instance_uid: Mapped[str] = mapped_column(String(64), primary_key=True)
     state: Mapped[str] = mapped_column(String(20), index=True)
     revision: Mapped[int] = mapped_column(default=0)
-    """Counts the instances that were added."""
+    """Number of images that were added so far."""
     held: Mapped[bool] = mapped_column(default=False)
-    """More is being fetched: not complete however long it is quiet."""
+    """Whether images are being fetched: the study is not complete then, however long it is quiet."""
     last_instance_at: Mapped[float]
     changed_at: Mapped[float]
     attempts: Mapped[int] = mapped_column(default=0)
@@ -58,7 +95,7 @@ class StudyRow(Base):
 
 
 class InstanceRow(Base):
-    """A received object; one SOP instance that came with two contents is two of them."""
+    """A received image; one SOP instance that came with two contents is two rows."""
 
     __tablename__ = "instances"
 
@@ -68,7 +105,7 @@ class InstanceRow(Base):
     sop_instance_uid: Mapped[str] = mapped_column(String(64), primary_key=True)
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str] = mapped_column(String(120), unique=True)
-    """Of its file in the spool."""
+    """Name of the image's file in the spool."""
 
 
 class DutyRow(Base):
@@ -87,10 +124,10 @@ def open_database(url: str) -> Engine:
     Raises
     ------
     ConfigError
-        ``INVALID_CONFIG`` where the URL is none.
+        ``INVALID_CONFIG`` where the URL is not of such a database.
     """
     try:
-        # Parameters of a failed statement would land in the error's text.
+        # The text of an error must not quote the parameters of the statement that failed.
         engine = create_engine(url, hide_parameters=True, pool_pre_ping=True)
     except (ArgumentError, ModuleNotFoundError) as error:
         text = "the ledger's URL: expected one of SQLAlchemy, as postgresql+pg8000://user@host/database"
@@ -108,5 +145,5 @@ def _make_sqlite_durable(connection: Any, _: Any) -> None:
 
 
 def _begin_immediate(connection: Connection) -> None:
-    """Lock at the start: a read that turns into a write would fail where another connection wrote between."""
+    """Lock at the start: a read that turns into a write would fail if another connection wrote between."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,13 +1,16 @@
-"""The two steps of a study's way: analysis and delivery, one study at a time each."""
+"""The two steps of a study: analysis and delivery, each of one study at a time."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
-from typing import ClassVar
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import ClassVar, Protocol
 
 import numpy as np
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 
 from monai_bone_ssl.dicom.collect import Source, Study, group_by_study
 from monai_bone_ssl.errors import BoneSSLError, ReasonCode, ReportError, ServiceError
@@ -16,17 +19,32 @@ from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import StudyOutcome, analyse_study
 from monai_bone_ssl.report.evidence_objects import EvidenceKind
 from monai_bone_ssl.service.events import log_event
-from monai_bone_ssl.service.ledger import Claim, Ledger
-from monai_bone_ssl.service.metrics import ServiceMetrics
-from monai_bone_ssl.service.sender import Sender
+from monai_bone_ssl.service.ledger import Ledger
 from monai_bone_ssl.service.spool import Spool
-from monai_bone_ssl.service.tables import StudyState
+from monai_bone_ssl.service.status import ServiceMetrics
+from monai_bone_ssl.service.tables import Claim, StudyState
 from monai_bone_ssl.shown_image import Outputs
 
-__all__ = ["Analyst", "Backoff", "Courier"]
+__all__ = ["Analyst", "Backoff", "Courier", "Sender"]
 
+# Analyses in a row without an outcome, after which a study is given up: pauses grow from one to the next, so
+# that by then it is the study that ends the process.
 _MOST_ANALYSES = 20
-"""In a row without an outcome, with ever longer pauses: by then it is the study that ends the process."""
+
+
+class Sender(Protocol):
+    """A way to the PACS."""
+
+    def send(self, objects: Sequence[Dataset]) -> None:
+        """Send a study's report and its evidence objects, in this order; on return the PACS has all of them.
+
+        Sending twice is harmless: the UID of an object depends on its content.
+
+        Raises
+        ------
+        ServiceError
+            ``PACS_UNREACHABLE`` or ``PACS_REFUSED``.
+        """
 
 
 class Backoff:
@@ -35,7 +53,7 @@ class Backoff:
     Parameters
     ----------
     first, longest
-        Seconds.
+        First and longest pause, in seconds.
     """
 
     def __init__(self, first: float, longest: float) -> None:
@@ -44,25 +62,25 @@ class Backoff:
         self._chance = np.random.default_rng()
 
     def seconds(self, attempts: int) -> float:
-        """Pause after so many attempts, 1 or more."""
-        # 2 ** 60 seconds is long enough, and still a number that a float holds.
+        """Pause in seconds after a number of attempts, 1 or more."""
+        # More than 60 doublings are longer than any pause, and would overflow a float in the end.
         pause = min(self._longest, self._first * 2.0 ** min(attempts - 1, 60))
         return pause * float(self._chance.uniform(0.5, 1))
 
 
 class _Worker:
-    """What both steps work with, and what becomes of a study when one fails.
+    """What both steps have in common: what they work with, and what becomes of a study when a step fails.
 
     Parameters
     ----------
     spool, ledger, metrics, backoff
-        What it works with.
+        Parts of the service that the step works with.
     """
 
     stage: ClassVar[str]
-    """Its name in metrics."""
+    """Name of the step in metrics."""
     setback: ClassVar[str]
-    """The event that tells of a failure."""
+    """Name of the event that tells of a failure."""
 
     def __init__(self, spool: Spool, ledger: Ledger, metrics: ServiceMetrics, backoff: Backoff) -> None:
         self._spool = spool
@@ -94,14 +112,14 @@ class Analyst(_Worker):
     Parameters
     ----------
     model
-        Loaded once.
+        Model to run, loaded once.
     evidence
-        What is made beside each report; may be empty.
+        Kinds of evidence objects to make beside each report; may be empty.
     untried_only
-        Leave studies whose analysis was begun before. Of analysts that work side by side, all but one do:
-        a study that takes the process down then takes no other with it more than once.
+        Whether to leave studies whose analysis was begun before. Of analysts that work side by side, all but
+        one do: a study that takes the process down then takes no other with it more than once.
     spool, ledger, metrics, backoff
-        What it works with.
+        Parts of the service that the analyst works with.
     """
 
     stage = "analyse"
@@ -123,7 +141,7 @@ class Analyst(_Worker):
         self._untried_only = untried_only
 
     def run_once(self) -> bool:
-        """Analyse one study, if one waits. Returns whether there was one.
+        """Analyse one study, if one waits; False where none did.
 
         Raises
         ------
@@ -155,7 +173,7 @@ class Analyst(_Worker):
         return outcome
 
     def _study(self, claim: Claim) -> Study:
-        """All images of the study, each as it was received; one that cannot be read is part of it too."""
+        """All images of the study as they were received, also those that cannot be read."""
         names = self._ledger.image_names(claim)
         study = Study(claim.study_instance_uid)
         for part in group_by_study(Source(self._spool.image(name)) for name in names):
@@ -166,7 +184,7 @@ class Analyst(_Worker):
         return study
 
     def _conclude(self, claim: Claim, outcome: StudyOutcome) -> None:
-        """A study with an answer is to be sent; any other has come to its end."""
+        """Move a study with a report on to be sent, and any other to its end."""
         study = outcome.study
         if study is None or study.sr_path is None or study.decision is None:
             self._end(claim, *_without_report(outcome))
@@ -183,7 +201,7 @@ class Analyst(_Worker):
 
 
 def _without_report(outcome: StudyOutcome) -> tuple[StudyState, ReasonCode]:
-    """How a study ends of which there is nothing to report."""
+    """State and reason of a study without a report."""
     refused = [entry.finding for entry in outcome.entries if isinstance(entry.finding, Refused)]
     failures = [finding.reason.code for finding in refused if finding.status is Status.FAILED]
     if failures:
@@ -199,7 +217,7 @@ class Courier(_Worker):
     sender
         The way to the PACS.
     spool, ledger, metrics, backoff
-        What it works with.
+        Parts of the service that the courier works with.
     """
 
     stage = "send"
@@ -212,7 +230,7 @@ class Courier(_Worker):
         self._sender = sender
 
     def run_once(self) -> bool:
-        """Send one study's results, if some wait. Returns whether there were any.
+        """Send the results of one study, if some wait; False where none did.
 
         Raises
         ------
@@ -225,7 +243,7 @@ class Courier(_Worker):
         started = time.perf_counter()
         try:
             folder = self._spool.report_folder(claim.study_instance_uid, claim.revision)
-            self._sender.send([folder / name for name in claim.outbox])
+            self._sender.send([_read(folder / name) for name in claim.outbox])
         except BoneSSLError as error:
             self._put_back(claim, error)
             return True
@@ -234,3 +252,11 @@ class Courier(_Worker):
             self._metrics.observe("total", time.time() - claim.since)
             log_event("sent", study=claim.study_instance_uid, objects=len(claim.outbox))
         return True
+
+
+def _read(file: Path) -> Dataset:
+    try:
+        return dcmread(file)
+    except (OSError, InvalidDicomError) as error:
+        text = f"{file.name}: is gone from the spool, or damaged"
+        raise ServiceError(ReasonCode.REPORT_FAILED, text) from error

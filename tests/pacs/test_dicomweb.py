@@ -14,13 +14,12 @@ from pydicom.uid import JPEG2000Lossless
 from validators import dciodvfy
 
 from monai_bone_ssl.errors import ReasonCode, ServiceError
-from monai_bone_ssl.service.dicomweb import DicomWeb, RemoteInstance
+from monai_bone_ssl.service.dicomweb import DicomWeb, Poller, RemoteInstance
 from monai_bone_ssl.service.intake import Intake
 from monai_bone_ssl.service.ledger import Ledger
-from monai_bone_ssl.service.metrics import ServiceMetrics
-from monai_bone_ssl.service.poller import Poller
 from monai_bone_ssl.service.settings import DicomWebSettings, PollSettings
 from monai_bone_ssl.service.spool import Spool
+from monai_bone_ssl.service.status import ServiceMetrics
 from pacs.node import Node, make_study
 from pacs.orthanc import PASSWORD, USER, Orthanc, wait_for
 

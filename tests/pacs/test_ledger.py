@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from monai_bone_ssl.errors import ServiceError
-from monai_bone_ssl.service.ledger import Claim, Instance, Ledger
-from monai_bone_ssl.service.tables import StudyState
+from monai_bone_ssl.service.ledger import Ledger
+from monai_bone_ssl.service.tables import Claim, Instance, StudyState
 
 LEASE = 60.0
 

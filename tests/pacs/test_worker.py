@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from dicom_factory import make_radiograph
+from pydicom import Dataset
 from tiny_model import draw
 
 from monai_bone_ssl.errors import ReasonCode, ReportError
@@ -14,10 +17,10 @@ from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.service import worker
 from monai_bone_ssl.service.intake import Intake
 from monai_bone_ssl.service.ledger import Ledger
-from monai_bone_ssl.service.metrics import ServiceMetrics
 from monai_bone_ssl.service.spool import Spool
+from monai_bone_ssl.service.status import ServiceMetrics
 from monai_bone_ssl.service.tables import StudyState
-from monai_bone_ssl.service.worker import Analyst, Backoff
+from monai_bone_ssl.service.worker import Analyst, Backoff, Courier
 
 
 @pytest.fixture
@@ -78,6 +81,33 @@ def test_an_analysis_that_cannot_write_is_tried_again(
     claim = ledger.claim_delivery(time.time())
     assert claim is not None
     assert len(claim.outbox) == 1
+
+
+def test_a_report_that_is_damaged_in_the_spool_stops_no_other(
+    parts: tuple[Ledger, Analyst, ServiceMetrics], tmp_path: Path
+) -> None:
+    class NoSender:
+        def send(self, objects: Sequence[Dataset]) -> None:
+            raise AssertionError(f"{len(objects)} objects sent")
+
+    ledger, analyst, metrics = parts
+    assert analyst.run_once()
+    (report,) = tmp_path.glob("spool/reports/*/*/SR_*.dcm")
+    report.write_bytes(b"damaged")
+    courier = Courier(NoSender(), Spool(tmp_path / "spool", 0), ledger, metrics, Backoff(1e-9, 1e-9))
+    assert courier.run_once()
+    assert metrics.last_errors()["send"].code == ReasonCode.REPORT_FAILED
+    assert ledger.count_by_state()[StudyState.TO_SEND] == 1
+
+
+def test_a_spool_that_refuses_is_an_error_that_may_pass(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 0)
+    (tmp_path / "images" / "no file").mkdir()
+    with pytest.raises(ReportError, match="images"):
+        spool.remove(["no file"])
+    shutil.rmtree(tmp_path / "images")
+    with pytest.raises(ReportError, match="images"):
+        spool.strays()
 
 
 def test_pauses_double_up_to_a_limit() -> None:
