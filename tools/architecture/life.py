@@ -70,9 +70,9 @@ STEPS = (
         ("out_of_distribution", "body_part_conflict", "body_part_uncertain"),
     ),
     Step(
-        "findings.decide",
-        "compare the calibrated probability with both",
-        "decision: negative, indeterminate or positive",
+        "model.answer.Answer.of",
+        "calibrate, decide, find the peak",
+        "answer: probability, decision, peak",
     ),
     Step("show.overlay.draw_overlay", "draw the picture", "overlay_*.png"),
     Step("findings.study_finding", "take the study's most severe image", "decision for the study"),
@@ -83,7 +83,7 @@ STEPS = (
 
 #: Functions that call steps: their names, and the first and the last step that each calls.
 CALLERS = (
-    ("analysis.analyse_file", "dicom.radiograph.read_radiograph", "findings.decide"),
+    ("analysis.analyse_file", "dicom.radiograph.read_radiograph", "model.answer.Answer.of"),
     ("shown_image.show_image", "dicom.radiograph.read_radiograph", "show.overlay.draw_overlay"),
     ("pipeline.analyse", "dicom.collect.find_files", "show.results.result_json"),
 )
