@@ -42,7 +42,8 @@ STEPS = (
         "pixels [H, W] from 0 to 1, bright = dense; header",
         (
             *("unsupported_sop_class", "not_for_presentation", "multi_frame", "colour", "missing_identifier"),
-            *("image_too_small", "missing_pixel_data", "unsupported_transfer_syntax", "decode_failed"),
+            *("image_too_small", "too_large", "decode_failed"),
+            *("missing_pixel_data", "unsupported_transfer_syntax"),
         ),
     ),
     Step(
@@ -88,8 +89,8 @@ CALLERS = (
     ("pipeline.analyse", "dicom.collect.find_files", "show.results.result_json"),
 )
 
-_MARGIN, _CALLER, _BOX, _HEIGHT, _GAP, _REFUSALS = 16, 30, 384, 54, 34, 340
-_PER_LINE = 44
+_MARGIN, _CALLER, _BOX, _HEIGHT, _GAP, _REFUSALS = 16, 30, 384, 54, 34, 364
+_PER_LINE = 46
 
 
 def draw_life() -> str:
