@@ -13,7 +13,7 @@ from monai_bone_ssl.findings import ABNORMALITY, FRACTURE, CodedConcept
 from monai_bone_ssl.report import evidence_objects
 from monai_bone_ssl.report import study as report
 from monai_bone_ssl.review import verified_report
-from monai_bone_ssl.service import receiver, sender
+from monai_bone_ssl.service import dimse
 from reference.markdown import code, table
 
 __all__ = [
@@ -54,12 +54,12 @@ def syntaxes_read() -> str:
 
 def classes_received() -> str:
     """SOP classes that the node takes by C-STORE."""
-    return _uids("SOP class", receiver._SOP_CLASSES)
+    return _uids("SOP class", dimse._IMAGE_CLASSES)
 
 
 def syntaxes_sent() -> str:
     """Transfer syntaxes that the node proposes."""
-    return _uids("transfer syntax", sender._TRANSFER_SYNTAXES)
+    return _uids("transfer syntax", dimse._REPORT_SYNTAXES)
 
 
 def classes_written() -> str:
