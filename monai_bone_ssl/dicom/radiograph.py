@@ -37,6 +37,7 @@ from monai_bone_ssl.dicom.stream import MAX_PIXELS
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
 
 __all__ = [
+    "MODALITIES",
     "Radiograph",
     "SpacingSource",
     "anatomy",
@@ -53,8 +54,9 @@ _ELIGIBLE = frozenset(
         XRayRadiofluoroscopicImageStorage,
     }
 )
-# CR Image Storage is also used for mammograms (MG), teeth (IO, PX) and, wrongly, for secondary captures.
-_MODALITIES = frozenset({"CR", "DX", "RF", "RG"})
+#: Modalities of projection radiographs of the skeleton. CR Image Storage is also used for mammograms (MG),
+#: teeth (IO, PX) and, wrongly, for secondary captures.
+MODALITIES = frozenset({"CR", "DX", "RF", "RG"})
 
 _MIN_SIDE, _MAX_SIDE = 64, 20_000
 _MIN_LEVELS = 4
@@ -171,11 +173,11 @@ def check_eligible(header: FileDataset) -> None:
             ReasonCode.UNSUPPORTED_SOP_CLASS, f"{_class_name(sop_class)} is not a projection radiograph"
         )
     modality = text(header, "Modality")
-    if modality and modality not in _MODALITIES:
+    if modality and modality not in MODALITIES:
         shown = modality if re.fullmatch("[A-Z]{2,16}", modality) else "of another kind"
         raise UnsupportedImage(
             ReasonCode.UNSUPPORTED_SOP_CLASS,
-            f"{_class_name(sop_class)} with modality {shown}: expected {', '.join(sorted(_MODALITIES))}",
+            f"{_class_name(sop_class)} with modality {shown}: expected {', '.join(sorted(MODALITIES))}",
         )
     _check_single_grey_frame(header)
 

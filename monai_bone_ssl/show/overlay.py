@@ -21,6 +21,7 @@ from monai_bone_ssl.findings import (
 from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.show.colours import DECISION_COLOURS, Colour, colour_evidence
 from monai_bone_ssl.show.overlay_file import attach_thumbnail
+from monai_bone_ssl.show.probability_bar import ProbabilityBar, draw_probability_bar
 
 __all__ = ["draw_overlay"]
 
@@ -228,33 +229,15 @@ def _draw_probability(
     finding: Answered,
     points: OperatingPoints,
 ) -> None:
-    """The probability on a line from 0 to 1 with the three zones and the two points between them."""
-    # Room at both ends for a number beside a point that lies there.
-    start, end, y, height = corner[0] + 34, right - 34, corner[1] + 54, 16
-    probability = finding.probability
-
-    def at(value: float) -> int:
-        return start + round(min(max(value, 0.0), 1.0) * (end - start))
-
-    low, high = at(points.high_sensitivity), at(points.high_specificity)
-    zones = {
-        Decision.NEGATIVE: (start, low),
-        Decision.INDETERMINATE: (low, high),
-        Decision.POSITIVE: (high, end),
-    }
-    for decision, (x0, x1) in zones.items():
-        draw.rectangle((x0, y, max(x0, x1 - 2), y + height), DECISION_COLOURS[decision])
-    # Right- and left-aligned at their points, the two numbers cannot collide however close the points are.
-    draw.text((low - 2, y + height + 6), f"{points.high_sensitivity:.2f}", _MUTED, _font(15), anchor="ra")
-    draw.text((high + 2, y + height + 6), f"{points.high_specificity:.2f}", _MUTED, _font(15), anchor="la")
-    x = at(probability)
-    draw.polygon([(x - 8, y - 15), (x + 8, y - 15), (x, y - 2)], _TEXT)
-    draw.line((x, y - 2, x, y + height), _BACKGROUND, 2)
-    draw.text((x, y - 19), f"{probability:.2f}", _TEXT, _font(18), anchor="ms")
-    _draw_zone_names(draw, start, end, (low + high) // 2, y + height + 46)
+    """The probability bar, with the names of its zones below."""
+    bar = ProbabilityBar(finding.probability, points, corner[0] + 34, right - 34)
+    top = corner[1] + 54
+    draw_probability_bar(draw, bar, top, 1, _TEXT, _MUTED)
+    (_, start, _), (_, low, high), (_, _, end) = bar.zones
+    _draw_zone_names(draw, start, end, (low + high) / 2, top + 62)
 
 
-def _draw_zone_names(draw: ImageDraw.ImageDraw, start: int, end: int, centre: int, y: int) -> None:
+def _draw_zone_names(draw: ImageDraw.ImageDraw, start: float, end: float, centre: float, y: int) -> None:
     """Names of the zones, each in its colour; the middle one under its zone as far as the others let it."""
     font, gap = _font(15), 18
     first, second, third = (decision.value for decision in DECISION_COLOURS)

@@ -24,6 +24,7 @@ from monai_bone_ssl.findings import (
 )
 from monai_bone_ssl.show.html_document import write_html
 from monai_bone_ssl.show.overlay_file import read_thumbnail
+from monai_bone_ssl.show.probability_bar import ProbabilityBar
 
 __all__ = ["PageEntry", "write_page"]
 
@@ -132,6 +133,7 @@ def write_page(
         "max_thumbnails": _THUMBNAILS,
         "thumbnail": lambda overlay: read_thumbnail(out / overlay),
         "link": _link,
+        "probability_bar": ProbabilityBar,
         "answer": lambda finding: describe_image(finding, target),
         "short_answer": _short_answer,
         "describe_body_part": describe_body_part,

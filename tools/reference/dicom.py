@@ -39,7 +39,7 @@ def limits_read() -> str:
         "one frame, MONOCHROME1 or MONOCHROME2, 6 to 16 bits",
         f"at least {radiograph._MIN_SIDE} and at most {radiograph._MAX_SIDE:,} pixels a side, "
         f"at most {radiograph.MAX_PIXELS:,} pixels in all",
-        f"Modality {', '.join(sorted(radiograph._MODALITIES))}, or none",
+        f"Modality {', '.join(sorted(radiograph.MODALITIES))}, or none",
     ]
     return "\n".join(f"- {line}" for line in lines)
 

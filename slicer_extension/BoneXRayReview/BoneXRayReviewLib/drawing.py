@@ -7,8 +7,9 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from monai_bone_ssl.findings import Decision, OperatingPoints
-from monai_bone_ssl.show.colours import DECISION_COLOURS, colour_table
+from monai_bone_ssl.findings import OperatingPoints
+from monai_bone_ssl.show.colours import colour_table
+from monai_bone_ssl.show.probability_bar import ProbabilityBar, draw_probability_bar
 
 __all__ = ["SCALE", "colour_legend", "probability_bar"]
 
@@ -20,41 +21,20 @@ _MARKER = (110, 116, 126)
 
 
 def probability_bar(probability: float, points: OperatingPoints, width: int = 320) -> bytes:
-    """Draw a line from 0 to 1 with the three zones, the two points between them, and the probability.
+    """Draw the probability bar.
 
     Parameters
     ----------
-    probability, points
-        Of the image and its body part.
+    probability
+        Probability of the image, 0 to 1.
+    points
+        Operating points of the image's body part.
     width
-        In pixels of the panel; it is 46 high.
+        Width in pixels of the panel; the picture is 52 high.
     """
-    picture = Image.new("RGBA", (width * SCALE, 46 * SCALE), (0, 0, 0, 0))
-    draw = ImageDraw.Draw(picture)
-    start, end = 18 * SCALE, (width - 18) * SCALE
-    top, bottom = 20 * SCALE, 30 * SCALE
-
-    def at(value: float) -> int:
-        return start + round(min(max(value, 0.0), 1.0) * (end - start))
-
-    low, high = at(points.high_sensitivity), at(points.high_specificity)
-    zones = (
-        (Decision.NEGATIVE, start, low),
-        (Decision.INDETERMINATE, low, high),
-        (Decision.POSITIVE, high, end),
-    )
-    for decision, left, right in zones:
-        if right > left:
-            draw.rectangle((left, top, max(left, right - SCALE), bottom), DECISION_COLOURS[decision])
-    # Aligned away from each other, the two numbers cannot collide however close the points are.
-    font = _font(11)
-    draw.text((low, bottom + 3 * SCALE), f"{points.high_sensitivity:.2f}", _INK, font, anchor="ra")
-    draw.text((high + SCALE, bottom + 3 * SCALE), f"{points.high_specificity:.2f}", _INK, font, anchor="la")
-    x, half = at(probability), 5 * SCALE
-    draw.polygon([(x - half, top - 7 * SCALE), (x + half, top - 7 * SCALE), (x, top)], _MARKER)
-    draw.line((x, top, x, bottom), (16, 18, 22), SCALE)
-    place = min(max(x, 16 * SCALE), (width - 16) * SCALE)
-    draw.text((place, top - 8 * SCALE), f"{probability:.2f}", _INK, _font(12), anchor="ms")
+    picture = Image.new("RGBA", (width * SCALE, 52 * SCALE), (0, 0, 0, 0))
+    bar = ProbabilityBar(probability, points, 18 * SCALE, (width - 18) * SCALE)
+    draw_probability_bar(ImageDraw.Draw(picture), bar, 25 * SCALE, 0.7 * SCALE, _MARKER, _INK)
     return _png(picture)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 __all__ = ["Source", "radiograph_files"]
 
 _MODALITY = "0008,0060"
-_RADIOGRAPHS = frozenset({"CR", "DX", "RF", "RG"})
 
 
 class Source(Enum):
@@ -26,11 +25,13 @@ class Source(Enum):
 
 def radiograph_files(database: Any) -> list[Path]:
     """Files of all projection radiographs in a ctkDICOMDatabase; none where none is open."""
+    from monai_bone_ssl.dicom.radiograph import MODALITIES
+
     files: list[Path] = []
     for patient in [] if database is None else database.patients():
         for study in database.studiesForPatient(patient):
             for series in database.seriesForStudy(study):
                 found = database.filesForSeries(series)
-                if found and database.fileValue(found[0], _MODALITY) in _RADIOGRAPHS:
+                if found and database.fileValue(found[0], _MODALITY) in MODALITIES:
                     files += [Path(name) for name in found]
     return files

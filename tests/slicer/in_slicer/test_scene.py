@@ -202,7 +202,7 @@ def test_the_marker_stands_at_the_probability() -> None:
     points = OperatingPoints(high_sensitivity=0.25, high_specificity=0.75)
     for probability in (0.0, 0.5, 1.0):
         picture = np.asarray(Image.open(io.BytesIO(probability_bar(probability, points, width=320))))
-        middle = picture[25 * SCALE]
+        middle = picture[30 * SCALE]
         dark = np.flatnonzero((middle[:, :3].sum(axis=1) < 80) & (middle[:, 3] > 0))
         expected = (18 + probability * (320 - 36)) * SCALE
         assert dark.mean() == pytest.approx(expected, abs=SCALE)
