@@ -19,8 +19,7 @@ from BoneXRayReviewLib.case_view import CaseView
 from BoneXRayReviewLib.finish_panel import FinishPanel
 from BoneXRayReviewLib.markups import differ
 from BoneXRayReviewLib.messages import TITLE, reporting, say
-from BoneXRayReviewLib.parameters import BoneXRayReviewParameterNode
-from BoneXRayReviewLib.path_bindings import PathBindings
+from BoneXRayReviewLib.parameters import BoneXRayReviewParameterNode, PathBindings
 from BoneXRayReviewLib.session_panel import SessionPanel
 from BoneXRayReviewLib.shortcuts import Shortcuts, help_rows
 from BoneXRayReviewLib.sources import Source, radiograph_files
@@ -73,12 +72,12 @@ class BoneXRayReviewLogic(ScriptedLoadableModuleLogic):
 
         Returns
         -------
-        A :class:`BoneXRayReviewLib.review_start.Review`.
+        The review, a :class:`BoneXRayReviewLib.review_start.Review`.
 
         Raises
         ------
         ConfigError, ModelError, ReportError
-            With one line that says what is wrong.
+            Where the review cannot be opened, with one line that says why.
         """
         from BoneXRayReviewLib.review_start import Settings, start_review
 
@@ -98,7 +97,7 @@ class BoneXRayReviewLogic(ScriptedLoadableModuleLogic):
 
 
 class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The module's panel: wires its sections to one review."""
+    """The module's panel, which connects all sections with one review."""
 
     def __init__(self, parent: Any = None) -> None:
         VTKObservationMixin.__init__(self)
@@ -110,7 +109,7 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # --- life of the panel ----------------------------------------------------------------------------
 
     def setup(self) -> None:
-        """Make the panel; called once."""
+        """Make the panel; the application calls this once."""
         super().setup()
         panel = slicer.util.loadUI(self.resourcePath("UI/BoneXRayReview.ui"))
         self.layout.addWidget(panel)
@@ -159,18 +158,18 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         }
 
     def enter(self) -> None:
-        """Called each time the module is opened."""
+        """Take over the window; the application calls this each time the module is opened."""
         slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
         self._use_parameter_node()
         self.shortcuts.enable(True)
 
     def exit(self) -> None:
-        """Called each time another module is opened: single keys are its own then."""
+        """Give the single keys back; the application calls this each time another module is opened."""
         self.shortcuts.enable(False)
         self._save_draft()
 
     def cleanup(self) -> None:
-        """Called when the application ends or the module is reloaded."""
+        """Save and let go of everything; the application calls this at its end, or before a reload."""
         self.shortcuts.delete()
         self._save_draft()
         self._end_review()
@@ -182,7 +181,7 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @property
     def controller(self) -> Any:
-        """Of the open review; None where none is open."""
+        """Controller of the open review; None where no review is open."""
         return None if self.review is None else self.review.controller
 
     def toggle_overlay(self) -> None:
@@ -236,7 +235,7 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._show_review()
 
     def _on_scene_end_import(self, _caller: Any, _event: Any) -> None:
-        """Go on where a scene was saved: same review, same case, same marks."""
+        """Go on where a loaded scene was saved: same review, same case, same marks."""
         self._use_parameter_node()
         parameters = self._parameters
         self.paths.bind(parameters)
@@ -271,7 +270,7 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 say(self.ui.messageLabel, _LOST, error=True)
 
     def close_review(self) -> bool:
-        """Save and close; returns False where the verdict could not be saved, and leaves it open."""
+        """Save and close the review; False where the verdict could not be saved: the review stays open."""
         if not self._save_draft():
             return False
         self._end_review()
@@ -302,7 +301,7 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # --- a case ---------------------------------------------------------------------------------------
 
     def open_case(self, key: str, adjudicating: bool = False) -> None:
-        """Open one case of the worklist; adjudicating: its verdict settles a disagreement."""
+        """Open one case of the worklist; when adjudicating, the next verdict settles a disagreement."""
         self._move(lambda: self.controller.open(key, adjudicating))
         if adjudicating and self.controller.adjudicating:
             say(self.ui.messageLabel, "Adjudication: the verdict that you save settles the disagreement.")
@@ -322,7 +321,7 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             say(self.ui.messageLabel, f"All {n_cases} images are read.")
 
     def reveal(self) -> None:
-        """In a blinded review: save the first reading, then show what the algorithm says."""
+        """Save the first reading of a blinded review, then show what the algorithm says."""
         if self.review is None or self.controller.may_see_ai:
             return
         with reporting(self.ui.messageLabel):
@@ -331,7 +330,7 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._refresh()
 
     def _move(self, open_case: Callable[[], Any]) -> None:
-        """Call what opens a case, and show it."""
+        """Open a case by a function of the controller, and show it."""
         with reporting(self.ui.messageLabel):
             open_case()
             if self.controller.current is not None and not self.controller.image_shown:
@@ -346,7 +345,7 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._note_evidence()
 
     def _note_evidence(self) -> None:
-        """A saved scene knows its evidence, and it is shown as the reader has set it."""
+        """Note the evidence in the scene's parameters, and show it as the reader has set."""
         self._parameters.evidence = self.viewer.evidence
         self._on_parameters()
 

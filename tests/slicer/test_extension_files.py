@@ -195,7 +195,8 @@ def widgets() -> dict[str, ET.Element]:
 
 
 def parameters() -> set[str]:
-    (cls,) = (node for node in tree(LIBRARY / "parameters.py").body if isinstance(node, ast.ClassDef))
+    classes = [node for node in tree(LIBRARY / "parameters.py").body if isinstance(node, ast.ClassDef)]
+    (cls,) = (node for node in classes if node.name == "BoneXRayReviewParameterNode")
     return {
         node.target.id
         for node in cls.body

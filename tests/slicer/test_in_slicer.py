@@ -7,38 +7,36 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
 from outside import program
 
 ROOT = Path(__file__).parents[2]
 TESTS = Path(__file__).parent / "in_slicer"
-FILES = sorted(path.name for path in TESTS.glob("test_*.py"))
+#: Tests of a real window system: focus, keys, shortcuts and what the panel looks like.
+WITH_A_SCREEN = {"test_reading.py", "test_screenshots.py"}
 
 
-def run(python: Path, *names: str, prefix: tuple[str, ...] = (), **variables: str) -> str:
-    """Run test files; returns what pytest printed."""
+def run(python: Path, names: set[str], platform: str, prefix: tuple[str, ...] = ()) -> None:
+    """Run test files in one process, on a platform of Qt."""
     command = [
         *prefix, str(python), "-B", "-m", "pytest", "-q", "-c", str(TESTS / "pytest.ini"),
         "--rootdir", str(TESTS),
-        "--confcutdir", str(TESTS), "-p", "no:cacheprovider", *(str(TESTS / name) for name in names),
+        "--confcutdir", str(TESTS), "-p", "no:cacheprovider", *(str(TESTS / name) for name in sorted(names)),
     ]  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | variables
+    variables = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "QT_QPA_PLATFORM": platform}
+    environment = os.environ | variables
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1800, check=False)
     assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}"
     assert re.search(r"\d+ passed", ran.stdout), ran.stdout
     assert "skipped" not in ran.stdout, ran.stdout
-    return ran.stdout
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_passes_in_the_slicer_environment(slicer_python: Path, name: str) -> None:
-    run(slicer_python, name, QT_QPA_PLATFORM="offscreen")
+def test_passes_without_a_screen(slicer_python: Path) -> None:
+    run(slicer_python, {path.name for path in TESTS.glob("test_*.py")} - WITH_A_SCREEN, "offscreen")
 
 
-def test_window_works_on_an_x_server(slicer_python: Path) -> None:
-    """Focus, keys and shortcuts of a real window system."""
+def test_passes_on_an_x_server(slicer_python: Path) -> None:
     prefix = (program("xvfb-run", "xvfb"), "-a", "-s", "-screen 0 1280x1800x24")
-    run(slicer_python, "test_reading.py", "test_screenshots.py", prefix=prefix, QT_QPA_PLATFORM="xcb")
+    run(slicer_python, WITH_A_SCREEN, "xcb", prefix)
 
 
 def test_environment_has_no_torch(slicer_python: Path) -> None:

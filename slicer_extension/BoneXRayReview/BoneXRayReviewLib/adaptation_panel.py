@@ -1,4 +1,4 @@
-"""Site adaptation: compare the model with one fitted to the review's verdicts, adopt it, go back."""
+"""The section for site adaptation: fit the model to the review's verdicts, compare, adopt, go back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class AdaptationPanel:
     ui
         The panel's widgets.
     runner
-        Runs the background work.
+        Runner of the background work.
     """
 
     def __init__(self, ui: Any, runner: TaskRunner) -> None:
@@ -45,7 +45,7 @@ class AdaptationPanel:
         self.set_review(None)
 
     def set_review(self, review: Review | None) -> None:
-        """Work on another review, or on none."""
+        """Work on another review; None for no review."""
         self._review = review
         self._show_report(None)
         say(self._ui.adaptationLabel, "")
@@ -53,7 +53,7 @@ class AdaptationPanel:
         self._ui.rollbackButton.enabled = review is not None
 
     def fit(self) -> None:
-        """Fit to the verdicts and measure on held-out ones; adopts nothing."""
+        """Fit a model to the verdicts and measure it on held-out ones; nothing is adopted."""
         if self._review is None or self._review.model_folder is None or self._runner.busy:
             return
         if not install_for_adaptation():
@@ -79,7 +79,7 @@ class AdaptationPanel:
             self._runner.run(BackgroundTask(work), self._on_item, self._on_end)
 
     def adopt(self) -> None:
-        """Use the fitted model from now on, if the gate lets it through and the reader confirms."""
+        """Use the fitted model from now on, if the gate has passed it and the reader confirms."""
         from monai_bone_ssl.review.adaptation import model_versions
 
         report, review = self._report, self._review
@@ -100,7 +100,7 @@ class AdaptationPanel:
             self._say_version(store, f"Version {version} is adopted.")
 
     def roll_back(self) -> None:
-        """Use the version before again."""
+        """Use the version again that was in use before."""
         from monai_bone_ssl.review.adaptation import model_versions
 
         if self._review is None:
@@ -156,12 +156,12 @@ def _row(figure: HeldOutFigure) -> list[Cell]:
     from monai_bone_ssl.review.adaptation.gate import FIGURE_NAMES
 
     name = FIGURE_NAMES[figure.name]
-    for end in (" (", " at ", " high-"):  # in two lines: in one it would be too wide for the panel
+    for end in (" (", " at ", " high-"):  # one line would be too wide for the panel
         name = name.replace(end, f"\n{end.lstrip()}")
     shown = (_interval(figure.old), _interval(figure.new), _interval(figure.difference, sign="+"))
     return [(text, None) for text in (name, *shown)]
 
 
 def _interval(figure: Figure, sign: str = "") -> str:
-    """Value, and below it the interval: beside it they would be too wide for the panel."""
+    """Write a value and, below, its interval: side by side they would be too wide for the panel."""
     return f"{figure.value:{sign}.2f}\n{figure.ci_low:{sign}.2f} to {figure.ci_high:{sign}.2f}"

@@ -1,13 +1,12 @@
-"""What readers read differently, and has to be settled."""
+"""The section for adjudication: images that readers read differently, to be settled."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from BoneXRayReviewLib.messages import reporting, say
+from BoneXRayReviewLib.messages import count, in_words, reporting, say
 from BoneXRayReviewLib.tables import Cell, fill_table, prepare_table
-from BoneXRayReviewLib.words import count, in_words
 
 if TYPE_CHECKING:
     from BoneXRayReviewLib.review_start import Review
@@ -17,14 +16,14 @@ __all__ = ["AdjudicationPanel"]
 
 
 class AdjudicationPanel:
-    """Lists what readers read differently.
+    """Lists the images that readers read differently.
 
     Parameters
     ----------
     ui
         The panel's widgets.
     adjudicate
-        Called with the key of the case that is to be settled.
+        Function that opens the case with a key, to be settled.
     """
 
     def __init__(self, ui: Any, adjudicate: Callable[[str], None]) -> None:
@@ -38,7 +37,7 @@ class AdjudicationPanel:
         self.set_review(None)
 
     def set_review(self, review: Review | None) -> None:
-        """Work on another review, or on none."""
+        """Work on another review; None for no review."""
         self._review = review
         self._keys = []
         fill_table(self._ui.disagreementTable, [])

@@ -1,4 +1,4 @@
-"""The button that runs the model on the images without a result."""
+"""The section with the button that runs the model on the images without a result."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["AnalysisPanel"]
 
 
 class AnalysisPanel:
-    """Analyses in the background; the reader reads on meanwhile.
+    """Analyses images in the background, while the reader reads on.
 
     Parameters
     ----------
     ui
         The panel's widgets.
     runner
-        Runs the background work.
+        Runner of the background work.
     analysed
-        Called with the key of each case that has a result now.
+        Function that takes the key of each case that has a result now.
     """
 
     def __init__(self, ui: Any, runner: TaskRunner, analysed: Callable[[str], None]) -> None:
@@ -38,7 +38,7 @@ class AnalysisPanel:
         self.set_review(None)
 
     def set_review(self, review: Review | None) -> None:
-        """Work on another review, or on none."""
+        """Work on another review; None for no review."""
         self._review = review
         self._ui.analyseButton.enabled = review is not None and review.model is not None
 

@@ -1,4 +1,4 @@
-"""Long work in a thread, its items taken by the main thread: no scene and no window here."""
+"""Long work in a thread, whose items the main thread takes. No scene and no window here."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ __all__ = ["BackgroundTask", "Cancelled"]
 T = TypeVar("T")
 
 # Between calls into Python, Slicer's main thread keeps the interpreter's lock, and a thread would hardly run.
-# Waiting for an item hands it the lock; short enough not to be felt in the window.
+# Waiting for an item hands the lock over; the wait is too short to be felt in the window.
 _WAIT_SECONDS = 0.01
 
 
 class Cancelled(Exception):
-    """Ends work that somebody asked to stop."""
+    """Raised inside work that the reader asked to stop."""
 
 
 class BackgroundTask(Generic[T]):
-    """Work that hands over items while it runs; begins at once.
+    """Work that begins at once, and hands over items while it runs.
 
     Parameters
     ----------
     work
-        Runs in a thread of its own, calls :meth:`put` for each item, :meth:`stop_if_cancelled` between them.
+        Function to run in a thread. It calls :meth:`put` for each item, and :meth:`stop_if_cancelled` between
+        two of them.
     """
 
     def __init__(self, work: Callable[[BackgroundTask[T]], None]) -> None:
@@ -39,30 +40,30 @@ class BackgroundTask(Generic[T]):
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody asked the work to stop."""
+        """Whether the work was asked to stop."""
         return self._stop.is_set()
 
     def stop_if_cancelled(self) -> None:
-        """Called by the work where it may be stopped.
+        """Stop here if the work was asked to; the work calls this.
 
         Raises
         ------
         Cancelled
-            If somebody asked for it.
+            If the work was asked to stop.
         """
         if self.cancelled:
             raise Cancelled
 
     def put(self, item: T) -> None:
-        """Hand an item over; called by the work."""
+        """Hand an item over; the work calls this."""
         self._items.put(item)
 
     def cancel(self) -> None:
-        """Ask the work to stop; it finishes what it has begun."""
+        """Ask the work to stop at the next place where it can."""
         self._stop.set()
 
     def poll(self) -> list[T]:
-        """Items since the last call; called by the main thread, by a timer."""
+        """Take the items since the last call; a timer of the main thread calls this."""
         items = []
         try:
             items.append(self._items.get(timeout=_WAIT_SECONDS))
@@ -77,7 +78,7 @@ class BackgroundTask(Generic[T]):
         return self._future.done() and self._items.empty()
 
     def check(self) -> None:
-        """Raise what the finished work raised, unless it was stopped."""
+        """Raise the error of the finished work, unless the work was asked to stop."""
         error = self._future.exception()
         if error is not None and not isinstance(error, Cancelled):
             raise error

@@ -1,4 +1,4 @@
-"""What the algorithm says of the open case, as far as the reader may know it."""
+"""The section for the open case: patient, result and similar cases, as far as the reader may know them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class CasePanel:
         self._show_answer(False)
 
     def show_patient(self, header: Dataset | None) -> None:
-        """Show whose image it is, from the header; it stays on the screen and goes nowhere else."""
+        """Show the patient from the header, on the screen only; None for no patient."""
         values = (
             []
             if header is None
@@ -58,7 +58,7 @@ class CasePanel:
         self._ui.patientLabel.visible = header is not None
 
     def show_hidden(self) -> None:
-        """Show that the result is hidden, and nothing else: not even whether there is one."""
+        """Show that the result is hidden, but not whether there is one."""
         self._ui.resultLabel.text = _HIDDEN
         self._show_answer(False)
 
@@ -70,11 +70,11 @@ class CasePanel:
         Parameters
         ----------
         case
-            The case.
+            Case with the result.
         target, model
-            What the model looks for, and which it is; None where not known.
+            Condition that the model looks for, and identity of the model; None where they are not known.
         limit
-            Evidence at full colour; None where there is no evidence to show.
+            Evidence at full colour, in logit; None where there is no evidence to show.
         """
         finding = case.finding
         if finding is None:
@@ -92,7 +92,7 @@ class CasePanel:
             self._set_picture(self._ui.legendLabel, colour_legend(limit), "legend.png")
 
     def show_similar(self, similar: Similar | None) -> None:
-        """Show the labelled cases most like the open one; nothing where there are none."""
+        """Show the labelled cases most like the open one; None for none."""
         cases = () if similar is None else similar.cases
         self._ui.similarPanel.visible = bool(cases)
         n_positive = sum(case.label for case in cases)
@@ -125,7 +125,7 @@ class CasePanel:
     def _set_picture(self, label: Any, png: bytes, name: str) -> None:
         from BoneXRayReviewLib.drawing import SCALE
 
-        # By way of a file: it is the one way to hand over bytes that every version of Slicer's Qt takes.
+        # A file is the one way to hand over a picture that every version of Slicer's Qt takes.
         path = self._folder / name
         path.write_bytes(png)
         pixmap = qt.QPixmap(str(path))

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from BoneXRayReviewLib.background import BackgroundTask
 from BoneXRayReviewLib.case_panel import CasePanel
 from BoneXRayReviewLib.messages import reporting
-from BoneXRayReviewLib.similar_lookup import SimilarLookup
+from BoneXRayReviewLib.tasks import TaskRunner
 
 if TYPE_CHECKING:
-    from BoneXRayReviewLib.background import BackgroundTask
-    from BoneXRayReviewLib.inference import Similar
+    from BoneXRayReviewLib.inference import LazyModel, Similar
     from BoneXRayReviewLib.review_start import Review
     from BoneXRayReviewLib.viewer import Viewer
+    from monai_bone_ssl.review.worklist import Case
 
 __all__ = ["CaseView"]
 
 
 class CaseView:
-    """Shows what a review's controller has opened.
+    """Shows the case that a review's controller has opened.
 
     Parameters
     ----------
     ui
         The panel's widgets.
     viewer
-        The scene's side of it.
+        View of the case in the scene.
     folder
         Temporary folder for the panel's pictures.
     """
@@ -36,22 +38,22 @@ class CaseView:
         self._viewer = viewer
         self._panel = CasePanel(ui, folder)
         self._review: Review | None = None
-        self.similar = SimilarLookup(self._on_similar, self._on_lookup_end)
+        self.similar = _SimilarLookup(self._on_similar, self._on_lookup_end)
 
     def set_review(self, review: Review | None) -> None:
-        """Work on another review, or on none."""
+        """Work on another review; None for no review."""
         self._review = review
         self.similar.clear()
         if review is None:
             self._panel.clear()
 
     def show(self, review: Review) -> None:
-        """Show the open case's image and whose it is, and what may be known of its answer.
+        """Show the open case: image, patient, and the answer as far as the reader may know it.
 
         Raises
         ------
         BoneSSLError
-            Where the image cannot be read, or is another one by now; then nothing is shown.
+            Where the image cannot be read, or is another one by now. Nothing is shown then.
         """
         from monai_bone_ssl.dicom.radiograph import read_radiograph
         from monai_bone_ssl.review.worklist import case_header
@@ -65,7 +67,7 @@ class CaseView:
         self.show_answer(review)
 
     def show_answer(self, review: Review) -> None:
-        """Show what the algorithm says of the open case, as far as the reader may know."""
+        """Show the answer on the open case, as far as the reader may know it."""
         controller = review.controller
         self._viewer.remove_evidence()
         self._panel.show_similar(None)
@@ -89,3 +91,41 @@ class CaseView:
     def _on_lookup_end(self, task: BackgroundTask[Similar]) -> None:
         with reporting(self._ui.messageLabel):
             task.check()
+
+
+class _SimilarLookup:
+    """Looks up similar cases of one case at a time, in the background, and keeps them for the review.
+
+    Parameters
+    ----------
+    found
+        Function that takes the similar cases of a case.
+    ended
+        Function that takes the task at its end; ``task.check()`` raises the error of the task.
+    """
+
+    def __init__(self, found: Callable[[Similar], None], ended: Callable[[Any], None]) -> None:
+        self.runner = TaskRunner()
+        self._found = found
+        self._ended = ended
+        self._known: dict[str, Similar] = {}
+
+    def look_up(self, case: Case, model: LazyModel | None) -> None:
+        """Hand over the similar cases of a case, at once if they are known."""
+        from BoneXRayReviewLib.inference import find_similar
+
+        self.runner.abandon()
+        if case.key in self._known:
+            self._found(self._known[case.key])
+        elif model is not None and case.decision is not None:
+            task = BackgroundTask(lambda own: find_similar(own, case, model))
+            self.runner.run(task, self._take, self._ended)
+
+    def clear(self) -> None:
+        """Forget all cases: another review begins."""
+        self.runner.abandon()
+        self._known.clear()
+
+    def _take(self, similar: Similar) -> None:
+        self._known[similar.key] = similar
+        self._found(similar)

@@ -1,6 +1,6 @@
-"""One reader's way through a worklist: which case is open, what is said of it, what comes next.
+"""One reader's way through a worklist: the open case, the draft of its verdict, the next case.
 
-No widgets and no scene: what is shown follows from here, and nothing is kept anywhere else.
+No widgets and no scene. Both show what is kept here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Draft", "ReviewController"]
 
 @dataclass(frozen=True)
 class Draft:
-    """What the reader has said so far of the open case."""
+    """Verdict on the open case as far as the reader has given it."""
 
     reading: Reading | None = None
     confidence: int | None = None
@@ -39,13 +39,13 @@ class ReviewController:
     Parameters
     ----------
     session
-        The reader's.
+        Session of the reader.
     worklist
-        Its images.
+        Images to read.
     results
-        Output folder of ``analyze`` that the worklist is from; None where it is from images.
+        Output folder of ``analyze`` that the worklist was made from; None where it was made from images.
     clock
-        Seconds that only grow.
+        Function that returns the time in seconds.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ReviewController:
         self.current: Case | None = None
         self.draft = Draft()
         self.adjudicating = False
-        #: Whether the open case's image is on the screen: nobody may judge what he has not seen.
+        #: Whether the image of the open case is on the screen: no verdict is taken before.
         self.image_shown = False
         self._clock = clock
         self._opened_at = 0.0
@@ -74,16 +74,16 @@ class ReviewController:
 
     @property
     def cases(self) -> list[Case]:
-        """What the filter lets through, the most urgent first."""
+        """Cases that pass the filter, the most urgent first."""
         return select(self.worklist, self.filter, self.session.verdicts, hide_ai=self.session.blinded)
 
     def case(self, key: str) -> Case | None:
-        """The case with a key."""
+        """Find the case with a key; None where there is none."""
         return next((case for case in self.worklist.cases if case.key == key), None)
 
     @property
     def unanalysed(self) -> list[Case]:
-        """The images without a result, the open one first."""
+        """Images without a result, the open one first."""
         waiting = [case for case in self.worklist.cases if case.finding is None]
         return sorted(waiting, key=lambda case: self.current is None or case.key != self.current.key)
 
@@ -94,7 +94,7 @@ class ReviewController:
         points: OperatingPoints | None,
         evidence: np.ndarray | None = None,
     ) -> None:
-        """Take a result of the model."""
+        """Put a result of the model into the worklist."""
         self.worklist = with_finding(self.worklist, key, finding, points)
         if evidence is not None:
             self._evidence[key] = evidence
@@ -102,7 +102,7 @@ class ReviewController:
             self.current = self.case(key)
 
     def evidence(self) -> np.ndarray | None:
-        """The open case's evidence, float32 [h, w]; None where there is none, or it may not be seen yet."""
+        """Evidence of the open case, float32 [h, w], in logit; None where there is none to show now."""
         if self.current is None or not self.may_see_ai:
             return None
         found = self._evidence.get(self.current.key)
@@ -113,7 +113,7 @@ class ReviewController:
     # --- going through it -----------------------------------------------------------------------------
 
     def resume(self) -> Case | None:
-        """Open the case shown last, else the first one."""
+        """Open the case shown last, or else the first one."""
         last = self.session.position
         known = last if last is not None and self.case(last) is not None else None
         first = next(iter(self.cases), None)
@@ -121,7 +121,7 @@ class ReviewController:
         return None if key is None else self.open(key)
 
     def open(self, key: str, adjudicating: bool = False) -> Case:
-        """Open a case; what was said of the one before is kept.
+        """Open a case; the draft on the case before is kept.
 
         Raises
         ------
@@ -151,7 +151,7 @@ class ReviewController:
         return self.open(keys[place]) if 0 <= place < len(keys) else None
 
     def leave(self) -> None:
-        """Save what was changed; a draft without a reading is kept until the case is opened again."""
+        """Save the draft if it has changed; one without a reading is kept until the case is opened again."""
         if self.current is None or not self.changed:
             return
         if self.draft.reading is None:
@@ -163,7 +163,7 @@ class ReviewController:
 
     @property
     def changed(self) -> bool:
-        """Whether something is said of the open case that is not saved."""
+        """Whether the draft on the open case differs from the saved verdict."""
         return self.current is not None and self.draft != self._saved_draft()
 
     @property
@@ -173,12 +173,12 @@ class ReviewController:
 
     @property
     def can_agree(self) -> bool:
-        """Whether there is a yes or no of the algorithm that the reader may agree or disagree with."""
+        """Whether the algorithm gave a yes or no that the reader may agree or disagree with."""
         case = self.current
         return case is not None and self.may_see_ai and agreement(Reading.NORMAL, case.decision) is not None
 
     def note_revealed(self) -> None:
-        """Put on record that the open case's result is shown now, once each time it is opened."""
+        """Note in the audit trail that the result is shown now, once each time the case is opened."""
         case = self.current
         if self._noted or case is None or case.finding is None or not self.session.blinded:
             return
@@ -196,7 +196,7 @@ class ReviewController:
         Raises
         ------
         ConfigError
-            Where the result is hidden, or is no yes or no.
+            Where the result is hidden, or is neither yes nor no.
         """
         case = self._require_image()
         if not self.may_see_ai:

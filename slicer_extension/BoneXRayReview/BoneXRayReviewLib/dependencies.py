@@ -1,4 +1,4 @@
-"""The Python package that the module works with: is it there, and may it be installed."""
+"""The Python package that the module works with: whether it is installed, and installing it after asking."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["PACKAGE", "install_after_asking", "install_for_adaptation", "is_inst
 
 PACKAGE = "monai-bone-ssl"
 
-# Slicer's own modules are built for the versions of these that it ships: an installation must not move them.
+# Packages that an installation must not change: Slicer's own modules are built for the versions in Slicer.
 _KEPT = ("numpy", "scipy")
 
 _QUESTION = (
@@ -27,32 +27,32 @@ _ADAPTATION_QUESTION = (
 
 
 def is_installed() -> bool:
-    """Whether the package is there, and new enough to review with."""
+    """Whether the package is installed, and new enough to review with."""
     if importlib.util.find_spec("monai_bone_ssl") is None:
         return False
     return importlib.util.find_spec("monai_bone_ssl.review") is not None
 
 
 def package_source() -> str:
-    """What pip installs: the checkout that this module lies in, else the released package."""
+    """Name the package for pip: the checkout that this module lies in, or else the released package."""
     checkout = Path(__file__).resolve().parents[3]
     is_checkout = (checkout / "monai_bone_ssl").is_dir() and (checkout / "pyproject.toml").is_file()
     return str(checkout) if is_checkout else PACKAGE
 
 
 def install_after_asking() -> bool:
-    """Ask, then install the package; returns whether it is there afterwards.
+    """Ask, then install the package; False where it is not installed afterwards.
 
     Raises
     ------
     subprocess.CalledProcessError
-        Where pip fails; its output is in the Python console.
+        Where pip fails; the Python console has pip's output.
     """
     return _ask_and_install(_QUESTION, [package_source()]) and is_installed()
 
 
 def install_for_adaptation() -> bool:
-    """Ask, then install what site adaptation needs, if it is not there; returns whether it is.
+    """Ask, then install the package that site adaptation needs; False where it is not installed afterwards.
 
     Raises
     ------
@@ -69,6 +69,6 @@ def _ask_and_install(question: str, packages: list[str]) -> bool:
     text = question + "\n\n" + "\n".join(wanted)
     if not slicer.util.confirmOkCancelDisplay(text, windowTitle=TITLE):
         return False
-    slicer.util.pip_install(wanted)  # it is slicer.packaging's since Slicer 5.12
+    slicer.util.pip_install(wanted)  # since Slicer 5.12 the function is slicer.packaging's
     importlib.invalidate_caches()
     return True

@@ -16,7 +16,7 @@ __all__ = ["add_evidence", "set_threshold"]
 NODE_NAME = "Evidence"
 COLOURS_NAME = "Evidence colours"
 
-# Share of the limit from which evidence counts as evidence: half a step of the colours.
+# Share of the limit below which evidence counts as none: half a step of the colours.
 _LEAST = 1 / 512
 
 
@@ -28,9 +28,9 @@ def add_evidence(evidence: np.ndarray, geometry: ImageGeometry, limit: float) ->
     evidence
         float32 [h, w], logit a patch, covering the image from edge to edge.
     geometry
-        Of the image.
+        Geometry of the image.
     limit
-        Evidence at full colour.
+        Evidence at full colour, in logit.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def add_evidence(evidence: np.ndarray, geometry: ImageGeometry, limit: float) ->
 
 
 def set_threshold(node: Any, share: float, limit: float) -> None:
-    """Hide evidence below a share of the limit; none of it is shown where it is not positive."""
+    """Hide evidence below a share of the limit, and all evidence that is not positive."""
     display = node.GetDisplayNode()
     display.AutoThresholdOff()
     display.SetThreshold(max(share, _LEAST) * limit, float(np.finfo(np.float32).max))
@@ -75,7 +75,7 @@ def _colour_node() -> Any:
 
 
 def _place(node: Any, shape: tuple[int, ...], geometry: ImageGeometry) -> None:
-    """Voxels as large as patches; the outermost voxel's outer edge is the outermost pixel's."""
+    """Give voxels the size of patches, and the volume the outer edges of the image."""
     tall, wide = geometry.step
     patch_rows, patch_columns = geometry.rows / shape[0], geometry.columns / shape[1]
     matrix = vtk.vtkMatrix4x4()

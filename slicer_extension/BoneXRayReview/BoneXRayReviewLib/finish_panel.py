@@ -1,12 +1,11 @@
-"""What goes out: verified reports and the export."""
+"""The section for verified reports and the export."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from BoneXRayReviewLib.messages import reporting, say
-from BoneXRayReviewLib.words import count
+from BoneXRayReviewLib.messages import count, reporting, say
 
 if TYPE_CHECKING:
     from BoneXRayReviewLib.review_start import Review
@@ -31,7 +30,7 @@ class FinishPanel:
         self.set_review(None)
 
     def set_review(self, review: Review | None) -> None:
-        """Work on another review, or on none."""
+        """Work on another review; None for no review."""
         self._review = review
         say(self._ui.finishLabel, "")
         for button in (self._ui.reportsButton, self._ui.exportButton):
@@ -69,7 +68,7 @@ class FinishPanel:
 
         if self._review is None or not self._ui.outputPath.currentPath:
             raise ConfigError(ReasonCode.INVALID_CONFIG, "no folder: expected one for reports and export")
-        self._review.controller.leave()  # what is said of the open case goes out as well
+        self._review.controller.leave()  # saves the verdict on the open case
         out = Path(self._ui.outputPath.currentPath)
         make_output_folder(out, [])
         return self._review, out

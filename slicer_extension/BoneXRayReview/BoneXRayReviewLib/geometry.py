@@ -1,8 +1,7 @@
 """Source pixels and the scene's millimetres: one mapping for image, evidence and markups.
 
-A radiograph has no place in the patient. It lies in the scene's axial plane, first pixel at the origin, so
-that the axial view shows columns to the right and rows downwards, as they are stored: neither mirrored nor
-turned.
+A radiograph has no place in the patient. The scene has it in the axial plane, with the first pixel at the
+origin, so that the axial view shows columns to the right and rows downwards, as the file stores them.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ __all__ = ["ImageGeometry"]
 
 @dataclass(frozen=True)
 class ImageGeometry:
-    """Where the pixels of one radiograph lie in the scene."""
+    """Place of one radiograph's pixels in the scene."""
 
     rows: int
     columns: int
@@ -23,7 +22,7 @@ class ImageGeometry:
 
     @property
     def step(self) -> tuple[float, float]:
-        """Scene units between rows and columns; one a pixel where millimetres are not known."""
+        """Scene units between rows and between columns; 1 where millimetres are not known."""
         return self.spacing or (1.0, 1.0)
 
     def to_ras(self, row: float, column: float) -> tuple[float, float, float]:
@@ -32,13 +31,13 @@ class ImageGeometry:
         return (-column * wide, -row * tall, 0.0)
 
     def to_pixel(self, ras: tuple[float, float, float]) -> tuple[float, float]:
-        """Row and column of a place; one beside the image is moved to its nearest pixel."""
+        """Row and column of a place; a place beside the image is moved to the nearest pixel."""
         tall, wide = self.step
         row, column = -ras[1] / tall, -ras[0] / wide
         return min(max(row, 0.0), self.rows - 1.0), min(max(column, 0.0), self.columns - 1.0)
 
     def length_mm(self, first: tuple[float, float], second: tuple[float, float]) -> float | None:
-        """Distance of two pixel coordinates; None where millimetres are not known."""
+        """Distance of two pixel coordinates in millimetres; None where millimetres are not known."""
         if self.spacing is None:
             return None
         down, across = ((a - b) * step for a, b, step in zip(first, second, self.spacing, strict=True))

@@ -25,7 +25,7 @@ _N_SIMILAR = 5
 
 @dataclass(frozen=True, eq=False)
 class Analysed:
-    """One case that the model has seen."""
+    """Result of one case."""
 
     key: str
     finding: ImageFinding
@@ -35,19 +35,19 @@ class Analysed:
 
 @dataclass(frozen=True)
 class Similar:
-    """Cases that look like one."""
+    """Labelled cases that look like one case."""
 
     key: str
     cases: tuple[SimilarCase, ...]
 
 
 class LazyModel:
-    """A model folder that is read once, by the first thread that needs it.
+    """A model that is read once, by the first thread that needs the model.
 
     Parameters
     ----------
     folder
-        Model folder or store.
+        Folder of the model, or of a model store.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -88,7 +88,7 @@ def analyse_cases(task: BackgroundTask[Analysed], cases: Sequence[Case], model: 
 
 
 def find_similar(task: BackgroundTask[Similar], case: Case, model: LazyModel) -> None:
-    """Find the labelled cases most like one, where the model folder carries any.
+    """Find the labelled cases most like one, where the model folder has labelled cases.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def find_similar(task: BackgroundTask[Similar], case: Case, model: LazyModel) ->
 
 
 def _source(case: Case) -> Source:
-    """The case's file; with an error where it is not the case's image any more."""
+    """Source of the case's file; with an error where the file is not the case's image any more."""
     try:
         case_header(case)
     except BoneSSLError as error:

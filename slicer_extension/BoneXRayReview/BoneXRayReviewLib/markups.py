@@ -1,6 +1,6 @@
-"""What the reader marks, as markups nodes, and the package's locations: source pixels, and millimetres.
+"""Places that the reader marks: markups nodes in the scene, locations in source pixels in the verdict.
 
-The scene holds the markups of the open case only. They are ordinary ones, so a saved scene keeps them.
+The scene has markups of the open case only. They are ordinary markups, so that a saved scene keeps them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import slicer
 import vtk
 
 from BoneXRayReviewLib.geometry import ImageGeometry
-from BoneXRayReviewLib.scene_nodes import remove_node
+from BoneXRayReviewLib.scene import remove_node
 
 if TYPE_CHECKING:
     from monai_bone_ssl.review.verdict import Location
@@ -26,14 +26,14 @@ _CLASSES = {
     "ruler": "vtkMRMLMarkupsLineNode",
 }
 _NAMES = {"point": "Point", "box": "Box", "ruler": "Ruler"}
-_POINTS = {"point": 1, "box": 1, "ruler": 2}  # control points of a finished one; a box has its centre
+_POINTS = {"point": 1, "box": 1, "ruler": 2}  # number of control points when placed; a box has its centre
 _EVENTS = (
     slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent,
     slicer.vtkMRMLMarkupsNode.PointModifiedEvent,
     slicer.vtkMRMLMarkupsNode.PointRemovedEvent,
 )
-_MOVED = 0.01  # pixels
-_COLOUR = (0.25, 0.85, 0.95)  # none of the evidence's
+_MOVED = 0.01  # in pixels; less is what saving a scene rounds off
+_COLOUR = (0.25, 0.85, 0.95)  # a colour that the evidence does not have
 
 
 class Markups:
@@ -42,7 +42,7 @@ class Markups:
     Parameters
     ----------
     changed
-        Called whenever the reader has added, moved or removed one.
+        Function to call when the reader has added, moved or removed a markup.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
@@ -50,14 +50,14 @@ class Markups:
         self._observed: list[tuple[Any, int]] = []
 
     def place(self, kind: str, geometry: ImageGeometry) -> Any:
-        """Let the reader place one with the mouse: one click, or two.
+        """Let the reader place a markup with one or two clicks of the mouse.
 
         Parameters
         ----------
         kind
             ``point``, ``box`` or ``ruler``.
         geometry
-            Of the image.
+            Geometry of the image.
         """
         node = self._add(kind, geometry)
         selection = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
@@ -69,7 +69,7 @@ class Markups:
         return node
 
     def show(self, locations: tuple[Location, ...], geometry: ImageGeometry) -> None:
-        """Replace all markups with those of a verdict."""
+        """Replace all markups by the locations of a verdict."""
         self.clear()
         for location in locations:
             node = self._add(location.kind, geometry)
@@ -81,7 +81,7 @@ class Markups:
                     node.AddControlPoint(vtk.vtkVector3d(*corner))
 
     def locations(self, geometry: ImageGeometry) -> tuple[Location, ...]:
-        """What is marked, in source pixels; what is not placed completely yet is left out."""
+        """Locations of all markups that are placed completely, in source pixels."""
         from monai_bone_ssl.review.verdict import Location
 
         found = []
@@ -98,14 +98,14 @@ class Markups:
         return tuple(found)
 
     def nodes(self) -> list[Any]:
-        """The markups nodes, in the order in which they were added."""
+        """Markups nodes, in the order in which they were added."""
         nodes = slicer.mrmlScene.GetNodesByClass("vtkMRMLMarkupsNode")
         nodes.UnRegister(None)
         listed = [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
         return [node for node in listed if node.GetAttribute(_ATTRIBUTE) is not None]
 
     def remove_last(self) -> None:
-        """Remove the one that was added last."""
+        """Remove the markup that was added last."""
         nodes = self.nodes()
         if nodes:
             self._forget(nodes[-1])
@@ -113,19 +113,19 @@ class Markups:
             self._changed()
 
     def clear(self) -> None:
-        """Remove all of them."""
+        """Remove all markups."""
         self.release()
         for node in self.nodes():
             remove_node(node)
 
     def adopt(self) -> None:
-        """Watch the markups that came with a scene that was loaded."""
+        """Watch the markups of a scene that was loaded."""
         self.release()
         for node in self.nodes():
             self._observe(node)
 
     def release(self) -> None:
-        """Stop watching."""
+        """Stop watching the markups."""
         for node, tag in self._observed:
             node.RemoveObserver(tag)
         self._observed.clear()
@@ -137,7 +137,7 @@ class Markups:
         display = node.GetDisplayNode()
         display.SetSelectedColor(*_COLOUR)
         display.SetColor(*_COLOUR)
-        # A length is written beside its ruler, but not where the header gives no millimetres.
+        # The length stands beside a ruler, but not where the header gives no millimetres.
         display.SetPropertiesLabelVisibility(kind == "ruler" and geometry.spacing is not None)
         display.SetPointLabelsVisibility(False)
         display.SetFillVisibility(False)
@@ -156,7 +156,7 @@ class Markups:
 
 
 def differ(marks: tuple[Location, ...], others: tuple[Location, ...]) -> bool:
-    """Whether marks are others, or in other places: by more than what saving a scene rounds off."""
+    """Whether two verdicts have different locations."""
     if [mark.kind for mark in marks] != [other.kind for other in others]:
         return True
     pairs = zip((p for m in marks for p in m.points), (p for o in others for p in o.points), strict=True)
@@ -173,7 +173,7 @@ def _control_points(node: Any) -> list[tuple[float, float, float]]:
 
 
 def _box_corners(node: Any) -> list[tuple[float, float, float]]:
-    """Top left and bottom right corner in the image; of a turned box, those of its bounds."""
+    """Top left and bottom right corner in the image; for a turned box, the corners of its bounds."""
     bounds = [0.0] * 6
     node.GetRASBounds(bounds)
     return [(bounds[1], bounds[3], 0.0), (bounds[0], bounds[2], 0.0)]
@@ -182,5 +182,5 @@ def _box_corners(node: Any) -> list[tuple[float, float, float]]:
 def _set_box(node: Any, corners: list[tuple[float, float, float]]) -> None:
     first, second = corners
     node.SetCenter(*((a + b) / 2 for a, b in zip(first, second, strict=True)))
-    # It has to reach through the slice, or the view would not show it.
+    # A box that does not reach through the slice would not be shown.
     node.SetSize(abs(first[0] - second[0]), abs(first[1] - second[1]), 1.0)

@@ -1,23 +1,24 @@
-"""What the panel tells the reader, and what went wrong: one line that names the cause."""
+"""Messages of the panel, errors among them: one line that names the cause."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from typing import Any
 
 import slicer.util
 
-__all__ = ["TITLE", "reporting", "say"]
+__all__ = ["TITLE", "count", "in_words", "reporting", "say"]
 
-#: Of the module and its dialogs.
+#: Title of the module and of its dialogs.
 TITLE = "Bone X-ray Review"
 
 _ERROR_STYLE = "color: #d9534f; font-weight: bold;"
 
 
 def say(label: Any, text: str, error: bool = False) -> None:
-    """Write a line into a label; nothing hides it."""
+    """Write a line into a label; an empty line hides the label."""
     label.text = text
     label.styleSheet = _ERROR_STYLE if error else ""
     label.visible = bool(text)
@@ -25,7 +26,7 @@ def say(label: Any, text: str, error: bool = False) -> None:
 
 @contextmanager
 def reporting(label: Any) -> Iterator[None]:
-    """Write an error of the package into a label; one that could lose a verdict also opens a dialog."""
+    """Write an error of the package into a label; an error that could lose a verdict also opens a dialog."""
     from monai_bone_ssl.errors import BoneSSLError, ReportError
 
     say(label, "")
@@ -35,3 +36,13 @@ def reporting(label: Any) -> Iterator[None]:
         say(label, error.text, error=True)
         if isinstance(error, ReportError):
             slicer.util.errorDisplay(error.text, windowTitle=TITLE)
+
+
+def in_words(value: Enum) -> str:
+    """Write a value of the package in words, such as ``bad image``."""
+    return str(value.value).replace("_", " ")
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Write a number of things, such as ``2 studies``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -1,9 +1,8 @@
 """A radiograph as a volume node: Slicer reads the pixels, the package says how they are to be shown.
 
-Slicer's reader rescales and inverts MONOCHROME1 by itself, so nothing is inverted here.
-Window and level are those with which the volume looks as the package's reader shows it, fitted to its pixels.
-The fit proves polarity too: a volume that would look inverted, or otherwise than what the model was shown, is
-replaced by the package's own pixels.
+Slicer's reader rescales and inverts MONOCHROME1 by itself, so nothing is inverted here. Window and level are
+fitted, so that the volume looks as the package's reader shows the image. The fit proves polarity too: the
+package's pixels replace a volume that would look inverted, or unlike the image that the model was shown.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import slicer.util
 import vtk
 
 from BoneXRayReviewLib.geometry import ImageGeometry
-from BoneXRayReviewLib.scene_nodes import remove_node
+from BoneXRayReviewLib.scene import remove_node
 
 if TYPE_CHECKING:
     from monai_bone_ssl.dicom.radiograph import Radiograph
@@ -30,8 +29,8 @@ NODE_NAME = "Radiograph"
 _SPACING = "BoneXRayReview.spacing"
 _GREY = "vtkMRMLColorTableNodeGrey"
 _TOLERANCE = 1 / 255  # of the displayed range: what an eye on an 8-bit screen cannot see
-_FITTED = 50_000  # pixels that a line is fitted to; all of them are checked
-_LEVELS = 4095  # of the package's pixels where they are shown instead of the stored ones
+_FITTED = 50_000  # number of pixels that a line is fitted to; the line is checked on all
+_LEVELS = 4095  # grey levels of the package's pixels, where they replace the stored ones
 
 
 def load_radiograph(path: Path, radiograph: Radiograph, volumes_logic: Any) -> tuple[Any, ImageGeometry]:
@@ -42,13 +41,13 @@ def load_radiograph(path: Path, radiograph: Radiograph, volumes_logic: Any) -> t
     path
         The DICOM file.
     radiograph
-        What the package reads from it.
+        Radiograph as the package reads the file.
     volumes_logic
         The application's ``vtkSlicerVolumesLogic``.
 
     Returns
     -------
-    The vtkMRMLScalarVolumeNode, and where its pixels lie.
+    The vtkMRMLScalarVolumeNode, and the geometry of the image.
     """
     rows, columns = radiograph.pixels.shape
     geometry = ImageGeometry(rows, columns, radiograph.spacing)
@@ -74,25 +73,25 @@ def load_radiograph(path: Path, radiograph: Radiograph, volumes_logic: Any) -> t
 
 
 def geometry_of(node: Any) -> ImageGeometry:
-    """Where the pixels of a volume lie that came with a scene."""
+    """Geometry of a radiograph that came with a scene."""
     columns, rows, _ = node.GetImageData().GetDimensions()
     wide, tall, _ = node.GetSpacing()
     return ImageGeometry(rows, columns, (tall, wide) if node.GetAttribute(_SPACING) == "mm" else None)
 
 
 def window_level(values: np.ndarray, shown: np.ndarray) -> tuple[float, float] | None:
-    """Window and level that show stored values as given.
+    """Find window and level that show stored values as given.
 
     Parameters
     ----------
     values
-        [H, W] of the volume.
+        Stored values [H, W] of the volume.
     shown
-        [H, W] in [0, 1], bright = dense.
+        Pixels [H, W] in [0, 1] as they are to look, bright = dense.
 
     Returns
     -------
-    None where no rising straight line maps one to the other, such as after a VOI LUT.
+    Window and level; None where no rising straight line maps one to the other, such as after a VOI LUT.
     """
     inside = (shown > 0.01) & (shown < 0.99)
     fitted = slice(None, None, max(1, np.count_nonzero(inside) // _FITTED))

@@ -1,4 +1,4 @@
-"""From what the reader filled in to an open review."""
+"""Opening a review with the settings that the reader filled in."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Review", "Settings", "start_review"]
 
 @dataclass(frozen=True)
 class Settings:
-    """What the reader filled in."""
+    """Settings of a review, as the reader filled them in."""
 
     source: Source
     input_folder: str
@@ -53,9 +53,9 @@ class Review:
         return None if self.model is None else self.model.folder
 
     def evidence_limit(self, evidence: np.ndarray) -> float:
-        """Evidence at full colour: the model's own limit, as in the overlays that ``analyze`` writes.
+        """Evidence at full colour, in logit: the model's limit, as in the overlays that ``analyze`` writes.
 
-        Where the model that made the results is not at hand, the image's largest.
+        Without the model that made the results, the largest evidence of the image takes its place.
         """
         if self.spec is not None and self.controller.worklist.model == ModelIdentity.of(self.spec):
             return self.spec.evidence_limit
@@ -68,7 +68,7 @@ def start_review(settings: Settings) -> Review:
     Raises
     ------
     ConfigError, ModelError, ReportError
-        With one line that says what is wrong.
+        Where the review cannot be opened, with one line that says why.
     """
     folder = _model_folder(settings)
     spec = None if folder is None else read_spec(folder)

@@ -13,10 +13,10 @@ SAMPLE = "RG3_UNCR.dcm"
 
 
 def register() -> None:
-    """Offer the sample; it is fetched only when somebody asks for it.
+    """Offer the sample, which is fetched only when somebody asks for it.
 
-    Where the Python package pydicom-data is installed, its copy is taken. Else address and checksum are those
-    of pydicom, which Slicer ships.
+    The copy of the Python package pydicom-data is taken where the package is installed. Otherwise address and
+    checksum are those of pydicom, which Slicer ships.
     """
     import SampleData
     from pydicom.data.download import get_cached_filehash, get_url

@@ -1,4 +1,4 @@
-"""The section that a review is started in: is the package there, what may be pressed."""
+"""The section that a review is started and closed in, and the package installed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SessionPanel:
     ui
         The panel's widgets.
     start, close
-        Called to start the review that is filled in, and to close the open one.
+        Functions to start the review that is filled in, and to close the open review.
     """
 
     def __init__(self, ui: Any, start: Callable[[], None], close: Callable[[], object]) -> None:
@@ -35,7 +35,7 @@ class SessionPanel:
         self.set_review(None)
 
     def set_review(self, review: Review | None) -> None:
-        """Show that a review is open, or that none is."""
+        """Show that a review is open; None for no review."""
         ui, installed = self._ui, dependencies.is_installed()
         self._review = review
         ui.packageLabel.text = "" if installed else "The Python package monai-bone-ssl is not installed."

@@ -1,4 +1,4 @@
-"""Single keys: the one table that the shortcuts and the module's help are made from."""
+"""Single keys of the panel, in one table for the shortcuts and the module's help."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import qt
 
 __all__ = ["SHORTCUTS", "Shortcuts", "help_rows"]
 
-#: Key, name of the action, what it does. Qt gives single keys to a text field first while one is edited.
+#: Key, name and description of each action. While a text field is edited, Qt gives single keys to the field.
 SHORTCUTS: tuple[tuple[str, str, str], ...] = (
     ("A", "agree", "agree with the AI"),
     ("D", "disagree", "disagree with the AI"),
@@ -37,7 +37,7 @@ SHORTCUTS: tuple[tuple[str, str, str], ...] = (
 
 
 def help_rows() -> str:
-    """The table as rows of HTML."""
+    """Write the table as rows of HTML."""
     return "".join(f"<tr><td><b>{key}</b></td><td>{text}</td></tr>" for key, _, text in SHORTCUTS)
 
 
@@ -49,7 +49,7 @@ class Shortcuts:
     window
         The main window.
     actions
-        By name of the action; every name of :data:`SHORTCUTS` is there.
+        Actions by name, with every name of :data:`SHORTCUTS`.
     """
 
     def __init__(self, window: Any, actions: Mapping[str, Callable[[], None]]) -> None:
@@ -62,12 +62,12 @@ class Shortcuts:
             self._shortcuts.append(shortcut)
 
     def enable(self, enabled: bool) -> None:
-        """Switch all on or off: they must not fire while another module is in use."""
+        """Switch all shortcuts on or off: they must not fire while another module is in use."""
         for shortcut in self._shortcuts:
             shortcut.enabled = enabled
 
     def delete(self) -> None:
-        """Take them away for good."""
+        """Remove all shortcuts for good."""
         for shortcut in self._shortcuts:
             shortcut.enabled = False
             shortcut.deleteLater()

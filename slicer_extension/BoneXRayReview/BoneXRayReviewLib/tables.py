@@ -1,4 +1,4 @@
-"""Filling tables of the panel."""
+"""Tables of the panel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import qt
 
 __all__ = ["Cell", "fill_table", "prepare_table"]
 
-#: Text, and red, green, blue of a mark before it where it has one: text in a colour is hard to read.
+#: Text of a cell, and the colour (red, green, blue) of a mark before the text; coloured text is hard to read.
 Cell = tuple[str, tuple[int, int, int] | None]
 
 
@@ -22,7 +22,7 @@ def prepare_table(table: Any, columns: Sequence[str]) -> None:
 
 
 def fill_table(table: Any, rows: Sequence[Sequence[Cell]], current: int | None = None) -> None:
-    """Replace the rows of a table, and select one."""
+    """Replace the rows of a table, and select one of them."""
     table.blockSignals(True)
     table.setRowCount(len(rows))
     for row, cells in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Background work with the panel's progress bar and cancel button; one at a time."""
+"""Background work with the panel's progress bar and cancel button, one task at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TaskRunner:
     Parameters
     ----------
     progress_bar, cancel_button
-        Widgets that are shown while a task runs; None for work that nobody waits for.
+        Widgets to show while a task runs; None for work that nobody waits for.
     """
 
     def __init__(self, progress_bar: Any = None, cancel_button: Any = None) -> None:
@@ -54,13 +54,13 @@ class TaskRunner:
         Parameters
         ----------
         task
-            Has begun already.
+            Task that has begun already.
         take
-            Called for each item, in the main thread.
+            Function that takes each item, in the main thread.
         end
-            Called once at its end; ``task.check()`` raises what went wrong.
+            Function that takes the task at its end; ``task.check()`` raises the error of the task.
         total
-            Number of items; 0 where it is not known.
+            Number of items; 0 where the number is not known.
         """
         self._task, self._take, self._end = task, take, end
         self.show_progress(0, total)
@@ -68,26 +68,26 @@ class TaskRunner:
         self._timer.start()
 
     def show_progress(self, done: int, total: int) -> None:
-        """Show how far a task is; one that makes an item a step needs no call."""
+        """Show the progress of a task that does not make one item a step."""
         self._done, self._total = done, total
         if self._bar is not None:
             self._bar.maximum = total
             self._bar.value = done
 
     def cancel(self) -> None:
-        """Ask the task to stop; it goes on being followed until it has."""
+        """Ask the task to stop, and follow it until it has stopped."""
         if self._task is not None:
             self._task.cancel()
         if self._button is not None:
             self._button.enabled = False
 
     def abandon(self) -> None:
-        """Ask the task to stop, and follow it no longer: nobody wants its items any more."""
+        """Ask the task to stop, and follow it no longer."""
         self.cancel()
         self._release()
 
     def poll(self) -> None:
-        """Take what the task has made; called by the timer."""
+        """Take the items that the task has made; the timer calls this."""
         task = self._task
         if task is None:
             return
@@ -112,4 +112,4 @@ class TaskRunner:
 
 
 def _ignore(_: Any) -> None:
-    """Nothing to do."""
+    """Take an item, and do nothing."""

@@ -1,4 +1,4 @@
-"""The reader's verdict on the open case: buttons, keys, confidence, comment and marks."""
+"""The section for the reader's verdict on the open case: answers, confidence, comment and marks."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["VerdictPanel"]
 
 
 class VerdictPanel:
-    """Shows and takes the draft of a review's open case.
+    """Shows the draft of the verdict on the open case, and takes changes of it.
 
     Parameters
     ----------
     ui
         The panel's widgets.
     beside
-        By name, the actions that are not about the verdict itself: marking, moving on.
+        Actions that are not about the verdict itself, such as marking and moving on, by their names.
     """
 
     def __init__(self, ui: Any, beside: Mapping[str, Callable[[], None]]) -> None:
@@ -37,7 +37,7 @@ class VerdictPanel:
             "uncertain": ui.uncertainButton,
             "bad_image": ui.badImageButton,
         }
-        #: All that a key or a button does, by the names of :data:`~BoneXRayReviewLib.shortcuts.SHORTCUTS`.
+        #: Actions of all keys and buttons, by the names of :data:`~BoneXRayReviewLib.shortcuts.SHORTCUTS`.
         self.actions = {**self._verdict_actions(), **beside}
         self._connect_buttons()
         ui.confidenceSpinBox.connect("valueChanged(int)", self._on_confidence)
@@ -63,19 +63,19 @@ class VerdictPanel:
             button.connect("clicked()", self.actions[name])
 
     def set_review(self, review: Review | None) -> None:
-        """Work on another review, or on none."""
+        """Work on another review; None for no review."""
         self._controller = None if review is None else review.controller
         self.refresh()
 
     def edit(self, **changes: object) -> None:
-        """Change the draft; an error is told beside it."""
+        """Change the draft; an error is shown beside it."""
         controller = self._controller
         if controller is not None:
             self._change(lambda: controller.edit(**changes))
 
     def refresh(self) -> None:
-        """Show how things stand now."""
-        self._showing = True  # what is written into the widgets below is no edit
+        """Show the present state of the draft."""
+        self._showing = True  # the widgets tell of the changes below as if the reader had made them
         self._enable(self._controller)
         self._name_answers(None if self._controller is None else self._controller.worklist.target)
         self._show_draft(self._controller)
@@ -112,7 +112,7 @@ class VerdictPanel:
         ui.locationsLabel.visible = bool(ui.locationsLabel.text)
 
     def _name_answers(self, target: Target | None) -> None:
-        """Write what the answers mean for what the model looks for; the words are the package's."""
+        """Name the answers after the condition that the model looks for, in the package's words."""
         if target is None:
             self._ui.normalButton.text, self._ui.abnormalButton.text = "Normal (N)", "Abnormal (P)"
             return

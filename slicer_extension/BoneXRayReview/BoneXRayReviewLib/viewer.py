@@ -9,8 +9,7 @@ from BoneXRayReviewLib.evidence_volume import add_evidence, set_threshold
 from BoneXRayReviewLib.geometry import ImageGeometry
 from BoneXRayReviewLib.markups import Markups
 from BoneXRayReviewLib.radiograph_volume import geometry_of, load_radiograph
-from BoneXRayReviewLib.scene_nodes import is_in_scene, remove_node
-from BoneXRayReviewLib.slice_view import SliceView
+from BoneXRayReviewLib.scene import SliceView, is_in_scene, remove_node
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +32,7 @@ class Viewer:
     volumes_logic
         The application's ``vtkSlicerVolumesLogic``.
     marked
-        Called whenever the reader has added, moved or removed a mark.
+        Function to call when the reader has added, moved or removed a mark.
     """
 
     def __init__(self, application_logic: Any, volumes_logic: Any, marked: Callable[[], None]) -> None:
@@ -46,14 +45,14 @@ class Viewer:
         self._limit = 1.0
 
     def show(self, path: Path, radiograph: Radiograph, locations: tuple[Location, ...]) -> None:
-        """Show a radiograph with marks, and nothing of the case before."""
+        """Show a radiograph with its marks, and nothing of the case before."""
         self.clear()
         self.radiograph, self._geometry = load_radiograph(path, radiograph, self._volumes_logic)
         self._view.show(self.radiograph)
         self.markups.show(locations, self._geometry)
 
     def clear(self) -> None:
-        """Take the case out of the scene."""
+        """Remove the case from the scene."""
         self.markups.clear()
         self.remove_evidence()
         node, self.radiograph, self._geometry = self.radiograph, None, None
@@ -69,11 +68,8 @@ class Viewer:
             self._limit = limit
 
     def remove_evidence(self) -> None:
-        """Take the evidence out of the scene: what is hidden from a reader is nowhere to be found."""
-        node, self.evidence = (
-            self.evidence,
-            None,
-        )  # at once: removing a node calls those who observe the scene
+        """Remove the evidence from the scene, where a blinded reader could find it."""
+        node, self.evidence = self.evidence, None  # before the removal, which calls observers of the scene
         if is_in_scene(node):
             self._view.show_evidence(None, 0.0)
             remove_node(node)
@@ -84,11 +80,11 @@ class Viewer:
         Parameters
         ----------
         visible
-            Whether it is shown.
+            Whether the evidence is shown.
         opacity
-            0 to 1.
+            Opacity of the evidence, 0 to 1.
         threshold
-            Share of the limit below which it is not shown.
+            Share of the limit below which evidence is not shown, 0 to 1.
         """
         if self.evidence is None:
             return
@@ -101,7 +97,7 @@ class Viewer:
             self.markups.place(kind, self._geometry)
 
     def locations(self) -> tuple[Location, ...]:
-        """What is marked, in source pixels."""
+        """Locations that are marked, in source pixels."""
         return () if self._geometry is None else self.markups.locations(self._geometry)
 
     def show_locations(self, locations: tuple[Location, ...]) -> None:
@@ -110,7 +106,7 @@ class Viewer:
             self.markups.show(locations, self._geometry)
 
     def adopt(self, radiograph: Any, evidence: Any) -> None:
-        """Take over the nodes that came with a scene that was loaded."""
+        """Take over the nodes of a scene that was loaded."""
         self.markups.adopt()
         self.radiograph, self.evidence = radiograph, evidence
         self._geometry = None if radiograph is None else geometry_of(radiograph)

@@ -1,12 +1,12 @@
-"""The worklist: filter, table and progress."""
+"""The section for the worklist: filter, table and progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from BoneXRayReviewLib.messages import in_words
 from BoneXRayReviewLib.tables import Cell, fill_table, prepare_table
-from BoneXRayReviewLib.words import in_words
 
 if TYPE_CHECKING:
     from BoneXRayReviewLib.controller import ReviewController
@@ -34,7 +34,7 @@ class WorklistPanel:
     ui
         The panel's widgets.
     open_case
-        Called with the key of the case that the reader chose.
+        Function that opens the case with a key.
     """
 
     def __init__(self, ui: Any, open_case: Callable[[str], None]) -> None:
@@ -49,12 +49,12 @@ class WorklistPanel:
         ui.worklistTable.connect("cellDoubleClicked(int,int)", self._on_chosen)
 
     def set_review(self, review: Review | None) -> None:
-        """Show another review's cases, or none."""
+        """Show the cases of another review; None for no review."""
         self._controller = None if review is None else review.controller
         self._on_filter(self._ui.filterComboBox.currentIndex)
 
     def set_filter(self, name: str) -> None:
-        """Choose a filter by its name; one that does not exist is taken for all images."""
+        """Choose a filter by its name; an unknown name chooses all images."""
         names = list(_FILTERS)
         self._ui.filterComboBox.currentIndex = names.index(name) if name in names else 0
 
@@ -64,7 +64,7 @@ class WorklistPanel:
         return list(_FILTERS)[self._ui.filterComboBox.currentIndex]
 
     def refresh(self) -> None:
-        """Show how things stand now."""
+        """Show the present state of all cases."""
         controller = self._controller
         if controller is None:
             self._keys = []
@@ -92,7 +92,7 @@ class WorklistPanel:
 
 
 def _image_names(controller: ReviewController) -> dict[str, str]:
-    """Study and image by number, in the order of the files: neither patient nor answer is in them."""
+    """Names of the cases, by key: numbers of study and image, which tell neither patient nor answer."""
     studies: dict[str, list[str]] = {}
     for case in controller.worklist.cases:
         studies.setdefault(case.study_instance_uid or case.key, []).append(case.key)

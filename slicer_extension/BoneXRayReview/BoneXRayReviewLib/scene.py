@@ -1,4 +1,4 @@
-"""One slice view that shows a radiograph and, over it, the evidence."""
+"""The scene's side of one radiograph: removing nodes, and the slice view that shows the image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import slicer
 
-__all__ = ["SliceView"]
+__all__ = ["SliceView", "is_in_scene", "remove_node"]
 
 _VIEW = "vtkMRMLSliceNodeRed"
 
@@ -24,9 +24,9 @@ class SliceView:
         self._application_logic = application_logic
 
     def show(self, radiograph: Any) -> None:
-        """Show a radiograph as it is stored, fitted to the view, without evidence."""
+        """Show a radiograph as the file stores it, fitted to the view, without evidence."""
         slice_node = slicer.mrmlScene.GetNodeByID(_VIEW)
-        # Any other orientation would show it mirrored, or edge-on.
+        # Any other orientation would show the image mirrored, or edge-on.
         slice_node.SetOrientation("Axial")
         logic = self._application_logic.GetSliceLogic(slice_node)
         composite = logic.GetSliceCompositeNode()
@@ -36,7 +36,7 @@ class SliceView:
         logic.FitSliceToAll()
 
     def show_evidence(self, evidence: Any | None, opacity: float) -> None:
-        """Lay evidence over the radiograph; None takes it away."""
+        """Lay evidence over the radiograph; None removes the evidence."""
         composite = self._composite()
         composite.SetForegroundVolumeID(None if evidence is None else evidence.GetID())
         composite.SetForegroundOpacity(opacity)
@@ -50,3 +50,16 @@ class SliceView:
     def _composite(self) -> Any:
         slice_node = slicer.mrmlScene.GetNodeByID(_VIEW)
         return self._application_logic.GetSliceLogic(slice_node).GetSliceCompositeNode()
+
+
+def is_in_scene(node: Any) -> bool:
+    """Whether a node exists and is in the scene."""
+    return node is not None and slicer.mrmlScene.IsNodePresent(node) != 0
+
+
+def remove_node(node: Any) -> None:
+    """Remove a node together with its display and storage nodes, which the scene would keep."""
+    displays = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+    for belonging in (*displays, node.GetStorageNode(), node):
+        if is_in_scene(belonging):
+            slicer.mrmlScene.RemoveNode(belonging)
