@@ -1,4 +1,4 @@
-"""Running ``python -m monai.bundle`` as a user does: another process, the bundle's own configurations."""
+"""Running ``python -m monai.bundle`` with the bundle's own configurations, in processes of their own."""
 
 from __future__ import annotations
 
@@ -18,19 +18,26 @@ NETWORK = ("--net_id", "network_def", "--meta_file", BUNDLE / "configs" / "metad
 _TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
 
 
-def start(verb: str, *arguments: str | Path, processes: int = 1, folder: Path = BUNDLE):
-    """Run a verb of monai.bundle in a bundle's folder."""
-    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    if processes == 1:
-        return run_module("monai.bundle", [verb, *arguments], folder=folder, environment=environment)
+def start(verb: str, *arguments: str | Path, processes: int = 1) -> subprocess.CompletedProcess[str]:
+    """Run a verb of monai.bundle in the bundle's folder."""
+    command, environment = [verb, *arguments], {"CUDA_VISIBLE_DEVICES": ""}
+    return run_module("monai.bundle", command, folder=BUNDLE, environment=environment, processes=processes)
+
+
+def torchrun(verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a verb of monai.bundle as two processes, by the command of the documentation."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     command = [*_TORCHRUN, "monai.bundle", verb, *map(str, arguments)]
-    environment = os.environ | environment
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return subprocess.run(command, cwd=BUNDLE, env=environment, capture_output=True, text=True)
 
 
-def run(*arguments: str | Path, processes: int = 1, folder: Path = BUNDLE, verb: str = "run") -> str:
-    """The same, expected to end well; returns what it printed."""
-    done = start(verb, *arguments, processes=processes, folder=folder)
+def run(*arguments: str | Path, processes: int = 1, verb: str = "run") -> str:
+    """Run a verb that is expected to end well; returns what it printed."""
+    return output_of(start(verb, *arguments, processes=processes))
+
+
+def output_of(done: subprocess.CompletedProcess[str]) -> str:
+    """What a run that ended well printed."""
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return done.stdout + done.stderr
 

@@ -11,9 +11,9 @@ from toy_radiographs import write_fractures, write_list
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.training.measure.evaluate_model import evaluate_model
 
-from .bundle_commands import BUNDLE, refusal, run
+from .bundle_commands import BUNDLE, output_of, refusal, run, start, torchrun
 
-NAME = "vit_tiny_patch16_224"
+NAME = "test_vit"
 SMALL = ("--architecture", NAME, "--epochs", "2", "--long_side", "64", "--size", "32",
          "--recipe#local_size", "16", "--recipe#local_views", "2", "--recipe#prototypes", "32",
          "--recipe#drop_path", "0.0")  # fmt: skip
@@ -58,13 +58,14 @@ def test_training_leaves_a_model_folder(fitted):
     assert [part.name for part in spec.body_parts] == ["elbow", "wrist"]
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_evaluation_gives_the_figures_of_the_command_line(fitted, data, tmp_path, processes):
+@pytest.mark.parametrize(
+    ("start", "configs"), [(start, ("evaluate",)), (torchrun, ("evaluate", "multi_gpu_evaluate"))]
+)
+def test_evaluation_gives_the_figures_of_the_command_line(fitted, data, tmp_path, start, configs):
     """The oracle is the other front, with onnxruntime."""
     evaluate_model(data, Model(fitted), tmp_path / "expected")
-    overlays = ("multi_gpu_evaluate",) if processes == 2 else ()
     where = ("--model_dir", fitted, "--dataset_dir", data, "--output_dir", tmp_path / "found")
-    run(*config("evaluate", *overlays), *where, processes=processes)
+    output_of(start("run", *config(*configs), *where))
     expected, found = (
         (tmp_path / name / "predictions.csv").read_text().splitlines() for name in ("expected", "found")
     )

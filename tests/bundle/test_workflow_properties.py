@@ -12,7 +12,7 @@ from monai_bone_ssl.errors import ConfigError
 
 from .bundle_commands import BUNDLE
 
-TINY = {"architecture": "vit_tiny_patch16_224", "epochs": 2, "batch_size": 8, "long_side": 64, "size": 32,
+TINY = {"architecture": "test_vit", "epochs": 2, "batch_size": 8, "long_side": 64, "size": 32,
         "recipe#local_size": 16, "recipe#local_views": 2, "recipe#prototypes": 32}  # fmt: skip
 
 

@@ -68,6 +68,7 @@ def _read_strict(path: Path) -> dict[str, object]:
     return content
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_metrics_json_holds_the_contract_keys(fracatlas: LabelledDataset, tmp_path: Path) -> None:
     evaluate(fracatlas, _answers(fracatlas), tmp_path / "out" / "deep")
     content = _read_strict(tmp_path / "out" / "deep" / "metrics.json")
@@ -94,6 +95,7 @@ def test_every_file_is_written_and_nothing_else(fracatlas: LabelledDataset, tmp_
             assert len(np.unique(np.asarray(image.convert("L")))) > 10  # not blank
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_predictions_csv_is_aligned_with_the_images(fracatlas: LabelledDataset, tmp_path: Path) -> None:
     answers = _answers(fracatlas)
     evaluate(fracatlas, answers, tmp_path)
@@ -106,6 +108,7 @@ def test_predictions_csv_is_aligned_with_the_images(fracatlas: LabelledDataset, 
     assert [row["decision"] for row in rows] == ["negative"] * 2 + ["indeterminate"] * 4 + ["positive"] * 2
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [
@@ -125,6 +128,7 @@ def test_pointing_game_counts_peaks_inside_any_box(
     assert localisation.chance == pytest.approx((32 / 200 + 50 / 200) / 2)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_thresholds_may_differ_by_part(fracatlas: LabelledDataset, tmp_path: Path) -> None:
     metrics = evaluate(fracatlas, _answers(fracatlas), tmp_path, threshold={"hand": 0.0, "leg": 1.0})
     assert metrics.per_part["hand"].sensitivity.value == 1.0
@@ -139,6 +143,7 @@ def test_predictions_must_match_the_images(fracatlas: LabelledDataset, tmp_path:
     assert not (tmp_path / "metrics.json").exists()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_studies_of_a_csv_reach_the_study_level(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 4), dtype=np.uint8)).save(tmp_path / "x.png")
     lines = [f"{'./' * i}x.png,{i // 6},wrist,p{i // 3},{i // 2}" for i in range(12)]
@@ -160,6 +165,7 @@ def test_one_class_only_still_gives_every_file(fracatlas: LabelledDataset, tmp_p
     assert {path.name for path in tmp_path.iterdir() if path.is_file()} == FILES
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_same_predictions_give_the_same_file(fracatlas: LabelledDataset, tmp_path: Path) -> None:
     for out in ("a", "b"):
         evaluate(fracatlas, _answers(fracatlas), tmp_path / out)

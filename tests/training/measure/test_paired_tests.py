@@ -174,7 +174,7 @@ def _differences_by_loop(
 
 
 def test_differences_agree_with_loops_over_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_bootstrap, "__defaults__", (150, 20_180_101))  # loops are slow
+    monkeypatch.setattr(cluster_bootstrap, "__defaults__", (40, 20_180_101))  # loops are slow
     first, second = _runs(1, 2.0), _runs(2, 1.2)
     compared = compare_pair(first, second)
     everything = np.ones((1, 120))
@@ -188,7 +188,7 @@ def test_differences_agree_with_loops_over_scikit_learn(monkeypatch: pytest.Monk
 
 
 def test_mean_over_parts_draws_patients_once_for_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_bootstrap, "__defaults__", (150, 20_180_101))
+    monkeypatch.setattr(cluster_bootstrap, "__defaults__", (40, 20_180_101))
     first, second = _runs(1, 2.0), _runs(2, 1.2)
     weights = cluster_bootstrap(lambda w: w, first[0].groups)
     by_part = []
