@@ -30,13 +30,13 @@ from torchvision import transforms
 from monai_bone_ssl.model.preprocessing import PreprocessSpec
 from monai_bone_ssl.training.compute.distributed import Process
 from monai_bone_ssl.training.compute.image_cache import open_image_cache
+from monai_bone_ssl.training.data.unlabelled import ImageSources, read_sources
 from monai_bone_ssl.training.networks.backbone import create_backbone
 from monai_bone_ssl.training.ssl.batches import Batches, BatchPlan
 from monai_bone_ssl.training.ssl.collapse import CollapseGuard
 from monai_bone_ssl.training.ssl.frameworks import make_framework
 from monai_bone_ssl.training.ssl.head import DINOHead
 from monai_bone_ssl.training.ssl.recipe import Recipe
-from monai_bone_ssl.training.ssl.sources import ImageSources, read_sources
 from monai_bone_ssl.training.ssl.training_step import TrainingStep, compile_blocks, make_optimizer
 
 

@@ -22,16 +22,16 @@ _PATIENCE = timedelta(hours=6)
 
 @dataclass(frozen=True)
 class Process:
-    """This process among all."""
+    """This process among those that train together."""
 
     rank: int
-    """Its number, from 0."""
+    """Number of this process, from 0."""
     count: int
-    """How many there are."""
+    """Number of processes."""
     local_rank: int
-    """Its number on this machine."""
+    """Number of this process on its machine, from 0."""
     device: torch.device
-    """Where it computes."""
+    """Device that this process computes on."""
 
 
 @contextmanager

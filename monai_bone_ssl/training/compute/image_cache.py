@@ -32,12 +32,16 @@ def default_image_cache() -> Path:
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    """Where an image stands in the file of pixels; height and width are 0 where it was left out."""
+    """Where an image stands in the file of pixels."""
 
     offset: int
+    """Number of bytes before its first pixel."""
     height: int
+    """Number of rows; 0 where the image was left out."""
     width: int
+    """Number of columns; 0 where the image was left out."""
     left_out: str = ""
+    """Why the image was left out; empty where it was not."""
 
 
 class ImageCache:
@@ -46,7 +50,7 @@ class ImageCache:
     Parameters
     ----------
     folder
-        As :func:`open_image_cache` makes it.
+        Folder that :func:`open_image_cache` made.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -79,9 +83,9 @@ def open_image_cache(paths: Sequence[Path], spec: PreprocessSpec, cache: Path) -
     Parameters
     ----------
     paths
-        Any kind that :func:`~monai_bone_ssl.training.data.read_grey` reads.
+        Image files of any kind that :func:`~monai_bone_ssl.training.data.read_grey` reads.
     spec
-        Preprocessing; its 256 grey levels span [0, 1].
+        Preprocessing; the 256 grey levels of the result span [0, 1].
     cache
         Folder of all caches. A cache is known by the bytes of its images and by ``spec``, so a file that
         was moved is not decoded again and one that changed is.

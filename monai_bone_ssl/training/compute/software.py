@@ -12,5 +12,5 @@ __all__ = ["software"]
 
 def software(*libraries: str) -> dict[str, str]:
     """Versions of this package, of Python and of distributions, by name."""
-    named = {library: version(library) for library in libraries}
-    return {"monai-bone-ssl": __version__, "python": platform.python_version(), **named}
+    versions = {library: version(library) for library in libraries}
+    return {"monai-bone-ssl": __version__, "python": platform.python_version(), **versions}

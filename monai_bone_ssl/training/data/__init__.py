@@ -9,8 +9,8 @@ from monai_bone_ssl.training.data.dataset import (
     LabelledImage,
     splits,
 )
+from monai_bone_ssl.training.data.image_files import read_grey
 from monai_bone_ssl.training.data.kinds import load_dataset
-from monai_bone_ssl.training.data.pixels import read_grey
 from monai_bone_ssl.training.data.unlabelled import UnlabelledImage, list_images
 
 __all__ = [

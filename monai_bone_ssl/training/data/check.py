@@ -12,10 +12,15 @@ import msgspec
 from monai_bone_ssl.errors import CorruptImage, ReasonCode
 from monai_bone_ssl.training.data.dataset import LabelledDataset, LabelledImage, check_images
 from monai_bone_ssl.training.data.kinds import read_listing
-from monai_bone_ssl.training.data.scan import ImageScan, scan_images
-from monai_bone_ssl.training.data.suspicion import look_inverted, same_pictures, similar_pictures
+from monai_bone_ssl.training.data.scan import (
+    ImageScan,
+    look_inverted,
+    same_pictures,
+    scan_images,
+    similar_pictures,
+)
 
-__all__ = ["Count", "DataCheck", "Problem", "ProblemKind", "Sizes", "check_data"]
+__all__ = ["DataCheck", "ImageCounts", "Problem", "ProblemKind", "Sizes", "check_data"]
 
 
 class ProblemKind(StrEnum):
@@ -39,6 +44,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing that is wrong. Images are named, patients never."""
 
     kind: ProblemKind
+    """Kind of the problem."""
     text: str
     """What is wrong, in words."""
     images: tuple[str, ...] = ()
@@ -46,50 +52,58 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     across: tuple[str, ...] = ()
     """In what the images of one picture differ: ``groups``, ``splits``, ``labels``, ``parts``."""
     note: bool = False
-    """Good to know, and in order in many data sets."""
+    """Whether the problem is a note only: good to know, and in order in many data sets."""
 
 
-class Count(msgspec.Struct, frozen=True):
-    """How many there are of one part, split and label."""
+class ImageCounts(msgspec.Struct, frozen=True):
+    """Numbers of images, studies and groups of one part, split and label."""
 
     part: str
+    """Body part."""
     split: str | None
+    """Split; None where the data state none."""
     label: int
+    """1 where the target is present, else 0."""
     images: int
-    """How many images."""
+    """Number of images."""
     studies: int | None
-    """None where the data state none."""
+    """Number of studies; None where the data state none."""
     groups: int
-    """Patients, or what stands for them."""
+    """Number of patients, or of what stands for them."""
 
 
 class Sizes(msgspec.Struct, frozen=True):
-    """Rows and columns of the images that can be decoded, by number of pixels."""
+    """Rows and columns of the images that can be decoded, ordered by number of pixels."""
 
     smallest: tuple[int, int]
+    """Rows and columns of the smallest image."""
     median: tuple[int, int]
+    """Rows and columns of the image in the middle."""
     largest: tuple[int, int]
+    """Rows and columns of the largest image."""
     distinct: int
-    """How many different sizes."""
+    """Number of different sizes."""
 
 
 class DataCheck(msgspec.Struct, frozen=True):
-    """What :func:`check_data` found."""
+    """Result of :func:`check_data`."""
 
     source: str
     """Name of the data."""
     images: int
-    """Images listed."""
+    """Number of images listed."""
     groups: int
-    """Patients, or what stands for them."""
-    counts: tuple[Count, ...]
+    """Number of patients, or of what stands for them."""
+    counts: tuple[ImageCounts, ...]
+    """Numbers of each part, split and label, in this order."""
     sizes: Sizes | None
-    """None where no image can be decoded."""
+    """Sizes of the images; None where no image can be decoded."""
     problems: tuple[Problem, ...]
+    """Problems and notes, in the order of :class:`ProblemKind`."""
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing but notes was found."""
+        """Whether there are notes at most."""
         return all(problem.note for problem in self.problems)
 
 
@@ -99,8 +113,8 @@ def check_data(path: Path) -> tuple[DataCheck, LabelledDataset]:
     Parameters
     ----------
     path
-        Whatever :func:`~monai_bone_ssl.training.data.load_dataset` reads; what that refuses as contradictory
-        is reported here with all the rest, as far as the lists can be read at all.
+        Labelled data of a kind that :func:`~monai_bone_ssl.training.data.load_dataset` reads; contradictions
+        that it refuses are reported here with all the rest, as far as the lists can be read at all.
 
     Raises
     ------
@@ -114,10 +128,10 @@ def check_data(path: Path) -> tuple[DataCheck, LabelledDataset]:
     present = list({image.name: image for image in dataset.images if image.path.is_file()}.values())
     scans = scan_images([image.path for image in present])
     problems = [Problem(ProblemKind.CONTRADICTION, text) for text in contradictions]
-    for find in _FROM_LISTS:
-        problems += find(dataset.images)
-    for look in _FROM_PIXELS:
-        problems += look(present, scans)
+    for look_at_lists in (_leaked_patients, _listed_twice, _missing, _study_labels_differ):
+        problems += look_at_lists(dataset.images)
+    for look_at_pixels in (_undecodable, _inverted, _same, _similar):
+        problems += look_at_pixels(present, scans)
     order = list(ProblemKind)
     check = DataCheck(
         source=dataset.source.name,
@@ -133,12 +147,12 @@ def check_data(path: Path) -> tuple[DataCheck, LabelledDataset]:
 # --- what the lists tell -----------------------------------------------------------------------------------
 
 
-def _counts(images: Sequence[LabelledImage]) -> tuple[Count, ...]:
+def _counts(images: Sequence[LabelledImage]) -> tuple[ImageCounts, ...]:
     cells: dict[tuple[str, str, int], list[LabelledImage]] = defaultdict(list)
     for image in images:
         cells[image.part, image.split or "", image.label].append(image)
     return tuple(
-        Count(
+        ImageCounts(
             part=part,
             split=split or None,
             label=label,
@@ -151,18 +165,19 @@ def _counts(images: Sequence[LabelledImage]) -> tuple[Count, ...]:
 
 
 def _leaked_patients(images: Sequence[LabelledImage]) -> Iterator[Problem]:
-    for found in _by(images, lambda image: image.group):
-        n_train, n_valid = (sum(image.split == split for image in found) for split in ("train", "valid"))
+    for of_group in _by(images, lambda image: image.group):
+        n_train, n_valid = (sum(image.split == split for image in of_group) for split in ("train", "valid"))
         if n_train and n_valid:
             text = f"one patient with images in train ({n_train}) and in valid ({n_valid})"
-            yield Problem(ProblemKind.PATIENT_IN_BOTH_SPLITS, text, _names(found))
+            yield Problem(ProblemKind.PATIENT_IN_BOTH_SPLITS, text, _names(of_group))
 
 
 def _listed_twice(images: Sequence[LabelledImage]) -> Iterator[Problem]:
-    for found in _by(images, lambda image: image.name):
-        if len(found) > 1:
-            text = f"listed {len(found)} times{_differing(_across(found))}"
-            yield Problem(ProblemKind.LISTED_TWICE, text, (found[0].name,), _across(found))
+    for of_name in _by(images, lambda image: image.name):
+        if len(of_name) > 1:
+            across = _across(of_name)
+            text = f"listed {len(of_name)} times{_differing(across)}"
+            yield Problem(ProblemKind.LISTED_TWICE, text, (of_name[0].name,), across)
 
 
 def _missing(images: Sequence[LabelledImage]) -> Iterator[Problem]:
@@ -172,10 +187,10 @@ def _missing(images: Sequence[LabelledImage]) -> Iterator[Problem]:
 
 
 def _study_labels_differ(images: Sequence[LabelledImage]) -> Iterator[Problem]:
-    for found in _by([image for image in images if image.study is not None], lambda image: image.study):
-        if len({image.label for image in found}) > 1:
+    for of_study in _by([image for image in images if image.study is not None], lambda image: image.study):
+        if len({image.label for image in of_study}) > 1:
             text = "one study with images of both labels"
-            yield Problem(ProblemKind.STUDY_LABELS_DIFFER, text, _names(found), note=True)
+            yield Problem(ProblemKind.STUDY_LABELS_DIFFER, text, _names(of_study), note=True)
 
 
 # --- what the pixels tell ----------------------------------------------------------------------------------
@@ -207,34 +222,32 @@ def _inverted(images: Sequence[LabelledImage], scans: Sequence[ImageScan]) -> It
 
 def _same(images: Sequence[LabelledImage], scans: Sequence[ImageScan]) -> Iterator[Problem]:
     for indices in same_pictures(scans):
-        found = [images[index] for index in indices]
         files = {scans[index].file_digest for index in indices}
         what = "the same file" if len(files) == 1 else "the same pixels in different files"
-        across = _across(found)
-        text = f"{what}, {len(found)} times{_differing(across)}"
-        yield Problem(ProblemKind.SAME_PICTURE, text, _names(found), across, note=not across)
+        copies = [images[index] for index in indices]
+        yield _copies(ProblemKind.SAME_PICTURE, f"{what}, {len(indices)} times", copies)
 
 
 def _similar(images: Sequence[LabelledImage], scans: Sequence[ImageScan]) -> Iterator[Problem]:
     for first, second, correlation in similar_pictures(scans):
-        found = [images[first], images[second]]
-        across = _across(found)
-        text = f"almost the same picture (correlation {correlation:.3f}){_differing(across)}"
-        yield Problem(ProblemKind.SIMILAR_PICTURE, text, _names(found), across, note=not across)
+        text = f"almost the same picture (correlation {correlation:.3f})"
+        yield _copies(ProblemKind.SIMILAR_PICTURE, text, [images[first], images[second]])
 
 
-_FROM_LISTS = (_leaked_patients, _listed_twice, _missing, _study_labels_differ)
-_FROM_PIXELS = (_undecodable, _inverted, _same, _similar)
+def _copies(kind: ProblemKind, text: str, images: Sequence[LabelledImage]) -> Problem:
+    """A problem where the images of one picture differ in anything, else a note."""
+    across = _across(images)
+    return Problem(kind, text + _differing(across), _names(images), across, note=not across)
 
 
 def _by(
     images: Iterable[LabelledImage], key: Callable[[LabelledImage], str | None]
 ) -> Iterable[list[LabelledImage]]:
     """Images of one key together, in order."""
-    found: dict[str | None, list[LabelledImage]] = defaultdict(list)
+    groups: dict[str | None, list[LabelledImage]] = defaultdict(list)
     for image in images:
-        found[key(image)].append(image)
-    return found.values()
+        groups[key(image)].append(image)
+    return groups.values()
 
 
 def _names(images: Sequence[LabelledImage]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from monai_bone_ssl.errors import CorruptImage, UnsupportedImage
 from monai_bone_ssl.training.data.check import DataCheck, ProblemKind
 from monai_bone_ssl.training.data.dataset import LabelledDataset, LabelledImage
-from monai_bone_ssl.training.data.pixels import read_grey
+from monai_bone_ssl.training.data.image_files import read_grey
 
 __all__ = ["problem_sheet", "sample_sheet"]
 

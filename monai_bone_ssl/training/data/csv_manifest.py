@@ -10,9 +10,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from monai_bone_ssl.body_parts import ANATOMY, FRACATLAS_REGIONS, MURA_REGIONS, UNSPECIFIC_TERMS, Region
-from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import ABNORMALITY
-from monai_bone_ssl.training.data.dataset import DataSource, LabelledDataset, LabelledImage, Listing
+from monai_bone_ssl.training.data.dataset import (
+    DataSource,
+    LabelledDataset,
+    LabelledImage,
+    Listing,
+    invalid_data,
+)
 from monai_bone_ssl.training.data.tables import Row, parse_flag, parse_split, read_table
 
 __all__ = ["find_manifests", "load_csv"]
@@ -33,7 +38,7 @@ def load_csv(path: Path) -> Listing:
     Parameters
     ----------
     path
-        The CSV; image paths in it are relative to its folder. Part names are read in lower case and mean
+        CSV file; image paths in it are relative to its folder. Part names are read in lower case and mean
         MURA's parts where all are MURA's, else FracAtlas' where all are, else DICOM Body Part Examined
         terms (``knee``, ``ankle``, ...).
 
@@ -45,11 +50,8 @@ def load_csv(path: Path) -> Listing:
     rows = read_table(path, _COLUMNS)
     images = tuple(_image(path.parent, row) for row in rows)
     regions = _regions([(row.where, image.part) for row, image in zip(rows, images, strict=True)])
-    source = DataSource(
-        f"{path.resolve().parent.name}/{path.name}",
-        licence="not stated",
-        reference="CSV list given by the user",
-    )
+    name = f"{path.resolve().parent.name}/{path.name}"
+    source = DataSource(name, licence="not stated", reference="CSV list given by the user")
     return Listing(LabelledDataset(images, regions, ABNORMALITY, source))
 
 
@@ -73,19 +75,19 @@ def _image(root: Path, row: Row) -> LabelledImage:
 
 
 def _regions(parts: Sequence[tuple[str, str]]) -> Mapping[str, Region]:
+    """Meaning of part names, which come as (where, part)."""
     names = {part for _, part in parts}
     for known in (MURA_REGIONS, FRACATLAS_REGIONS):
         if names <= known.keys():
             return MappingProxyType({name: known[name] for name in sorted(names)})
-    return MappingProxyType({part: _named_region(part, where) for where, part in parts})
+    return MappingProxyType({part: _region_of_term(part, where) for where, part in parts})
 
 
-def _named_region(part: str, where: str) -> Region:
+def _region_of_term(part: str, where: str) -> Region:
     term = part.upper()
     if term not in ANATOMY or term in UNSPECIFIC_TERMS:
-        raise ConfigError(
-            ReasonCode.INVALID_DATA,
+        raise invalid_data(
             f"{where}: unknown part '{part}', expected one of {', '.join(MURA_REGIONS)}; "
-            f"or of {', '.join(FRACATLAS_REGIONS)}; or a specific DICOM Body Part Examined term such as knee",
+            f"or of {', '.join(FRACATLAS_REGIONS)}; or a specific DICOM Body Part Examined term such as knee"
         )
     return Region(ANATOMY[term], (term,))

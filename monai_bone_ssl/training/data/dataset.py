@@ -26,6 +26,7 @@ __all__ = [
     "Listing",
     "Split",
     "check_images",
+    "invalid_data",
     "splits",
 ]
 
@@ -38,16 +39,16 @@ PROTOCOL_SEEDS = (0, 1, 2)
 
 @dataclass(frozen=True)
 class AnnotatedBox:
-    """One outlined finding, in pixels of the image: edges in [0, columns] x [0, rows]."""
+    """One outlined finding; edges in pixels of the image, in [0, columns] x [0, rows]."""
 
     x: float
     """Left edge."""
     y: float
     """Upper edge."""
     width: float
-    """Columns."""
+    """Number of columns."""
     height: float
-    """Rows."""
+    """Number of rows."""
     polygons: tuple[tuple[tuple[float, float], ...], ...] = ()
     """Closed outlines of (x, y) corners; empty where only the box is known."""
 
@@ -61,7 +62,7 @@ class LabelledImage:
     """One radiograph with its label."""
 
     path: Path
-    """The file: PNG, JPEG or DICOM."""
+    """Image file: PNG, JPEG or DICOM."""
     name: str
     """Path as the list gives it."""
     label: int
@@ -85,7 +86,7 @@ class DataSource:
     """Where labelled data come from, for the model card."""
 
     name: str
-    """Of the data set, or of the folder and list."""
+    """Name of the data set, or of the folder and list."""
     licence: str
     """Terms of use."""
     reference: str
@@ -100,11 +101,11 @@ class LabelledDataset:
     """Labelled radiographs with the meaning of their parts and of their label."""
 
     images: tuple[LabelledImage, ...]
-    """In the order of the list."""
+    """Images in the order of the list."""
     regions: Mapping[str, Region]
-    """What each part name means; a part without one region (``mixed``) is not in it."""
+    """Meaning of each part name; a part without one region (``mixed``) is not in it."""
     target: Target
-    """What label 1 means."""
+    """Meaning of label 1."""
     source: DataSource
     """Where the data come from."""
 
@@ -137,22 +138,23 @@ class LabelledDataset:
 
     def training(self) -> LabelledDataset:
         """The images to learn from: the ``train`` split where the list states splits, else all."""
-        if all(image.split is None for image in self.images):
-            return self
-        return replace(self, images=tuple(image for image in self.images if image.split == "train"))
+        return self._of_split("train")
 
     def held_out(self) -> LabelledDataset:
         """The images to evaluate on: the ``valid`` split where the list states splits, else all."""
+        return self._of_split("valid")
+
+    def _of_split(self, split: Split) -> LabelledDataset:
         if all(image.split is None for image in self.images):
             return self
-        return replace(self, images=tuple(image for image in self.images if image.split == "valid"))
+        return replace(self, images=tuple(image for image in self.images if image.split == split))
 
 
 class Listing(NamedTuple):
     """Labelled data as their lists have them, not yet held against the files."""
 
     dataset: LabelledDataset
-    """All that the lists name."""
+    """All images that the lists name."""
     contradictions: tuple[str, ...] = ()
     """What the lists say against themselves, one line each: a reason to refuse them."""
 
@@ -163,7 +165,7 @@ def check_images(images: Sequence[LabelledImage], listing: str) -> None:
     Parameters
     ----------
     images
-        As listed.
+        Images as listed.
     listing
         Name of the list or folder, for the error.
 
@@ -173,20 +175,22 @@ def check_images(images: Sequence[LabelledImage], listing: str) -> None:
         With code ``invalid_data``. Patients are not named, an image of theirs is.
     """
     if not images:
-        raise _invalid(f"{listing}: no images listed, expected at least one")
+        raise invalid_data(f"{listing}: no images listed, expected at least one")
     name, times = Counter(image.name for image in images).most_common(1)[0]
     if times > 1:
-        raise _invalid(f"{listing}: {name} is listed {times} times, expected once")
+        raise invalid_data(f"{listing}: {name} is listed {times} times, expected once")
     leaked = _groups_in_both_splits(images)
     if leaked:
         first = next(image.name for image in images if image.group in leaked)
-        raise _invalid(
+        raise invalid_data(
             f"{listing}: {len(leaked)} patient(s) in both train and valid, the first with {first}; "
             "expected each patient in one split only"
         )
     missing = [image.name for image in images if not image.path.is_file()]
     if missing:
-        raise _invalid(f"{listing}: {len(missing)} of {len(images)} image files missing, first {missing[0]}")
+        raise invalid_data(
+            f"{listing}: {len(missing)} of {len(images)} image files missing, first {missing[0]}"
+        )
 
 
 def _groups_in_both_splits(images: Sequence[LabelledImage]) -> set[str]:
@@ -202,11 +206,11 @@ def splits(
     Parameters
     ----------
     dataset
-        The images to split.
+        Images to split.
     n_splits
         Number of folds.
     seed
-        Of the shuffle; the protocol uses each of :data:`PROTOCOL_SEEDS`.
+        Seed of the shuffle; the protocol uses each of :data:`PROTOCOL_SEEDS`.
 
     Yields
     ------
@@ -222,15 +226,15 @@ def splits(
     for label, name in ((1, "positive"), (0, "negative")):
         n_groups = len(set(groups[labels == label]))
         if n_groups < n_splits:
-            raise ConfigError(
-                ReasonCode.INVALID_DATA,
+            raise invalid_data(
                 f"{dataset.source.name}: {n_groups} groups with a {name} image, "
-                f"expected at least {n_splits} for {n_splits} folds",
+                f"expected at least {n_splits} for {n_splits} folds"
             )
     folds = grouped_folds(labels, groups, n_splits, seed)
     for fold in range(n_splits):
         yield np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
 
 
-def _invalid(text: str) -> ConfigError:
+def invalid_data(text: str) -> ConfigError:
+    """An error of code ``invalid_data``: what stands in a list or file, and what was expected there."""
     return ConfigError(ReasonCode.INVALID_DATA, text)

@@ -21,11 +21,16 @@ from monai_bone_ssl.dicom.header import text, uid
 from monai_bone_ssl.dicom.patient import patient_key
 from monai_bone_ssl.dicom.radiograph import anatomy, check_eligible, read_header
 from monai_bone_ssl.dicom.stream import file_name
-from monai_bone_ssl.errors import ConfigError, CorruptImage, ReasonCode, UnsupportedImage
+from monai_bone_ssl.errors import CorruptImage, UnsupportedImage
 from monai_bone_ssl.findings import ABNORMALITY
-from monai_bone_ssl.training.data.dataset import DataSource, LabelledDataset, LabelledImage, Listing
-from monai_bone_ssl.training.data.folder import image_files
-from monai_bone_ssl.training.data.pixels import is_dicom
+from monai_bone_ssl.training.data.dataset import (
+    DataSource,
+    LabelledDataset,
+    LabelledImage,
+    Listing,
+    invalid_data,
+)
+from monai_bone_ssl.training.data.image_files import image_files, is_dicom
 from monai_bone_ssl.training.data.tables import Row, parse_flag, parse_split, read_table
 
 __all__ = ["STUDY_LABELS", "DicomRadiograph", "digest", "load_dicom_tree", "read_radiograph_header"]
@@ -37,11 +42,13 @@ STUDY_LABELS = "study_labels.csv"
 _KEYS = ("sop_instance_uid", "study_instance_uid", "accession_number")
 
 
-class Key(NamedTuple):
-    """What a label is for."""
+class _Key(NamedTuple):
+    """What a row of labels names."""
 
     column: str
+    """Column of ``study_labels.csv``, one of :data:`_KEYS`."""
     value: str
+    """UID or accession number."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +56,16 @@ class DicomRadiograph:
     """What training takes from one radiograph's header."""
 
     path: Path
-    keys: tuple[Key, ...]
-    """What may name this image in ``study_labels.csv``, the most specific first."""
+    """DICOM file."""
+    keys: tuple[_Key, ...]
+    """UIDs and number that may name this image in ``study_labels.csv``, the most specific first."""
     part: str | None
     """MURA's part where the header names one of its regions, else the Body Part Examined term in lower case;
     None where the header names no specific one."""
     group: str | None
     """Digest of the patient's identity; None where the header has none."""
     study: str | None
-    """Digest of the Study Instance UID."""
+    """Digest of the Study Instance UID; None where the header has none."""
 
 
 def load_dicom_tree(root: Path) -> Listing:
@@ -79,16 +87,15 @@ def load_dicom_tree(root: Path) -> Listing:
     """
     labels = _labels(read_table(root / STUDY_LABELS, ("label",)))
     radiographs, contradictions = _radiographs(root)
-    images, named = [], set()
+    images, unused = [], dict(labels)
     for radiograph in radiographs:
         keys = [key for key in radiograph.keys if key in labels]
         if keys:
             images.append(_image(root, radiograph, labels[keys[0]]))
-        named.update(keys)
+        for key in keys:
+            unused.pop(key, None)
     contradictions += [
-        f"{row.where}: {key.column} of no radiograph in the folder"
-        for key, row in labels.items()
-        if key not in named
+        f"{row.where}: {key.column} of no radiograph in the folder" for key, row in unused.items()
     ]
     regions = MappingProxyType({part: _region(part) for part in sorted({image.part for image in images})})
     source = DataSource(root.resolve().name, "not stated", "DICOM files given by the user")
@@ -112,7 +119,7 @@ def read_radiograph_header(path: Path) -> DicomRadiograph | None:
     values = (uid(header, "SOPInstanceUID"), study, text(header, "AccessionNumber"))
     return DicomRadiograph(
         path=path,
-        keys=tuple(Key(column, str(value)) for column, value in zip(_KEYS, values, strict=True) if value),
+        keys=tuple(_Key(column, str(value)) for column, value in zip(_KEYS, values, strict=True) if value),
         part=_part(anatomy(header)),
         group=_patient(header),
         study=digest(study) if study else None,
@@ -120,10 +127,10 @@ def read_radiograph_header(path: Path) -> DicomRadiograph | None:
 
 
 def _radiographs(root: Path) -> tuple[list[DicomRadiograph], list[str]]:
-    """Radiographs under a folder, and what speaks against them."""
-    found: list[DicomRadiograph] = []
+    """Radiographs under a folder, and their contradictions, a line each."""
+    radiographs: list[DicomRadiograph] = []
     contradictions: list[str] = []
-    instances: dict[Key, Path] = {}
+    instances: dict[_Key, Path] = {}
     files = [file for file in image_files(root) if is_dicom(file)]
     for path in tqdm(files, desc="headers", unit="file"):
         name = path.relative_to(root)
@@ -134,22 +141,22 @@ def _radiographs(root: Path) -> tuple[list[DicomRadiograph], list[str]]:
             continue
         if radiograph is None:
             continue
-        found.append(radiograph)
+        radiographs.append(radiograph)
         for key in radiograph.keys[:1]:
             first = instances.setdefault(key, path)
             if key.column == "sop_instance_uid" and first is not path:
                 contradictions.append(f"{name}: has the SOP Instance UID of {first.relative_to(root)}")
-    return found, contradictions
+    return radiographs, contradictions
 
 
-def _labels(rows: Sequence[Row]) -> Mapping[Key, Row]:
-    labels: dict[Key, Row] = {}
+def _labels(rows: Sequence[Row]) -> Mapping[_Key, Row]:
+    labels: dict[_Key, Row] = {}
     for row in rows:
-        keys = [Key(column, row.values[column]) for column in _KEYS if row.values.get(column)]
+        keys = [_Key(column, row.values[column]) for column in _KEYS if row.values.get(column)]
         if not keys:
-            raise _invalid(f"{row.where}: names nothing, expected one of {', '.join(_KEYS)}")
+            raise invalid_data(f"{row.where}: names nothing, expected one of {', '.join(_KEYS)}")
         if keys[0] in labels:
-            raise _invalid(
+            raise invalid_data(
                 f"{row.where}: {keys[0].column} is labelled twice, first in {labels[keys[0]].where}"
             )
         labels[keys[0]] = row
@@ -159,7 +166,7 @@ def _labels(rows: Sequence[Row]) -> Mapping[Key, Row]:
 def _image(root: Path, radiograph: DicomRadiograph, row: Row) -> LabelledImage:
     name = radiograph.path.relative_to(root).as_posix()
     if radiograph.group is None:
-        raise _invalid(f"{name}: Patient ID and name are empty, expected one to keep patients apart")
+        raise invalid_data(f"{name}: Patient ID and name are empty, expected one to keep patients apart")
     return LabelledImage(
         path=radiograph.path,
         name=name,
@@ -175,7 +182,7 @@ def _labelled_part(row: Row) -> str | None:
     stated = row.values.get("part", "")
     part = _part(term_of_body_part(stated))
     if stated and part is None:
-        raise _invalid(
+        raise invalid_data(
             f"{row.where}: unknown part '{stated}', expected one of {', '.join(MURA_REGIONS)}; "
             "or a specific DICOM Body Part Examined term such as knee"
         )
@@ -183,7 +190,7 @@ def _labelled_part(row: Row) -> str | None:
 
 
 def _no_part(name: str) -> NoReturn:
-    raise _invalid(
+    raise invalid_data(
         f"{name}: the header names no specific body part, expected one there or in "
         f"a column part of {STUDY_LABELS}"
     )
@@ -208,9 +215,5 @@ def _patient(header: Dataset) -> str | None:
 
 
 def digest(*texts: str) -> str:
-    """What stands for a patient or study wherever it might be seen."""
+    """Digest that stands for a patient or study wherever a person might read it: 16 hexadecimal digits."""
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-
-
-def _invalid(text: str) -> ConfigError:
-    return ConfigError(ReasonCode.INVALID_DATA, text)

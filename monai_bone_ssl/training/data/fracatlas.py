@@ -18,7 +18,6 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from monai_bone_ssl.body_parts import FRACATLAS_REGIONS
-from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import FRACTURE
 from monai_bone_ssl.training.data.dataset import (
     AnnotatedBox,
@@ -26,12 +25,13 @@ from monai_bone_ssl.training.data.dataset import (
     LabelledDataset,
     LabelledImage,
     Listing,
+    invalid_data,
 )
 from monai_bone_ssl.training.data.tables import Row, parse_flag, read_table
 
 __all__ = ["MIXED", "load_fracatlas"]
 
-#: Part name of images that show several parts; no one region.
+#: Part name of images that show several parts, and so no single region.
 MIXED = "mixed"
 
 _COLUMNS = ("image_id", "part", "fractured", "hardware", "block", "neardup_group")
@@ -85,9 +85,7 @@ def _image(root: Path, row: Row, group: str, boxes: tuple[AnnotatedBox, ...]) ->
     label = parse_flag(row.values["fractured"], "fractured", row.where)
     if part not in FRACATLAS_REGIONS and part != MIXED:
         expected = ", ".join((*FRACATLAS_REGIONS, MIXED))
-        raise ConfigError(
-            ReasonCode.INVALID_DATA, f"{row.where}: unknown part '{part}', expected one of {expected}"
-        )
+        raise invalid_data(f"{row.where}: unknown part '{part}', expected one of {expected}")
     return LabelledImage(
         path=root / "images" / image_id,
         name=f"images/{image_id}",
@@ -122,26 +120,21 @@ def _read_boxes(path: Path) -> Mapping[str, tuple[AnnotatedBox, ...]]:
     try:
         outlines = msgspec.json.decode(path.read_bytes(), type=dict[str, list[_Outline]])
     except msgspec.DecodeError as error:
-        raise ConfigError(
-            ReasonCode.INVALID_DATA,
-            f"{path.name}: expected image id -> list of {{bbox_xywh, polygon}} ({error})",
-        ) from error
-    return {image_id: tuple(_box(o, image_id) for o in found) for image_id, found in outlines.items()}
+        text = f"{path.name}: expected image id -> list of {{bbox_xywh, polygon}} ({error})"
+        raise invalid_data(text) from error
+    return {name: tuple(_box(outline, name) for outline in group) for name, group in outlines.items()}
 
 
 def _box(outline: _Outline, image_id: str) -> AnnotatedBox:
     x, y, width, height = outline.bbox_xywh
     if min(x, y) < 0 or min(width, height) <= 0:
-        raise ConfigError(
-            ReasonCode.INVALID_DATA,
-            f"fracture_boxes.json: {image_id} has bbox_xywh {list(outline.bbox_xywh)}, "
-            "expected x and y from 0 and a width and height above 0",
+        raise invalid_data(
+            f"{_BOXES}: {image_id} has bbox_xywh {list(outline.bbox_xywh)}, "
+            "expected x and y from 0 and a width and height above 0"
         )
     if any(len(flat) % 2 for flat in outline.polygon):
-        raise ConfigError(
-            ReasonCode.INVALID_DATA,
-            f"fracture_boxes.json: {image_id} has a polygon of an odd number of values, "
-            "expected x, y, x, y, ...",
+        raise invalid_data(
+            f"{_BOXES}: {image_id} has a polygon of an odd number of values, expected x, y, x, y, ..."
         )
     polygons = tuple(tuple(zip(flat[::2], flat[1::2], strict=True)) for flat in outline.polygon)
     return AnnotatedBox(x, y, width, height, polygons)

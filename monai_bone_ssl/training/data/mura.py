@@ -11,9 +11,15 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from monai_bone_ssl.body_parts import MURA_REGIONS
-from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import ABNORMALITY
-from monai_bone_ssl.training.data.dataset import DataSource, LabelledDataset, LabelledImage, Listing, Split
+from monai_bone_ssl.training.data.dataset import (
+    DataSource,
+    LabelledDataset,
+    LabelledImage,
+    Listing,
+    Split,
+    invalid_data,
+)
 from monai_bone_ssl.training.data.tables import parse_flag, read_rows
 
 __all__ = ["MURA_FOLDER", "MURA_LISTS", "find_mura", "load_mura"]
@@ -64,17 +70,17 @@ def _images_of_split(root: Path, split: Split, contradictions: list[str]) -> lis
     labels = _study_labels(root / f"{split}_labeled_studies.csv", split, contradictions)
     images = []
     for where, fields in read_rows(root / f"{split}_image_paths.csv"):
-        inside = _inside(fields[0], split, 5, where)
-        study = inside.parent
+        name = _path_in_mura(fields[0], split, 5, where)
+        study = name.parent
         if study not in labels:
-            raise _invalid(f"{where}: study {study} has no label in {split}_labeled_studies.csv")
+            raise invalid_data(f"{where}: study {study} has no label in {split}_labeled_studies.csv")
         images.append(
             LabelledImage(
-                path=root / inside,
-                name=str(inside),
+                path=root / name,
+                name=str(name),
                 label=labels[study],
-                part=_part(inside, where),
-                group=inside.parts[2],
+                part=_part(name, where),
+                group=name.parts[2],
                 study=str(study),
                 split=split,
             )
@@ -91,35 +97,32 @@ def _study_labels(path: Path, split: Split, contradictions: list[str]) -> Mappin
     labels: dict[PurePosixPath, int] = {}
     for where, fields in read_rows(path):
         if len(fields) != 2:
-            raise _invalid(f"{where}: {len(fields)} fields, expected a study folder and its label")
-        study, label = _inside(fields[0], split, 4, where), parse_flag(fields[1], "label", where)
+            raise invalid_data(f"{where}: {len(fields)} fields, expected a study folder and its label")
+        study, label = _path_in_mura(fields[0], split, 4, where), parse_flag(fields[1], "label", where)
         if study in labels:
-            raise _invalid(f"{where}: study {study} is labelled twice, expected once")
+            raise invalid_data(f"{where}: study {study} is labelled twice, expected once")
         if not study.name.endswith(("_negative", "_positive")[label]):
             contradictions.append(f"{where}: label {label} contradicts the study's folder {study}")
         labels[study] = label
     return labels
 
 
-def _inside(text: str, split: Split, depth: int, where: str) -> PurePosixPath:
-    """The path from the split's folder on: what stands before it depends on where MURA was unpacked."""
+def _path_in_mura(text: str, split: Split, depth: int, where: str) -> PurePosixPath:
+    """Path of ``depth`` parts from the split's folder on: what comes before varies."""
     path = PurePosixPath(*PurePosixPath(text).parts[-depth:])
     if len(path.parts) != depth or path.parts[0] != split or ".." in path.parts:
         tail = "/image1.png" if depth == 5 else "/"
-        raise _invalid(
+        raise invalid_data(
             f"{where}: '{text}', expected a path such as "
             f"MURA-v1.1/{split}/XR_ELBOW/patient00011/study1_negative{tail}"
         )
     return path
 
 
-def _part(inside: PurePosixPath, where: str) -> str:
-    part = inside.parts[1].removeprefix("XR_").lower()
+def _part(name: PurePosixPath, where: str) -> str:
+    folder = name.parts[1]
+    part = folder.removeprefix("XR_").lower()
     if part not in MURA_REGIONS:
-        expected = ", ".join(f"XR_{name.upper()}" for name in MURA_REGIONS)
-        raise _invalid(f"{where}: unknown part '{inside.parts[1]}', expected one of {expected}")
+        expected = ", ".join(f"XR_{region.upper()}" for region in MURA_REGIONS)
+        raise invalid_data(f"{where}: unknown part '{folder}', expected one of {expected}")
     return part
-
-
-def _invalid(text: str) -> ConfigError:
-    return ConfigError(ReasonCode.INVALID_DATA, text)

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.training.data.dataset import Split
+from monai_bone_ssl.training.data.dataset import Split, invalid_data
 
 __all__ = ["Row", "parse_flag", "parse_split", "read_rows", "read_table"]
 
@@ -16,16 +15,17 @@ _SPLITS: Mapping[str, Split | None] = {"train": "train", "valid": "valid", "val"
 
 
 class Row(NamedTuple):
-    """One record, with where it stands."""
+    """One record of a CSV file."""
 
     where: str
-    """File name and line, for errors."""
+    """Name of the file and number of the line, for errors."""
     values: Mapping[str, str]
+    """Values by column."""
 
     def required(self, column: str) -> str:
         """Value of a column that may not be empty."""
         if not self.values[column]:
-            raise ConfigError(ReasonCode.INVALID_DATA, f"{self.where}: {column} is empty, expected a value")
+            raise invalid_data(f"{self.where}: {column} is empty, expected a value")
         return self.values[column]
 
 
@@ -40,9 +40,7 @@ def read_rows(path: Path) -> list[tuple[str, list[str]]]:
                 if fields
             ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(
-            ReasonCode.INVALID_DATA, f"{path.name}: expected a readable CSV file in UTF-8 ({error})"
-        ) from error
+        raise invalid_data(f"{path.name}: expected a readable CSV file in UTF-8 ({error})") from error
 
 
 def read_table(path: Path, required: Sequence[str]) -> list[Row]:
@@ -51,22 +49,19 @@ def read_table(path: Path, required: Sequence[str]) -> list[Row]:
     header = rows[0][1] if rows else []
     missing = [column for column in required if column not in header]
     if missing:
-        raise ConfigError(
-            ReasonCode.INVALID_DATA,
-            f"{path.name}: missing columns {', '.join(missing)}; expected {','.join(required)}",
+        raise invalid_data(
+            f"{path.name}: missing columns {', '.join(missing)}; expected {','.join(required)}"
         )
     for where, fields in rows:
         if len(fields) != len(header):
-            raise ConfigError(
-                ReasonCode.INVALID_DATA, f"{where}: {len(fields)} fields, expected {len(header)} as in line 1"
-            )
+            raise invalid_data(f"{where}: {len(fields)} fields, expected {len(header)} as in line 1")
     return [Row(where, dict(zip(header, fields, strict=True))) for where, fields in rows[1:]]
 
 
 def parse_flag(text: str, column: str, where: str) -> int:
     """A 0 or a 1."""
     if text not in ("0", "1"):
-        raise ConfigError(ReasonCode.INVALID_DATA, f"{where}: {column} is '{text}', expected 0 or 1")
+        raise invalid_data(f"{where}: {column} is '{text}', expected 0 or 1")
     return int(text)
 
 
@@ -74,7 +69,5 @@ def parse_split(row: Row) -> Split | None:
     """The value of the column ``split`` where there is one: ``train``, ``valid`` (or ``val``), or empty."""
     split = row.values.get("split", "").lower()
     if split not in _SPLITS:
-        raise ConfigError(
-            ReasonCode.INVALID_DATA, f"{row.where}: split is '{split}', expected train, valid, val or nothing"
-        )
+        raise invalid_data(f"{row.where}: split is '{split}', expected train, valid, val or nothing")
     return _SPLITS[split]

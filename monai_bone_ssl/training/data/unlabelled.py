@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from monai_bone_ssl.errors import ConfigError, CorruptImage, ReasonCode
 from monai_bone_ssl.training.data.dicom_tree import digest, read_radiograph_header
-from monai_bone_ssl.training.data.folder import image_files
-from monai_bone_ssl.training.data.kinds import is_labelled, load_dataset
-from monai_bone_ssl.training.data.pixels import is_dicom
-from monai_bone_ssl.training.data.wrong_path import unknown_data
+from monai_bone_ssl.training.data.image_files import image_files, is_dicom
+from monai_bone_ssl.training.data.kinds import is_labelled, load_dataset, unknown_data
 
-__all__ = ["UnlabelledImage", "list_images"]
+__all__ = ["ImageSources", "UnlabelledImage", "list_images", "read_sources"]
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 
@@ -24,7 +26,7 @@ class UnlabelledImage:
     """One radiograph without its label. MURA's folder names spell the label: only ``path`` repeats them."""
 
     path: Path
-    """The file: PNG, JPEG or DICOM."""
+    """Image file: PNG, JPEG or DICOM."""
     part: str | None
     """Body part; None where nobody says."""
     group: str | None
@@ -33,21 +35,82 @@ class UnlabelledImage:
     """Digest of the study; unique within its source."""
 
 
+@dataclass(frozen=True, eq=False)
+class ImageSources:
+    """Images of several sources as one list."""
+
+    names: tuple[str, ...]
+    """Names of the sources."""
+    images: tuple[UnlabelledImage, ...]
+    """Images of all sources, source by source."""
+    source_of: tuple[int, ...]
+    """Number of each image's source, from 0."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """Files of the images."""
+        return [image.path for image in self.images]
+
+    def by_source(self, usable: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """The usable images' indices, those of each source that has any."""
+        numbers = np.array(self.source_of)[usable]
+        return [usable[numbers == number] for number in np.unique(numbers)]
+
+    def study_partners(self, usable: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+        """For each image of a study with several usable images: the indices of the others."""
+        studies: dict[tuple[int, str], list[int]] = defaultdict(list)
+        for index in usable.tolist():
+            study = self.images[index].study
+            if study is not None:
+                studies[self.source_of[index], study].append(index)
+        return {
+            index: np.array([other for other in members if other != index])
+            for members in studies.values()
+            if len(members) > 1
+            for index in members
+        }
+
+
+def read_sources(paths: Sequence[Path]) -> ImageSources:
+    """List the images of every source.
+
+    Parameters
+    ----------
+    paths
+        Sources, see :func:`list_images`.
+
+    Raises
+    ------
+    ConfigError
+        If a source is not what was expected, or is given twice.
+    """
+    resolved = [path.resolve() for path in paths]
+    for path in resolved:
+        if resolved.count(path) > 1:
+            raise ConfigError(ReasonCode.INVALID_DATA, f"{path.name}: given twice, expected each source once")
+    sources = [list_images(path) for path in paths]
+    return ImageSources(
+        names=tuple(name for name, _ in sources),
+        images=tuple(image for _, images in sources for image in images),
+        source_of=tuple(number for number, (_, images) in enumerate(sources) for _ in images),
+    )
+
+
 def list_images(path: Path) -> tuple[str, tuple[UnlabelledImage, ...]]:
     """Radiographs to learn from without labels.
 
     Parameters
     ----------
     path
-        Whatever :func:`~monai_bone_ssl.training.data.load_dataset` reads, or any other folder: then all PNG
-        and JPEG files and DICOM radiographs under it, hidden ones left out.
+        Labelled data of a kind that :func:`~monai_bone_ssl.training.data.load_dataset` reads, or any other
+        folder: then all PNG and JPEG files and DICOM radiographs under it, hidden ones left out.
 
     Returns
     -------
     name
-        Of the source.
+        Name of the source.
     images
-        Of labelled data those of the training split (all, where no splits are stated). In other folders only
+        Images of labelled data's training split (all, where no splits are stated). In other folders only
         DICOM files say part, patient and study. That a file exists is sure, that it can be decoded is not.
 
     Raises
@@ -67,14 +130,13 @@ def list_images(path: Path) -> tuple[str, tuple[UnlabelledImage, ...]]:
 
 def _images_of_folder(root: Path) -> tuple[str, tuple[UnlabelledImage, ...]]:
     if not root.is_dir():
-        raise unknown_data(root, is_labelled)
+        raise unknown_data(root)
     name = root.resolve().name
-    found = (_describe(file) for file in tqdm(image_files(root), desc=name, unit="file"))
-    images = tuple(image for image in found if image is not None)
+    described = (_describe(file) for file in tqdm(image_files(root), desc=name, unit="file"))
+    images = tuple(image for image in described if image is not None)
     if not images:
-        raise ConfigError(
-            ReasonCode.INVALID_DATA, f"{name}: no image in it, expected PNG, JPEG or DICOM radiographs"
-        )
+        text = f"{name}: no image in it, expected PNG, JPEG or DICOM radiographs"
+        raise ConfigError(ReasonCode.INVALID_DATA, text)
     return name, images
 
 
@@ -83,7 +145,7 @@ def _describe(file: Path) -> UnlabelledImage | None:
     if is_dicom(file):
         try:
             radiograph = read_radiograph_header(file)
-        except CorruptImage:  # whoever reads the pixels says so
+        except CorruptImage:  # reading its pixels will say so
             return UnlabelledImage(file, None, None, None)
         if radiograph is None:
             return None

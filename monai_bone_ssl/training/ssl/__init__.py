@@ -2,9 +2,4 @@
 
 DINO (arXiv:2104.14294) with the options of DINOv2 (iBOT's masked patches, arXiv:2111.07832, and KoLeo,
 arXiv:2304.07193), and MAE (arXiv:2111.06377) as a second framework.
-
-- ``views``: the views of an image, made on the device; ``crops`` and ``intensity`` are their two halves.
-- ``head``, ``centre``, ``dino_loss``, ``ibot_loss``, ``koleo``, ``masking``: the parts of self-distillation.
-- ``mae``: the masked autoencoder.
-- ``schedules``: what changes from step to step.
 """

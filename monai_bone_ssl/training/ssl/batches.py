@@ -19,7 +19,7 @@ __all__ = ["Batch", "BatchPlan", "Batches", "collate"]
 
 IntArray = npt.NDArray[np.int64]
 
-# What a random stream is for: the second word of its seed, so that no two purposes share numbers.
+# Purposes of random streams: the second word of a seed, so that no two purposes share numbers.
 _SOURCE_ORDER, _EPOCH_ORDER, _PARTNERS = range(3)
 
 
@@ -27,15 +27,27 @@ class Batch(NamedTuple):
     """One process's share of a global batch."""
 
     epoch: int
+    """Number of the epoch, from 0."""
     step: int
+    """Number of the batch in its epoch, from 0."""
     canvases: Tensor
-    """uint8 [B, 1, S, S], each image in the top left corner."""
+    """Images uint8 [B, 1, S, S], each in the top left corner."""
     sizes: Tensor
-    """int64 [B, 2]: height and width of each image on its canvas."""
+    """Height and width int64 [B, 2] of each image on its canvas."""
     partner_canvases: Tensor
-    """As ``canvases``: another image of the same study, the image itself where there is none. The same tensor
-    where all are their own partners."""
+    """Partners uint8 [B, 1, S, S]: another image of the same study, the image itself where there is none. The
+    same tensor as ``canvases`` where all are their own partners."""
     partner_sizes: Tensor
+    """Height and width int64 [B, 2] of each partner on its canvas."""
+
+
+class _Place(NamedTuple):
+    """Indices [B] of a batch's images and of their partners, before they are read."""
+
+    epoch: int
+    step: int
+    images: IntArray
+    partners: IntArray
 
 
 class BatchPlan:
@@ -53,9 +65,9 @@ class BatchPlan:
     partners
         Indices of the other images of the same study, for images that have any.
     batch_size
-        Images in a global batch, all processes together (G).
+        Number of images in a global batch, all processes together (G).
     seed
-        Of the order.
+        Seed of the order.
 
     Raises
     ------
@@ -73,19 +85,19 @@ class BatchPlan:
         images = sum(len(source) for source in sources)
         roots = np.sqrt([len(source) for source in sources])
         self.draws = np.rint(images * roots / roots.sum()).astype(int)
-        """Images of each source in an epoch."""
+        """Number of images of each source in an epoch."""
         self.steps = int(self.draws.sum()) // batch_size
-        """Global batches in an epoch."""
+        """Number of global batches in an epoch."""
         if self.steps == 0:
             text = f"{images} images: expected at least one batch of {batch_size} (batch size x processes)"
             raise ConfigError(ReasonCode.INVALID_CONFIG, text)
 
     def epoch(self, epoch: int) -> tuple[IntArray, IntArray]:
-        """Images and their partners, each [steps, G]."""
-        drawn = [
+        """Indices of images and of their partners, each [steps, G]."""
+        streams = [
             self._stream(number, epoch * draws, draws) for number, draws in enumerate(self.draws.tolist())
         ]
-        order = self._random(_EPOCH_ORDER, epoch).permutation(np.concatenate(drawn))
+        order = self._random(_EPOCH_ORDER, epoch).permutation(np.concatenate(streams))
         images = order[: self.steps * self.batch_size]
         random = self._random(_PARTNERS, epoch)
         partners = [
@@ -110,18 +122,19 @@ class BatchPlan:
 
 
 class Batches:
-    """Batches of one process, the next being made while the last is used.
+    """Batches of one process, the next ones being made while one is used.
 
     Parameters
     ----------
     images
         Decoded images.
     plan
-        Their order.
+        Order of the images.
     side
         Side of a canvas in pixels (S).
     rank, processes
-        Which share of each global batch: rows ``rank * B`` to ``(rank + 1) * B``, B = G / processes.
+        Number of this process, from 0, and of all: rows ``rank * B`` to ``(rank + 1) * B`` of each global
+        batch are its share, B = G / processes.
     """
 
     def __init__(self, images: ImageCache, plan: BatchPlan, *, side: int, rank: int, processes: int) -> None:
@@ -131,22 +144,22 @@ class Batches:
         share = plan.batch_size // processes
         self.rows = slice(rank * share, (rank + 1) * share)
         self.first_epoch = 0
-        """Where the iteration begins; epochs before it were done by an earlier run."""
+        """Epoch in which the iteration begins; those before it were done by an earlier run."""
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches from :attr:`first_epoch` on, without an end and without a pause between epochs."""
         return map_in_order(self._make, self._places(), threads=1)
 
-    def _places(self) -> Iterator[tuple[int, int, IntArray, IntArray]]:
+    def _places(self) -> Iterator[_Place]:
         for epoch in count(self.first_epoch):
             for step, (images, partners) in enumerate(zip(*self.plan.epoch(epoch), strict=True)):
-                yield epoch, step, images[self.rows], partners[self.rows]
+                yield _Place(epoch, step, images[self.rows], partners[self.rows])
 
-    def _make(self, place: tuple[int, int, IntArray, IntArray]) -> Batch:
-        epoch, step, images, partners = place
-        own = self._collate(images)
-        others = own if np.array_equal(images, partners) else self._collate(partners)
-        return Batch(epoch, step, *own, *others)
+    def _make(self, place: _Place) -> Batch:
+        images = partners = self._collate(place.images)
+        if not np.array_equal(place.images, place.partners):
+            partners = self._collate(place.partners)
+        return Batch(place.epoch, place.step, *images, *partners)
 
     def _collate(self, indices: IntArray) -> tuple[Tensor, Tensor]:
         return collate([self.images[index] for index in indices.tolist()], self.side)

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from monai_bone_ssl.errors import ReasonCode, TrainingError
 from monai_bone_ssl.training.compute.distributed import sum_over_processes
-from monai_bone_ssl.training.ssl.centre import entropy
+from monai_bone_ssl.training.ssl.losses import entropy
 
 __all__ = ["CollapseGuard", "feature_entropy"]
 
@@ -42,8 +42,8 @@ class CollapseGuard:
     Parameters
     ----------
     patience
-        Epochs in a row that have to be collapsed before it stops the run. Networks begin near collapse:
-        from random weights all images look alike.
+        Number of collapsed epochs in a row that stop the run. Networks begin near collapse: with random
+        weights all images look alike.
     """
 
     def __init__(self, patience: int) -> None:
@@ -66,7 +66,7 @@ class CollapseGuard:
         Parameters
         ----------
         features
-            [B, C].
+            Features [B, C], one row an image.
         targets
             The teacher's probabilities [B, K], for methods that have a teacher.
         """
@@ -78,8 +78,8 @@ class CollapseGuard:
             self._add("targets", targets.float().sum(dim=0))
             self._add("entropies", entropy(targets.float()).sum())
 
-    def _add(self, name: str, more: Tensor) -> None:
-        self._sums[name] = self._sums[name] + more if name in self._sums else more
+    def _add(self, name: str, value: Tensor) -> None:
+        self._sums[name] = self._sums[name] + value if name in self._sums else value
 
     @torch.no_grad()
     def finish_epoch(self) -> dict[str, float]:
@@ -87,10 +87,11 @@ class CollapseGuard:
 
         Returns
         -------
-        ``feature_variance`` of the features scaled to unit length (0 to 1) and ``feature_entropy`` of its
-        spectrum; with a teacher also ``teacher_entropy`` (mean of each output's, log K at most)
-        and ``teacher_information`` (entropy of the mean output less that: what an output says about its
-        image, 0 where all outputs are the same). Entropies in nats. Empty for an epoch without outputs.
+        dict
+            ``feature_variance`` of the features scaled to unit length (0 to 1) and ``feature_entropy`` of its
+            spectrum; with a teacher also ``teacher_entropy`` (mean of each output's, log K at most) and
+            ``teacher_information`` (entropy of the mean output less that: what an output says about its
+            image, 0 where all outputs are the same). Entropies in nats. Empty for an epoch without outputs.
 
         Raises
         ------

@@ -1,12 +1,7 @@
 """Geometry of views: where a crop lies in its image, and its pixels, for a batch at a time on any device.
 
 Coordinates are (x, y) in pixels of the canvas, continuous: the first pixel spans 0 to 1. A crop is a matrix
-[2, 3] that maps the view's square, -1 to 1 in both axes, to them::
-
-    crops = draw_crops(uniform, scale)             # random choices, independent of the image's size
-    matrices = crop_matrices(crops, sizes)         # [B, 2, 3]
-    pyramid = image_pyramid(canvases)              # once an image, for all its views
-    views = sample_crops(pyramid, matrices, sizes, 98)  # [B, 1, 98, 98]
+[2, 3] that maps the view's square, -1 to 1 in both axes, to these coordinates.
 """
 
 from __future__ import annotations
@@ -28,7 +23,7 @@ __all__ = [
     "sample_crops",
 ]
 
-#: Uniform numbers that :func:`draw_crops` takes a view.
+#: Number of uniform numbers that :func:`draw_crops` takes for a view.
 CROP_DRAWS = 7
 _MAX_ASPECT = 4 / 3
 _MAX_TILT = math.radians(20)
@@ -41,17 +36,17 @@ class Crops(NamedTuple):
     """Random choices of B crops, each field [B], in units that fit an image of any size."""
 
     area: Tensor
-    """Share of the content's area."""
+    """Share of the content's area, 0 to 1."""
     aspect: Tensor
     """Width over height, 3/4 to 4/3."""
     left: Tensor
-    """0 to 1: position in the room that the crop's width leaves."""
+    """Position in the room that the crop's width leaves, 0 to 1."""
     top: Tensor
-    """0 to 1: position in the room that the crop's height leaves."""
+    """Position in the room that the crop's height leaves, 0 to 1."""
     angle: Tensor
-    """Clockwise rotation of what is seen, about the crop's centre, in radians: quarter turns and a tilt."""
+    """Clockwise rotation of the picture about the crop's centre in radians: quarter turns and a tilt."""
     mirror: Tensor
-    """-1 for a view that is then mirrored left to right, else 1."""
+    """-1 for a view that is mirrored left to right after the rotation, else 1."""
 
 
 def draw_crops(uniform: Tensor, scale: tuple[float, float]) -> Crops:
@@ -62,9 +57,9 @@ def draw_crops(uniform: Tensor, scale: tuple[float, float]) -> Crops:
     Parameters
     ----------
     uniform
-        [B, CROP_DRAWS] in [0, 1).
+        Random numbers [B, CROP_DRAWS] in [0, 1).
     scale
-        Smallest and largest share of the content's area.
+        Smallest and largest share of the content's area, 0 to 1.
     """
     area, aspect, left, top, turn, tilt, mirror = uniform.unbind(dim=1)
     quarter_turns = (4 * turn).floor() * (math.pi / 2)
@@ -82,15 +77,15 @@ def crop_matrices(crops: Crops, sizes: Tensor) -> Tensor:
     """Matrices [B, 2, 3] from a view's square to canvas pixels.
 
     A crop that is too long for its content is cut to it, and then to the largest aspect, so that a long
-    forearm is never squeezed: from a narrow image a crop takes less than the area drawn. What a tilt turns in
-    from outside the crop is taken where the content has it.
+    forearm is never squeezed: from a narrow image a crop takes less than the area drawn. A tilted crop may
+    show pixels outside its upright rectangle, where the content has any.
 
     Parameters
     ----------
     crops
-        One an image.
+        Random choices of one crop an image.
     sizes
-        Contents [B, 2] (rows, columns).
+        Rows and columns [B, 2] of the contents.
     """
     rows, columns = sizes.float().unbind(dim=1)
     side = (crops.area * rows * columns).sqrt()
@@ -109,14 +104,14 @@ def crop_matrices(crops: Crops, sizes: Tensor) -> Tensor:
 
 
 def image_pyramid(canvases: Tensor) -> Tensor:
-    """Canvases in [0, 1] at full, half, quarter ... size, side by side in one image.
+    """Canvases in [0, 1] at full, half, quarter and eighth size, side by side in one image.
 
     So each image of a batch can be sampled from the level that suits its crop, in one call.
 
     Parameters
     ----------
     canvases
-        uint8 [B, 1, S, S].
+        Images uint8 [B, 1, S, S].
 
     Returns
     -------
@@ -141,15 +136,15 @@ def sample_crops(pyramid: Tensor, matrices: Tensor, sizes: Tensor, size: int) ->
     Parameters
     ----------
     pyramid
-        See :func:`image_pyramid`.
+        Images from :func:`image_pyramid`.
     matrices
-        [B, 2, 3], see :func:`crop_matrices`.
+        Crops [B, 2, 3] from :func:`crop_matrices`.
     sizes
-        Contents [B, 2] (rows, columns).
+        Rows and columns [B, 2] of the contents.
     size
         Side of a view in pixels.
     """
-    pixel = torch.exp2(_levels(matrices, size))  # [B]: side of a pixel of the image's level in canvas pixels
+    pixel = torch.exp2(_levels(matrices, size))  # [B]: canvas pixels along a pixel of the image's level
     x, y = _sampling_points(matrices / pixel[:, None, None], 2 * size)  # each [B, 2 * size, 2 * size]
     rows, columns = (sizes / pixel[:, None])[:, :, None, None].unbind(dim=1)  # each [B, 1, 1]
     inside = (x >= 0) & (x <= columns) & (y >= 0) & (y <= rows)
@@ -157,7 +152,7 @@ def sample_crops(pyramid: Tensor, matrices: Tensor, sizes: Tensor, size: int) ->
     x = x.clamp_min(0.5).minimum(columns.floor() - 0.5)
     y = y.clamp_min(0.5).minimum(rows.floor() - 0.5)
     height, width = pyramid.shape[2:]
-    left = (2 * height - 2 * height / pixel)[:, None, None]  # of the level: height * (1 + 1/2 + 1/4 ...)
+    left = (2 * height - 2 * height / pixel)[:, None, None]  # edge of the level: height * (1 + 1/2 + 1/4 ...)
     grid = torch.stack((2 * (x + left) / width - 1, 2 * y / height - 1), dim=3)
     fine = grid_sample(pyramid, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return avg_pool2d(fine * inside[:, None], 2)

@@ -1,4 +1,4 @@
-"""What is measured of an epoch, as a handler of the engine."""
+"""Handlers of the engine that measure an epoch and end a run: by time, divergence or collapse."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from monai_bone_ssl.training.ssl.online_knn import BodyPartKNN
 
 __all__ = ["KEY_METRIC", "EpochMonitor", "TimeBudget"]
 
-#: The measure that epochs are compared by.
+#: Name of the measure that epochs are compared by.
 KEY_METRIC = "body_part_knn"
 
-# Steps between looks at the loss: each waits for the GPU.
+# Number of steps between looks at the loss: each waits for the GPU.
 _LOOK_EVERY = 10
 
 
 class EpochMonitor:
-    """Fills ``engine.state.metrics``, keeps the best epoch and the history; stops what went wrong.
+    """Fills ``engine.state.metrics``, keeps the best epoch and the history; stops a run that went wrong.
 
     To be attached before the handlers that log and save. ``engine.state`` gets ``history``, and
     ``best_metric`` and ``best_metric_epoch`` (both -1 until a first k-NN score) as MONAI's engines have them.
@@ -35,15 +35,15 @@ class EpochMonitor:
     Parameters
     ----------
     framework
-        Being trained.
+        Framework that is trained.
     guard
-        Sees every step's outputs.
+        Guard that every step gives its outputs to.
     knn
-        Scores the exported backbone, where the images have body parts.
+        Score of the exported backbone, where the images have body parts.
     process
-        This one.
+        This process.
     images
-        Global images of an epoch.
+        Number of images of an epoch, all processes together.
     """
 
     def __init__(
@@ -119,9 +119,9 @@ class TimeBudget:
     Parameters
     ----------
     minutes
-        The time, from now on.
+        Time from now on.
     process
-        This one; the first one's clock counts.
+        This process; the first one's clock counts.
     """
 
     def __init__(self, minutes: float, process: Process) -> None:

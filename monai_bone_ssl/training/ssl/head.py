@@ -1,9 +1,4 @@
-"""Projection head of DINO and iBOT: tokens to cosines with prototypes.
-
-``DINOHead(in_dim, out_dim, hidden_dim=2048, bottleneck_dim=256)``; ``head(x)`` maps [..., in_dim] to
-[..., out_dim] in float32. ``head.prototypes`` is the last layer's only parameter: DINO cancels its gradient
-during the first epoch (``head.prototypes.grad = None`` before the optimizer's step).
-"""
+"""Projection head of DINO and iBOT: tokens to cosines with prototypes."""
 
 from __future__ import annotations
 
@@ -18,7 +13,7 @@ class DINOHead(nn.Module):
     """Three-layer perceptron, L2 normalisation, weight-normalised linear layer (DINO, arXiv:2104.14294).
 
     The weight normalisation has a fixed gain of 1, so an output is the cosine of the bottleneck and a
-    prototype, in [-1, 1].
+    prototype, in [-1, 1]. ``prototypes`` is the last layer's only parameter.
 
     Parameters
     ----------

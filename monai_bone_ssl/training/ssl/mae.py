@@ -1,12 +1,4 @@
-"""Masked autoencoder (He et al. 2021, arXiv:2111.06377): the second way of self-supervised pre-training.
-
-``MaskedAutoencoder(backbone, decoder_width=512, decoder_depth=8, mask_ratio=0.75)``; one step::
-
-    noise = torch.rand(images, patches, generator=generator)   # of the global batch; this process's rows
-    loss = autoencoder(image, noise).loss
-
-After training ``autoencoder.backbone`` is what is kept.
-"""
+"""Masked autoencoder (He et al. 2021, arXiv:2111.06377): the second way of self-supervised pre-training."""
 
 from __future__ import annotations
 
@@ -28,6 +20,8 @@ _EPS = 1e-6
 class MaskedAutoencoder(nn.Module):
     """The backbone encodes the visible patches only, a light decoder paints the masked ones.
 
+    After training ``backbone`` is kept.
+
     Parameters
     ----------
     backbone
@@ -42,7 +36,7 @@ class MaskedAutoencoder(nn.Module):
     Raises
     ------
     ConfigError
-        If the ratio or the decoder's width is not of that kind.
+        If the ratio is not between 0 and 1, or the decoder's width not a multiple of 32.
     """
 
     def __init__(
@@ -74,9 +68,9 @@ class MaskedAutoencoder(nn.Module):
         Parameters
         ----------
         image
-            [B, 1, H, W] in [0, 1], sides multiples of the patch size.
+            Images [B, 1, H, W] in [0, 1], sides multiples of the patch size.
         noise
-            [B, h * w]: of each image the patches with the lowest numbers stay visible. Drawn by the caller.
+            Random numbers [B, h * w]: the patches with an image's lowest numbers stay visible.
         """
         grid = image.shape[2] // self.backbone.patch_size, image.shape[3] // self.backbone.patch_size
         visible = self.visible(noise)

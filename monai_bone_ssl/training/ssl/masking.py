@@ -1,9 +1,4 @@
-"""Block-wise masks of patches, as BEiT (arXiv:2106.08254) and iBOT (arXiv:2111.07832) draw them.
-
-``block_masks(images, height, width, generator, probability=0.5, ratio=(0.1, 0.5))`` gives bool
-[images, height * width], True where the student does not see the patch. Draw for the whole global batch, a
-view at a time, with a generator in the same state on every process, and take this process's rows.
-"""
+"""Block-wise masks of patches, as BEiT (arXiv:2106.08254) and iBOT (arXiv:2111.07832) draw them."""
 
 from __future__ import annotations
 
@@ -16,7 +11,7 @@ from monai_bone_ssl.errors import ConfigError, ReasonCode
 
 __all__ = ["block_masks"]
 
-_BLOCKS = 16  # proposals an image
+_BLOCKS = 16  # proposed for a view
 _SMALLEST = 4  # patches of a block
 _MAX_ASPECT = 1 / 0.3
 
@@ -29,7 +24,7 @@ def block_masks(
     probability: float = 0.5,
     ratio: tuple[float, float] = (0.1, 0.5),
 ) -> Tensor:
-    """Masks made of rectangles.
+    """Masks made of rectangles, for one view of each image of a global batch.
 
     Blocks are added as long as they fit the number of patches wanted; what is then missing is filled with
     single patches, so that the number is met.
@@ -37,24 +32,25 @@ def block_masks(
     Parameters
     ----------
     images
-        Number of views of the global batch (B).
+        Number of images of the global batch (B).
     height, width
         Grid of patches (h, w).
     generator
-        On the CPU.
+        Source of random numbers on the CPU, in the same state on all processes.
     probability
-        Of a view to be masked at all.
+        Probability that a view is masked at all.
     ratio
-        Smallest and largest share of the patches of a masked view, drawn uniformly.
+        Smallest and largest share of a masked view's patches, drawn uniformly.
 
     Returns
     -------
-    bool [B, h * w] on the CPU, in row order.
+    Tensor
+        bool [B, h * w] on the CPU, in row order; True where the student does not see the patch.
 
     Raises
     ------
     ConfigError
-        If a share is not a share.
+        If the probability or a share is not between 0 and 1.
     """
     if not (0 <= probability <= 1 and 0 <= ratio[0] <= ratio[1] <= 1):
         text = f"masks: probability {probability}, ratio {ratio}; expected 0 to 1, the smaller ratio first"
@@ -72,7 +68,7 @@ def block_masks(
 
 
 def _random_blocks(missing: Tensor, height: int, width: int, generator: torch.Generator) -> Tensor:
-    """A rectangle [B, h * w] an image, of 4 patches to as many as are ``missing`` [B]."""
+    """A rectangle [B, h * w] for each view, of 4 patches to as many as are ``missing`` [B]."""
     area, aspect, top, left = torch.rand(len(missing), 4, generator=generator).unbind(dim=1)
     patches = _SMALLEST + (missing - _SMALLEST).clamp_min(0) * area
     rows_over_columns = torch.exp((2 * aspect - 1) * math.log(_MAX_ASPECT))
@@ -90,7 +86,7 @@ def _between(index: Tensor, start: Tensor, stop: Tensor) -> Tensor:
 
 
 def _random_patches(free: Tensor, count: Tensor, generator: torch.Generator) -> Tensor:
-    """``count`` [B] patches an image of those that are ``free`` [B, N]."""
+    """``count`` [B] patches of each view, of those that are ``free`` [B, N]."""
     order = torch.rand(free.shape, generator=generator).masked_fill(~free, 2.0)
     rank = order.argsort(dim=1).argsort(dim=1)
     return rank < count[:, None]

@@ -13,9 +13,9 @@ class MethodOutput(NamedTuple):
     """One step's loss and what is watched beside it."""
 
     loss: Tensor
-    """Scalar, with gradient."""
+    """Loss to be minimised, a scalar with gradient."""
     parts: dict[str, Tensor]
-    """Its terms before weighting, without gradient."""
+    """Terms of the loss before weighting, scalars without gradient."""
     features: Tensor | None = None
     """The teacher's class tokens [B, C] of one view of each image; None without a teacher."""
     targets: Tensor | None = None

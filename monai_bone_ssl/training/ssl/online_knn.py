@@ -1,7 +1,7 @@
 """How well features tell body parts, by nearest neighbours, while pre-training goes on.
 
-The body part and never a diagnosis: what is fitted later on diagnostic labels must not have been chosen by
-them. The images are those of the pre-training.
+Epochs are compared by body part and never by a diagnosis: what is fitted later on diagnostic labels must not
+have been chosen by them. The images are those of the pre-training.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ IntArray = npt.NDArray[np.int64]
 
 _NEIGHBOURS = 20
 _FOLDS = 5
-# As many suffice to rank epochs; more of a common part would only take time, for parts count alike.
+# Enough to rank epochs: more images of a common part would only take time, for parts count alike.
 _IMAGES_PER_PART = 250
-# Fewer of a part say little about it.
+# A part with fewer images is left out: they say little about it.
 _LEAST_IMAGES_PER_PART = 10
 _BATCH = 32
 
@@ -46,11 +46,11 @@ class BodyPartKNN:
     source_of
         Number of each image's source: groups are unique within a source only.
     cache
-        Their pixels.
+        Pixels of the images.
     spec
         Input size of the whole images.
     seed
-        Which images are taken of a part that has many, and the folds.
+        Seed of the choice of images of a common part, and of the folds.
     """
 
     def __init__(
@@ -69,12 +69,11 @@ class BodyPartKNN:
         self.chosen: IntArray = chosen
         self.parts: list[str] = parts.tolist()
         self.labels: IntArray = labels
+        self.folds: list[tuple[IntArray, IntArray]] = []
         folds = min(_FOLDS, len(set(groups)))
-        enough = len(self.parts) > 1 and folds > 1
-        fold_of = grouped_folds(labels, np.array(groups), folds, seed) if enough else np.empty(0)
-        self.folds: list[tuple[IntArray, IntArray]] = [
-            (np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in np.unique(fold_of)
-        ]
+        if len(self.parts) > 1 and folds > 1:
+            fold_of = grouped_folds(labels, np.array(groups), folds, seed)
+            self.folds = [(np.flatnonzero(fold_of != k), np.flatnonzero(fold_of == k)) for k in range(folds)]
 
     @property
     def possible(self) -> bool:
@@ -82,9 +81,9 @@ class BodyPartKNN:
         return bool(self.folds)
 
     def __call__(self, backbone: GreyViT, device: torch.device, rank: int = 0, processes: int = 1) -> float:
-        """Mean over parts of the share of images whose part the images of other groups tell.
+        """Mean over parts of the share of images whose part the images of other groups tell, 0 to 1.
 
-        Each process computes the features of its share of the images; all get the same answer.
+        Each process computes the features of its share of the images; all get the same score.
         """
         features = torch.zeros(len(self.chosen), 2 * backbone.width, device=device)
         mine = np.arange(rank, len(self.chosen), processes)
@@ -110,10 +109,10 @@ class BodyPartKNN:
 
 def _choose(images: Sequence[UnlabelledImage], usable: IntArray, random: np.random.Generator) -> IntArray:
     """Up to a number of images of each part, in the order of the list."""
-    known = [i for i in usable.tolist() if images[i].group and images[i].part not in (None, MIXED)]
+    candidates = [i for i in usable.tolist() if images[i].group and images[i].part not in (None, MIXED)]
     chosen = []
-    for part in sorted({str(images[i].part) for i in known}):
-        members = np.array([i for i in known if images[i].part == part])
+    for part in sorted({str(images[i].part) for i in candidates}):
+        members = np.array([i for i in candidates if images[i].part == part])
         if len(members) >= _LEAST_IMAGES_PER_PART:
             chosen.extend(random.permutation(members)[:_IMAGES_PER_PART].tolist())
     return np.array(sorted(chosen), dtype=np.int64)

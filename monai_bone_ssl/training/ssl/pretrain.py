@@ -16,16 +16,15 @@ from monai_bone_ssl.training.compute.distributed import Process, join_processes,
 from monai_bone_ssl.training.compute.image_cache import ImageCache, open_image_cache
 from monai_bone_ssl.training.compute.software import software
 from monai_bone_ssl.training.data.input_spec import input_spec
+from monai_bone_ssl.training.data.unlabelled import ImageSources, read_sources
 from monai_bone_ssl.training.networks.backbone import GreyViT, create_backbone, load_backbone
 from monai_bone_ssl.training.networks.weights import parse_source
 from monai_bone_ssl.training.ssl.batches import Batches, BatchPlan
-from monai_bone_ssl.training.ssl.checkpoints import check_same_run
 from monai_bone_ssl.training.ssl.frameworks import make_framework
 from monai_bone_ssl.training.ssl.online_knn import BodyPartKNN
 from monai_bone_ssl.training.ssl.pretrainer import Pretrainer
 from monai_bone_ssl.training.ssl.recipe import Recipe
 from monai_bone_ssl.training.ssl.run_folder import RunFolder, RunRecord, SourceCounts
-from monai_bone_ssl.training.ssl.sources import ImageSources, read_sources
 from monai_bone_ssl.training.ssl.training_step import seeded
 
 __all__ = ["make_pretrainer", "pretrain"]
@@ -50,7 +49,7 @@ def pretrain(
     Parameters
     ----------
     data
-        Sources of images, see :func:`~monai_bone_ssl.training.ssl.sources.read_sources`.
+        Sources of images, see :func:`~monai_bone_ssl.training.data.unlabelled.list_images`.
     out
         Folder of the run: ``<timm name>.last.safetensors`` and ``.best.safetensors`` (float16, for
         :func:`~monai_bone_ssl.training.networks.backbone.load_backbone`), run.json, log.jsonl, checkpoints/,
@@ -62,7 +61,8 @@ def pretrain(
     cache
         Folder for decoded images.
     minutes
-        End after the last epoch that can be expected to fit in; the schedules stay those of all epochs.
+        Time for the run: it ends after the last epoch that can be expected to fit in. The schedules stay
+        those of all epochs.
 
     Raises
     ------
@@ -92,8 +92,8 @@ def make_pretrainer(
     Parameters
     ----------
     process
-        As :func:`~monai_bone_ssl.training.compute.distributed.join_processes` gives it; its block has to last
-        until the engine has run.
+        This process, from :func:`~monai_bone_ssl.training.compute.distributed.join_processes`, whose block
+        has to last until the engine has run.
     """
     if recipe.batch_size % process.count:
         text = f"batch of {recipe.batch_size}: expected a multiple of the {process.count} processes"
@@ -108,9 +108,7 @@ def make_pretrainer(
     plan = BatchPlan(sources.by_source(images.usable), partners, recipe.batch_size, recipe.seed)
     folder = RunFolder(out, _name(backbone))
     record = _record(backbone, recipe, sources, images, plan, process)
-    before = folder.read()
-    if before is not None:
-        check_same_run(before.arguments, record.arguments, out)
+    folder.check_same_run(record.arguments)
     spec = input_spec(recipe.size, framework.exported.patch_size)
     knn = BodyPartKNN(sources.images, sources.source_of, images, spec, recipe.seed)
     batches = Batches(images, plan, side=recipe.long_side, rank=process.rank, processes=process.count)
@@ -124,7 +122,7 @@ def _first_backbone(backbone: Path | str, drop_path: float) -> GreyViT:
 
 
 def _decoded(sources: ImageSources, spec: PreprocessSpec, cache: Path, process: Process) -> ImageCache:
-    if process.local_rank == 0:  # each machine's first process makes it, the others then find it
+    if process.local_rank == 0:  # each machine's first process decodes, the others then find the images
         open_image_cache(sources.paths, spec, cache)
     wait_for_all()
     images = open_image_cache(sources.paths, spec, cache)
@@ -147,7 +145,7 @@ def _record(
     listed = np.bincount(sources.source_of)
     used = np.bincount(np.array(sources.source_of)[images.usable], minlength=len(listed))
     return RunRecord(
-        # As it is read back from JSON: tuples become lists.
+        # By way of JSON, so that they equal those read back: tuples become lists.
         arguments=arguments | msgspec.json.decode(msgspec.json.encode(recipe)),
         sources=[
             SourceCounts(name=name, listed=int(listed[number]), used=int(used[number]))

@@ -1,4 +1,4 @@
-"""MONAI's engine of a pre-training run: what it watches, writes and goes on from."""
+"""MONAI's engine of a pre-training run, with the handlers that watch, write and resume it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from monai.handlers.tensorboard_handlers import TensorBoardStatsHandler
 
 from monai_bone_ssl.training.compute.distributed import Process, say, wait_for_all
 from monai_bone_ssl.training.ssl.batches import Batches
-from monai_bone_ssl.training.ssl.checkpoints import checkpoints, newest_checkpoint
 from monai_bone_ssl.training.ssl.collapse import CollapseGuard
 from monai_bone_ssl.training.ssl.epoch_monitor import KEY_METRIC, EpochMonitor, TimeBudget
 from monai_bone_ssl.training.ssl.frameworks import Framework
@@ -25,31 +24,33 @@ from monai_bone_ssl.training.ssl.training_step import TrainingStep, compile_bloc
 
 __all__ = ["Pretrainer"]
 
-# Steps between points of the curves in TensorBoard.
+# Number of steps between points of the curves in TensorBoard.
 _LOG_EVERY = 10
 
 
 class Pretrainer(Trainer):
     """MONAI's engine of a run; made by :func:`~monai_bone_ssl.training.ssl.pretrain.make_pretrainer`.
 
-    Nothing is written to the run's folder before :meth:`run`, which is called once.
+    The run's folder is not written to before :meth:`run`, which is called once.
 
     Parameters
     ----------
     framework
-        What is trained; moved to the process's device.
+        Framework to train; moved to the process's device.
     batches
-        Of images, without an end.
+        Batches of images, without an end.
     knn
-        Scores epochs, where the images have body parts.
+        Score of epochs, where the images have body parts.
     recipe
-        Of the run.
-    folder, record
-        Where the run is kept, and what is kept of it from the beginning.
+        Recipe of the run.
+    folder
+        Folder of the run.
+    record
+        Record of the run, as it begins.
     process
-        This one of those that work together.
+        This process.
     minutes
-        See :func:`~monai_bone_ssl.training.ssl.pretrain.pretrain`.
+        Time for the run, see :func:`~monai_bone_ssl.training.ssl.pretrain.pretrain`.
     """
 
     def __init__(
@@ -103,19 +104,19 @@ class Pretrainer(Trainer):
 
     def run(self) -> None:  # type: ignore[override]  # MONAI's Trainer takes no arguments either
         """Train to the end from where an earlier run was interrupted; a finished run is left alone."""
-        before = self.folder.read()
-        if before is not None and before.finished:
-            say(self.process, f"{self.folder.path}: nothing to do, this run is finished ({before.finished})")
+        earlier = self.folder.read()
+        if earlier is not None and earlier.finished:
+            say(self.process, f"{self.folder.path}: nothing to do, this run is finished ({earlier.finished})")
             return
         self._resume()
         if self.process.rank == 0:
             self._attach_writers()
-            for outdated in checkpoints(self.folder.checkpoints)[:-1]:
+            for outdated in self.folder.checkpoints()[:-1]:
                 outdated.unlink()
-        # Two, so that one is whole while the other is being written. All processes meet in it, the first
-        # writes.
-        saver = CheckpointSaver(str(self.folder.checkpoints), self.checkpointed, save_interval=1, n_saved=2)
-        saver.attach(self)
+        # Two checkpoints stay, so that one is whole while the other is being written. All processes call the
+        # saver, the first one writes.
+        folder = str(self.folder.checkpoint_folder)
+        CheckpointSaver(folder, self.checkpointed, save_interval=1, n_saved=2).attach(self)
         if self.minutes is not None:
             TimeBudget(self.minutes, self.process).attach(self)
         self.add_event_handler(Events.EXCEPTION_RAISED, _raise)
@@ -131,15 +132,15 @@ class Pretrainer(Trainer):
         ).attach(self)
         stats = StatsHandler(iteration_log=False)
         stats.attach(self)
-        # It would print the trace of an error that the command line tells in a line.
+        # This handler would print the trace of an error that the command line tells in a line.
         self.remove_event_handler(stats.exception_raised, Events.EXCEPTION_RAISED)
         write = self.folder.write_epoch
         self.add_event_handler(Events.EPOCH_COMPLETED, write, self.framework.exported, self.record)
 
     def _resume(self) -> None:
-        newest = newest_checkpoint(self.folder.checkpoints)
+        newest = self.folder.newest_checkpoint()
         if newest is not None:
-            # The first process saved it; by way of the CPU no other process lands on the first one's GPU.
+            # The first process saved it: by way of the CPU, lest the others load it on the first one's GPU.
             CheckpointLoader(str(newest), self.checkpointed, map_location={"cuda:0": "cpu"})(self)
             self.batches.first_epoch = self.state.epoch
             say(self.process, f"going on after epoch {self.state.epoch} of {self.state.max_epochs}")
@@ -147,7 +148,7 @@ class Pretrainer(Trainer):
 
 
 def _raise(_engine: Trainer, error: BaseException) -> None:
-    """Last of the handlers of an exception: the progress bar's alone would swallow it."""
+    """Last of the handlers of an exception; with the progress bar's alone the error would be swallowed."""
     raise error
 
 

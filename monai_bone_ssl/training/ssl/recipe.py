@@ -1,4 +1,4 @@
-"""What determines a pre-training run, beside its images and what it begins from."""
+"""What determines a pre-training run, beside its images and first weights."""
 
 from __future__ import annotations
 
@@ -24,44 +24,47 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     method: Literal["dino", "mae"] = "dino"
+    """Framework of self-supervised learning."""
     epochs: int = 100
-    """Passes over as many images as there are."""
+    """Number of passes over as many images as there are."""
     batch_size: int = 64
-    """Images in a global batch, all processes together."""
+    """Number of images in a global batch, all processes together."""
     learning_rate: float = 5e-4
-    """Peak for a batch of 256; it is scaled by batch / 256 (arXiv:1706.02677)."""
+    """Peak for a batch of 256; scaled by batch / 256 (arXiv:1706.02677)."""
     warmup_epochs: int = 10
-    """Epochs in which the learning rate rises from 0 to its peak."""
+    """Number of epochs in which the learning rate rises from 0 to its peak."""
     weight_decay: tuple[float, float] = (0.04, 0.4)
     """First and last value; a cosine between."""
     drop_path: float = 0.1
-    """Stochastic depth of the last block."""
+    """Probability that the last block is left out (stochastic depth)."""
     trainable_blocks: int | None = None
-    """None: the whole network."""
+    """Number of the last blocks that are trained; None for the whole network."""
     long_side: int = 448
     """Longer side of the decoded images in pixels."""
     size: int = 224
     """Side of the global views, and longer side of the whole images that k-NN sees."""
     local_size: int | None = None
-    """None: the multiple of the patch size nearest to DINO's 96."""
+    """Side of the local views in pixels; None for the multiple of the patch size nearest to DINO's 96."""
     local_views: int = 6
-    """Views an image that only the student sees."""
+    """Number of views of an image that only the student sees."""
     prototypes: int = 8192
-    """DINO takes 65,536 for 1.3 million images; a few thousand do not fill as many."""
+    """Number of outputs of a head. DINO takes 65,536 for 1.3 million images; a few thousand do not fill as
+    many."""
     teacher_momentum: tuple[float, float] = (0.996, 1.0)
-    """First and last value of the moving average's; a cosine between."""
+    """First and last share of the teacher that a step keeps; a cosine between."""
     teacher_temperature: tuple[float, float] = (0.04, 0.07)
-    """A line from the first to the second value over the first 30 % of the epochs."""
+    """Temperature of the teacher's softmax: a line from the first to the second value over the first 30 % of
+    the epochs."""
     ibot_weight: float = 0.0
-    """Of iBOT's masked patches beside DINO's loss; 0 leaves them out."""
+    """Weight of iBOT's masked patches beside DINO's loss; 0 leaves them out."""
     koleo_weight: float = 0.0
-    """Of KoLeo's spread beside DINO's loss; 0 leaves it out."""
+    """Weight of KoLeo's spread beside DINO's loss; 0 leaves it out."""
     study_partners: bool = True
-    """Whether views of another image of the same study are positives."""
+    """Whether views of another image of the same study are positives; MAE has no positives."""
     early_stop: int | None = None
-    """Epochs without a better k-NN score after which the run ends."""
+    """Number of epochs without a better k-NN score after which the run ends; None for no such end."""
     seed: int = 0
-    """Of first weights, order, views and drop path."""
+    """Seed of first weights, order, views and drop path."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "long_side", "size", "prototypes"):
@@ -84,5 +87,5 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def peak_learning_rate(self) -> float:
-        """Of this run's batch."""
+        """Peak of the learning rate for this run's batch."""
         return self.learning_rate * self.batch_size / 256

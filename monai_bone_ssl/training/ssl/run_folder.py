@@ -1,7 +1,9 @@
-"""What a pre-training run leaves in its folder, beside the checkpoints."""
+"""What a pre-training run keeps in its folder, and where an interrupted run goes on from."""
 
 from __future__ import annotations
 
+import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,37 +25,39 @@ _NOTE = (
 
 
 class SourceCounts(msgspec.Struct, frozen=True):
-    """One source of images."""
+    """Numbers of images of one source."""
 
     name: str
-    """Of the source."""
+    """Name of the source."""
     listed: int
-    """Images that it holds."""
+    """Number of images that the source holds."""
     used: int
-    """Those that could be decoded."""
+    """Number of images that could be decoded."""
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """run.json."""
+    """Content of run.json."""
 
     arguments: Mapping[str, Any]
     """What the result depends on; a run is only continued with the same."""
     sources: Sequence[SourceCounts]
+    """Numbers of images, source by source."""
     images_an_epoch: int
-    """Images that an epoch learns from, whole batches of them."""
+    """Number of images that an epoch learns from, whole batches of them."""
     note: str = _NOTE
+    """What the network has seen, for readers of figures measured with it."""
     software: Mapping[str, str]
     """Versions by distribution."""
     device: str
     """Name of the GPU, or cpu."""
     processes: int
-    """How many shared each batch."""
+    """Number of processes that shared each batch."""
     finished: str | None = None
     """Why the run ended; None while it can go on."""
     seconds: float = 0.0
-    """Of all epochs together."""
+    """Duration of all epochs together."""
     best_epoch: int | None = None
-    """The one that told body parts best; None before any was scored."""
+    """Number of the epoch that told body parts best, from 1; None before any was scored."""
     history: Sequence[Mapping[str, float]] = ()
     """Measures of each epoch."""
 
@@ -64,7 +68,7 @@ class RunFolder:
     Parameters
     ----------
     path
-        The folder.
+        Folder of the run.
     architecture
         timm name that the backbones' files begin with.
     """
@@ -72,11 +76,11 @@ class RunFolder:
     def __init__(self, path: Path, architecture: str) -> None:
         self.path = path
         self.architecture = architecture
-        self.checkpoints = path / "checkpoints"
+        self.checkpoint_folder = path / "checkpoints"
         self.tensorboard = path / "tensorboard"
 
     def read(self) -> RunRecord | None:
-        """The record of a run that was begun here.
+        """The record of a run that was begun here; None where none was.
 
         Raises
         ------
@@ -92,38 +96,75 @@ class RunFolder:
             text = f"{file}: expected the record of a pre-training run ({error})"
             raise ConfigError(ReasonCode.INVALID_CONFIG, text) from error
 
+    def check_same_run(self, arguments: Mapping[str, object]) -> None:
+        """Refuse to go on with other arguments than the run here began with.
+
+        Raises
+        ------
+        ConfigError
+            Naming the first argument that differs, and both values; or if run.json cannot be read.
+        """
+        record = self.read()
+        if record is None:
+            return
+        for name in dict.fromkeys((*record.arguments, *arguments)):
+            before, now = record.arguments.get(name), arguments.get(name)
+            if before != now:
+                raise ConfigError(
+                    ReasonCode.INVALID_CONFIG,
+                    f"{self.path}: the run there began with {name.replace('_', ' ')} {before}, now it is "
+                    f"{now}; expected the same arguments to go on with it, or another folder",
+                )
+
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints that MONAI's ``CheckpointSaver`` wrote, the oldest first."""
+        numbered = [
+            (int(match[1]), path)
+            for path in self.checkpoint_folder.glob("*.pt")
+            if (match := re.fullmatch(r"checkpoint_epoch=(\d+)\.pt", path.name))
+        ]
+        return [path for _, path in sorted(numbered)]
+
+    def newest_checkpoint(self) -> Path | None:
+        """The newest whole checkpoint; None where there is none.
+
+        The saver writes in place, so a run that was killed may leave half a file: its end, where a zip
+        archive keeps its directory, is missing then.
+        """
+        return next(filter(zipfile.is_zipfile, reversed(self.checkpoints())), None)
+
     def write_epoch(self, engine: Workflow, backbone: GreyViT, record: RunRecord) -> None:
         """Write what an epoch changed: the last backbone, the best one where this is it, record and log.
 
         Parameters
         ----------
         engine
-            With the history and the best epoch in its state.
+            Engine with the history and the best epoch in its state.
         backbone
-            To keep.
+            Backbone to keep.
         record
-            Of the run, as it began.
+            Record of the run, as it began.
         """
-        done = engine.state
-        self.save_backbone(backbone, "last")
-        if done.best_metric_epoch == done.epoch:
-            self.save_backbone(backbone, "best")
+        state = engine.state
+        self._save(backbone, "last")
+        if state.best_metric_epoch == state.epoch:
+            self._save(backbone, "best")
         finished = None
-        if done.epoch == done.max_epochs:
+        if state.epoch == state.max_epochs:
             finished = "all epochs done"
         elif engine.should_terminate:
             finished = "stopped early"
-        lines = [msgspec.json.encode(epoch) + b"\n" for epoch in done.history]
+        lines = [msgspec.json.encode(epoch) + b"\n" for epoch in state.history]
         write_atomically(self.path / "log.jsonl", b"".join(lines))
         record = msgspec.structs.replace(
             record,
             finished=finished,
-            seconds=sum(epoch["seconds"] for epoch in done.history),
-            best_epoch=done.best_metric_epoch if done.best_metric_epoch > 0 else None,
-            history=done.history,
+            seconds=sum(epoch["seconds"] for epoch in state.history),
+            best_epoch=state.best_metric_epoch if state.best_metric_epoch > 0 else None,
+            history=state.history,
         )
         write_atomically(self.path / "run.json", msgspec.json.format(msgspec.json.encode(record), indent=1))
 
-    def save_backbone(self, backbone: GreyViT, kind: str) -> None:
+    def _save(self, backbone: GreyViT, kind: str) -> None:
         """Write a backbone in float16; ``kind`` is last or best."""
         save_backbone(backbone, self.path / f"{self.architecture}.{kind}.safetensors")

@@ -10,27 +10,25 @@ from torch import Tensor, nn
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.training.networks.backbone import GreyViT
-from monai_bone_ssl.training.ssl.dino_loss import DINOLoss
 from monai_bone_ssl.training.ssl.head import DINOHead
-from monai_bone_ssl.training.ssl.ibot_loss import IBOTPatchLoss
-from monai_bone_ssl.training.ssl.koleo import koleo_loss
+from monai_bone_ssl.training.ssl.losses import DINOLoss, IBOTPatchLoss, koleo_loss
 from monai_bone_ssl.training.ssl.method import MethodOutput
 
 __all__ = ["GLOBAL_VIEWS", "Branch", "SelfDistillation"]
 
-#: Views that the teacher sees; the student sees these and the local ones.
+#: Number of views that the teacher sees; the student sees these and the local ones.
 GLOBAL_VIEWS = 2
 
 
 class Branch(nn.Module):
-    """A backbone with its heads: what student and teacher each are.
+    """A backbone with its heads; student and teacher are one each.
 
     Parameters
     ----------
     backbone
         Vision Transformer of width C.
     prototypes
-        Outputs of a head (K).
+        Number of outputs of a head (K).
     with_patch_head
         Whether patches have a head of their own, as iBOT's objective needs it. DINOv2 found two heads better
         than a shared one (arXiv:2304.07193, section 4).
@@ -49,17 +47,17 @@ class SelfDistillation(nn.Module):
     The teacher is the student's exponential moving average and gets no gradient. Drop path, where the
     backbone has it, is the student's only.
 
-    With ``trainable_blocks`` the patch embedding, the positions and all earlier blocks stay as they are. What
-    they make of a view is then the same for student and teacher, and is computed once, without gradients.
+    With ``trainable_blocks`` the patch embedding, the positions and all earlier blocks stay as they are.
+    Their output for a view is then the same for student and teacher, and is computed once, without gradients.
 
     Parameters
     ----------
     backbone
-        What to begin from; becomes the student's, the teacher's is a copy.
+        Network to begin from; becomes the student's, the teacher's is a copy.
     prototypes
-        Outputs of a head (K).
+        Number of outputs of a head (K).
     trainable_blocks
-        How many of the last blocks are trained, with the final norm; None for the whole network.
+        Number of the last blocks that are trained, with the final norm; None for the whole network.
     ibot_weight, koleo_weight
         Weights of iBOT's masked patches (arXiv:2111.07832) and of KoLeo (arXiv:1806.03198) beside DINO's
         loss; 0 leaves an objective out. DINOv2 takes 1 and 0.1.
@@ -67,7 +65,7 @@ class SelfDistillation(nn.Module):
     Raises
     ------
     ConfigError
-        If there are not that many blocks.
+        If the backbone has fewer blocks than are to be trained.
     """
 
     def __init__(
@@ -90,14 +88,14 @@ class SelfDistillation(nn.Module):
         self.dino_loss = DINOLoss(prototypes)
         if ibot_weight > 0:
             self.patch_loss = IBOTPatchLoss(prototypes)
-            # Behind a frozen stem no gradient would reach it: it stays zero.
+            # Behind a frozen stem no gradient would reach the token: it stays zero.
             trained = self.frozen_blocks is None
             self.mask_token = nn.Parameter(torch.zeros(backbone.width), requires_grad=trained)
         self.train()
 
     @property
     def exported(self) -> GreyViT:
-        """The backbone that is worth keeping: the teacher's."""
+        """Backbone that is worth keeping: the teacher's."""
         return self.teacher.backbone
 
     def train(self, mode: bool = True) -> SelfDistillation:
@@ -118,7 +116,7 @@ class SelfDistillation(nn.Module):
         masks
             bool [2 * B, N]: patches of the global views that the student does not see; None without iBOT.
         teacher_temperature
-            Of the teacher's softmax.
+            Temperature of the teacher's softmax.
         """
         images = len(views[0])
         global_views = torch.cat(tuple(views[:GLOBAL_VIEWS]))  # [2 * B, 1, H, W]
@@ -149,7 +147,7 @@ class SelfDistillation(nn.Module):
 
     @torch.no_grad()
     def update_teacher(self, momentum: float) -> None:
-        """Move the teacher's trained weights to ``momentum`` of themselves and the rest of the student's."""
+        """Move the teacher's trained weights towards the student's, keeping a share of ``momentum``."""
         for student, teacher in zip(self.student.parameters(), self.teacher.parameters(), strict=True):
             if student.requires_grad:
                 teacher.lerp_(student, 1 - momentum)

@@ -22,32 +22,31 @@ from monai_bone_ssl.training.ssl.schedules import cosine, warmup_cosine
 __all__ = ["TrainingStep", "compile_blocks", "make_optimizer", "seeded"]
 
 _CLIP_NORM = 3.0
-# Learning rate at the end of the cosine.
-_LAST_LEARNING_RATE = 1e-6
-# What random numbers of a step are for; the order of batches has its own streams.
+_LAST_LEARNING_RATE = 1e-6  # at the end of the cosine
+# Purposes of a step's random numbers; the order of batches has its own streams.
 _VIEWS, _DROP_PATH = 10, 11
 
 
 class TrainingStep:
     """The engine's ``iteration_update``.
 
-    On CUDA the forward pass runs in bfloat16 under autocast; on a CPU all is
-    float32 and eager, so that a run can be repeated bit for bit.
+    On CUDA the forward pass runs in bfloat16 under autocast; on a CPU all is float32 and eager, so that a run
+    can be repeated bit for bit.
 
     Parameters
     ----------
     framework
-        Its module is on the process's device.
+        Framework to train, its module on the process's device.
     optimizer
-        As :func:`make_optimizer` makes it.
+        Optimizer from :func:`make_optimizer`.
     guard
-        Sees every step's outputs.
+        Guard that gets every step's outputs.
     recipe
-        Of the run.
+        Recipe of the run.
     steps
-        Steps in an epoch.
+        Number of steps in an epoch.
     process
-        This one.
+        This process.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class TrainingStep:
         self.trained = [parameter for parameter in framework.module.parameters() if parameter.requires_grad]
 
     def __call__(self, _engine: object, batch: Batch) -> dict[str, Tensor]:
-        """Make the step of a batch; gives its loss and the loss's terms."""
+        """The loss of a batch and its terms, scalars by name, after the step."""
         step = batch.epoch * self.steps + batch.step
         progress = Progress(batch.epoch, step, self.steps * self.recipe.epochs)
         self._set_schedules(progress)
@@ -138,8 +137,8 @@ def make_optimizer(module: nn.Module, device: torch.device) -> torch.optim.Optim
 def compile_blocks(module: nn.Module) -> None:
     """Compile the attention and the perceptron of a Transformer's blocks in place.
 
-    They take nearly all the time and are alike in all blocks, so a few versions serve: one for each size of
-    views, with and without gradients. Whole blocks are not, as each has its own rate of drop path.
+    Both take nearly all the time and are alike in all blocks, so a few versions serve: one for each size of
+    views, with and without gradients. Whole blocks are not alike, as each has its own rate of drop path.
     """
     for part in module.modules():
         if isinstance(part, Block):

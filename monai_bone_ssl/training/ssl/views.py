@@ -1,13 +1,5 @@
 """Multi-crop views of radiographs (arXiv:2006.09882, arXiv:2104.14294), made for a batch on the device.
 
-::
-
-    views = MultiCrop(14, dino_views(224, 98, 6))                  # 2 global views, 6 local ones
-    generator = torch.Generator().manual_seed(seed of this step)   # on the CPU, alike on every process
-    crops = views(canvases, sizes, partner_canvases, partner_sizes, generator, rank, world_size)
-
-``crops`` is a list, one entry a view: float32 [B, 1, side, side] in [0, 1].
-
 Random numbers are drawn on the CPU for the whole global batch (``world_size * B`` images, those of rank 0
 first), and each process takes its rows. So one process with a batch of 2 B sees what two with B each see, bit
 for bit on the same kind of device, and the generators stay alike.
@@ -22,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.training.data.intensity import INTENSITY_DRAWS, draw_intensities, vary_intensity
+from monai_bone_ssl.training.data.augmentation import INTENSITY_DRAWS, draw_intensities, vary_intensity
 from monai_bone_ssl.training.ssl.crops import (
     CROP_DRAWS,
     crop_matrices,
@@ -34,7 +26,7 @@ from monai_bone_ssl.training.ssl.crops import (
 
 __all__ = ["MultiCrop", "View", "dino_views"]
 
-_CANDIDATES = 4  # crops drawn a view, of which the first with structure is taken
+_CANDIDATES = 4  # crops drawn for a view, of which the first with structure is taken
 
 
 class View(NamedTuple):
@@ -68,14 +60,14 @@ def dino_views(global_size: int, local_size: int, local_views: int) -> list[View
 
 
 class MultiCrop(nn.Module):
-    """Random crops in any orientation with varied grey levels; see ``crops`` and ``intensity`` for both.
+    """Random crops in any orientation (see ``crops``) with varied grey levels (see ``augmentation``).
 
     Parameters
     ----------
     patch_size
         Side of a patch in pixels.
     views
-        What to make of each image.
+        Views to make of each image.
 
     Raises
     ------
@@ -112,14 +104,14 @@ class MultiCrop(nn.Module):
         Parameters
         ----------
         canvases, partner_canvases
-            uint8 [B, 1, S, S], the content in the top left corner; the views are made on their device. An
-            image may be its own partner; pass the same tensor where all are.
+            Images and their partners uint8 [B, 1, S, S], the content in the top left corner; the views are
+            made on their device. An image may be its own partner; pass the same tensor where all are.
         sizes, partner_sizes
-            int64 [B, 2]: rows and columns of the contents.
+            Rows and columns int64 [B, 2] of the contents.
         generator
-            On the CPU, in the same state on all processes.
+            Source of random numbers on the CPU, in the same state on all processes.
         rank, world_size
-            This process, and their number; each has B images.
+            Number of this process, from 0, and of all; each has B images.
 
         Returns
         -------
@@ -142,7 +134,7 @@ class MultiCrop(nn.Module):
 
 
 def _draw(images: int, views: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """All that is random: numbers [images, views, draws] in [0, 1), seeds of noise [images, views]."""
+    """Random choices: numbers [images, views, draws] in [0, 1), seeds of noise [images, views]."""
     draws = _CANDIDATES * CROP_DRAWS + INTENSITY_DRAWS
     uniform = torch.rand(images, views, draws, generator=generator)
     seeds = torch.randint(2**62, (images, views), generator=generator)

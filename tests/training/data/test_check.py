@@ -12,7 +12,7 @@ from outside import shared
 from PIL import Image
 
 from monai_bone_ssl.errors import ConfigError
-from monai_bone_ssl.training.data.check import Count, Problem, ProblemKind, Sizes, check_data
+from monai_bone_ssl.training.data.check import ImageCounts, Problem, ProblemKind, Sizes, check_data
 from monai_bone_ssl.training.data.check_report import check_text
 from training.data.clean_tree import FINGER, VALID, WRIST, radiograph, write_clean
 
@@ -33,13 +33,13 @@ def test_clean_data_have_no_problem(tmp_path: Path) -> None:
     assert (check.source, check.images, check.groups) == ("MURA v1.1", 12, 6)
     assert check.images == len(dataset)
     assert check.counts == (
-        Count("elbow", "train", 0, images=2, studies=1, groups=1),
-        Count("finger", "valid", 0, images=2, studies=1, groups=1),
-        Count("hand", "train", 0, images=1, studies=1, groups=1),
-        Count("hand", "train", 1, images=1, studies=1, groups=1),
-        Count("shoulder", "valid", 1, images=2, studies=1, groups=1),
-        Count("wrist", "train", 0, images=2, studies=1, groups=1),
-        Count("wrist", "train", 1, images=2, studies=1, groups=1),
+        ImageCounts("elbow", "train", 0, images=2, studies=1, groups=1),
+        ImageCounts("finger", "valid", 0, images=2, studies=1, groups=1),
+        ImageCounts("hand", "train", 0, images=1, studies=1, groups=1),
+        ImageCounts("hand", "train", 1, images=1, studies=1, groups=1),
+        ImageCounts("shoulder", "valid", 1, images=2, studies=1, groups=1),
+        ImageCounts("wrist", "train", 0, images=2, studies=1, groups=1),
+        ImageCounts("wrist", "train", 1, images=2, studies=1, groups=1),
     )
     assert check.sizes == Sizes((96, 80), (96, 80), (96, 80), 1)
 

@@ -12,8 +12,13 @@ from dicom_factory import limb_pixels
 from numpy.typing import NDArray
 from outside import shared
 
-from monai_bone_ssl.training.data.scan import ImageScan, scan_images
-from monai_bone_ssl.training.data.suspicion import look_inverted, same_pictures, similar_pictures
+from monai_bone_ssl.training.data.scan import (
+    ImageScan,
+    look_inverted,
+    same_pictures,
+    scan_images,
+    similar_pictures,
+)
 
 
 def _scan(picture: NDArray[np.uint8], digest: str) -> ImageScan:

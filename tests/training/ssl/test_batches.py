@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from monai_bone_ssl.errors import ConfigError
-from monai_bone_ssl.training.data.unlabelled import UnlabelledImage
+from monai_bone_ssl.training.data.unlabelled import ImageSources, UnlabelledImage
 from monai_bone_ssl.training.ssl.batches import Batches, BatchPlan, collate
-from monai_bone_ssl.training.ssl.sources import ImageSources
 
 
 class Pictures:

@@ -14,11 +14,11 @@ from toy_radiographs import limb, read_list, write_list
 from monai_bone_ssl.errors import ConfigError, ReasonCode, TrainingError
 from monai_bone_ssl.model.preprocessing import PreprocessSpec
 from monai_bone_ssl.training.compute.image_cache import open_image_cache
+from monai_bone_ssl.training.data.unlabelled import read_sources
 from monai_bone_ssl.training.networks.backbone import create_backbone, load_backbone, save_backbone
 from monai_bone_ssl.training.ssl.online_knn import BodyPartKNN
 from monai_bone_ssl.training.ssl.pretrain import pretrain
 from monai_bone_ssl.training.ssl.recipe import Recipe
-from monai_bone_ssl.training.ssl.sources import read_sources
 from monai_bone_ssl.training.ssl.training_step import TrainingStep
 from training.ssl.runs import NAME, SMALL, measures, record
 

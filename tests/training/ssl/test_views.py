@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from monai_bone_ssl.errors import ConfigError
-from monai_bone_ssl.training.data.intensity import (
+from monai_bone_ssl.training.data.augmentation import (
     INTENSITY_DRAWS,
     add_noise,
     apply_window,

@@ -1,20 +1,50 @@
-"""Pixels of a labelled image, whichever format it comes in."""
+"""Image files of any format: those under a folder, and the grey values of one."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
+from monai_bone_ssl.dicom.collect import find_files
+from monai_bone_ssl.dicom.radiograph import read_radiograph
+from monai_bone_ssl.errors import ConfigError, CorruptImage, ReasonCode, UnsupportedImage
 
-__all__ = ["is_dicom", "read_grey"]
+__all__ = ["image_files", "is_dicom", "read_grey"]
 
 _DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 # JPEG's conversion to YCbCr and back moves a grey pixel's channels apart by a level or two.
 _GREY_TOLERANCE = 8
+
+
+def image_files(root: Path) -> list[Path]:
+    """Every file under a folder, each once, sorted; hidden ones (``._image1.png``, ``.cache/``) are left out.
+
+    Raises
+    ------
+    ConfigError
+        Where a folder or file cannot be read.
+    """
+    files = []
+    for source in find_files([root], skip=Path(os.devnull)):  # there is no folder of results to skip
+        name = source.path.relative_to(root)
+        if any(part.startswith(".") for part in name.parts):
+            continue
+        if isinstance(source.error, CorruptImage):
+            raise ConfigError(ReasonCode.INVALID_DATA, f"{name}: {source.error.text}")
+        if source.error is None:  # other errors mark a second name of a file or folder seen before
+            files.append(source.path)
+    return files
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, by its preamble or else by its suffix."""
+    with path.open("rb") as file:
+        preamble_and_prefix = file.read(132)
+    return preamble_and_prefix[128:] == b"DICM" or path.suffix.lower() in _DICOM_SUFFIXES
 
 
 def read_grey(path: Path) -> NDArray[np.float32]:
@@ -40,8 +70,6 @@ def read_grey(path: Path) -> NDArray[np.float32]:
     """
     try:
         if is_dicom(path):
-            from monai_bone_ssl.dicom.radiograph import read_radiograph
-
             return read_radiograph(path).pixels
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             image.load()
@@ -50,16 +78,8 @@ def read_grey(path: Path) -> NDArray[np.float32]:
         raise CorruptImage(ReasonCode.UNREADABLE_FILE, f"{path.name}: no such file") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         # Pillow reports broken PNG chunks as SyntaxError or ValueError, everything else as OSError.
-        raise CorruptImage(
-            ReasonCode.DECODE_FAILED, f"{path.name}: expected a readable PNG, JPEG or DICOM image"
-        ) from error
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, by its preamble or else by its suffix."""
-    with path.open("rb") as file:
-        preamble_and_prefix = file.read(132)
-    return preamble_and_prefix[128:] == b"DICM" or path.suffix.lower() in _DICOM_SUFFIXES
+        text = f"{path.name}: expected a readable PNG, JPEG or DICOM image"
+        raise CorruptImage(ReasonCode.DECODE_FAILED, text) from error
 
 
 def _grey(image: Image.Image, name: str) -> NDArray[np.float32]:
@@ -67,12 +87,9 @@ def _grey(image: Image.Image, name: str) -> NDArray[np.float32]:
         return np.asarray(image, dtype=np.float32) / np.float32(65535)
     if image.mode != "L":
         image = image.convert("RGBA")  # palettes may carry transparency
-        _refuse_colours(image, name)
+        channels = np.asarray(image, dtype=np.int16)[..., :3]  # [H, W, RGB]
+        if np.ptp(channels, axis=2).max() > _GREY_TOLERANCE:
+            text = f"{name}: image has colours, expected a grey radiograph"
+            raise UnsupportedImage(ReasonCode.COLOUR, text)
         image = image.convert("L")
     return np.asarray(image, dtype=np.float32) / np.float32(255)
-
-
-def _refuse_colours(image: Image.Image, name: str) -> None:
-    channels = np.asarray(image, dtype=np.int16)[..., :3]  # [H, W, RGB]
-    if np.ptp(channels, axis=2).max() > _GREY_TOLERANCE:
-        raise UnsupportedImage(ReasonCode.COLOUR, f"{name}: image has colours, expected a grey radiograph")
