@@ -73,7 +73,9 @@ class BodyPartKNN:
         folds = min(_FOLDS, len(set(groups)))
         if len(self.parts) > 1 and folds > 1:
             fold_of = grouped_folds(labels, np.array(groups), folds, seed)
-            self.folds = [(np.flatnonzero(fold_of != k), np.flatnonzero(fold_of == k)) for k in range(folds)]
+            self.folds = [
+                (np.flatnonzero(fold_of != k), np.flatnonzero(fold_of == k)) for k in np.unique(fold_of)
+            ]
 
     @property
     def possible(self) -> bool:

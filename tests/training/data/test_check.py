@@ -191,6 +191,7 @@ def test_of_many_problems_the_first_are_shown_and_the_rest_counted(tmp_path: Pat
     assert "... and 4 more" in text
 
 
+@pytest.mark.slow
 def test_fracatlas_has_3044_different_pictures() -> None:
     check, dataset = check_data(shared("data/fracatlas"))
     same = [problem for problem in check.problems if problem.kind is ProblemKind.SAME_PICTURE]

@@ -93,6 +93,7 @@ def test_a_scan_keeps_the_digest_of_a_file_that_is_of_no_use(tmp_path: Path) -> 
     assert gone.error.text == "gone.png: cannot be read (No such file or directory)"
 
 
+@pytest.mark.slow
 def test_inverted_knees_are_found() -> None:
     """Knees fill the frame, so another rule works for them: a border brighter than the centre on average.
 

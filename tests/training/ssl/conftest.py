@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from toy_radiographs import write_limbs
 
+from training.ssl import runs
+
 
 @pytest.fixture(scope="package")
 def data(tmp_path_factory):
@@ -14,3 +16,9 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="package")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def narrow_networks():
+    with runs.narrow_networks():
+        yield

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
+from functools import partial
 
+import pytest
 import torch
 
-NAME = "vit_tiny_patch16_224"
+from monai_bone_ssl.training.ssl import frameworks, self_distillation
+from monai_bone_ssl.training.ssl.self_distillation import DINOHead
+
+NAME = "test_vit"  # timm's smallest: 6 blocks of width 64
+BLOCKS = 6
 SMALL = {
     "epochs": 2,
     "batch_size": 8,
@@ -17,6 +24,21 @@ SMALL = {
     "local_views": 2,
     "prototypes": 32,
 }
+
+
+class NarrowHead(DINOHead):
+    def __init__(self, in_dim, out_dim):
+        super().__init__(in_dim, out_dim, hidden_dim=64, bottleneck_dim=32)
+
+
+@contextmanager
+def narrow_networks():
+    """Heads and decoders without the millions of weights that a checkpoint would hold four times."""
+    decoder = partial(frameworks.MaskedAutoencoder, decoder_width=32, decoder_depth=1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(self_distillation, "DINOHead", NarrowHead)
+        patched.setattr(frameworks, "MaskedAutoencoder", decoder)
+        yield
 
 
 def record(out):

@@ -16,6 +16,8 @@ from monai_bone_ssl.training.ssl.recipe import Recipe
 from monai_bone_ssl.training.ssl.training_step import TrainingStep, make_optimizer
 from training.ssl.runs import NAME, SMALL
 
+pytestmark = pytest.mark.usefixtures("narrow_networks")
+
 ALONE = Process(rank=0, count=1, local_rank=0, device=torch.device("cpu"))
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from multiprocessing import get_context
 
 import numpy as np
 import pytest
 import torch
-from torch import distributed
 
 from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.training.ssl.head import DINOHead
@@ -106,33 +104,6 @@ def test_a_prototype_that_takes_all_images_is_centred_away():
     mean_after = centre.probabilities(teacher, TEACHER_TEMP).mean(dim=(0, 1))
     assert mean_before[2] > 0.99
     assert mean_after[2] < 1.5 / K
-
-
-def _update_in_process(rank: int, folder: str) -> None:
-    store = f"file://{folder}/store"
-    distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
-    centre = Centre(K)
-    both = outputs(8)
-    for share in (slice(0, 3), slice(3, 8)), (slice(0, 0), slice(0, 8)), (slice(0, 0), slice(0, 0)):
-        centre.update(both[share[rank]])
-    distributed.destroy_process_group()
-    torch.save(centre.value, f"{folder}/centre{rank}")
-
-
-def test_two_processes_with_unequal_shares_have_the_centre_of_one(tmp_path):
-    context = get_context("spawn")
-    workers = [context.Process(target=_update_in_process, args=(rank, str(tmp_path))) for rank in (0, 1)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert [worker.exitcode for worker in workers] == [0, 0]
-    alone = Centre(K)
-    for count in (8, 8, 0):
-        alone.update(outputs(8)[:count])
-    for rank in (0, 1):
-        centre = torch.load(tmp_path / f"centre{rank}", weights_only=True)
-        torch.testing.assert_close(centre, alone.value)
 
 
 def test_no_outputs_leave_the_centre_alone():

@@ -11,6 +11,7 @@ from monai_bone_ssl.model.preprocessing import PreprocessSpec
 from monai_bone_ssl.training.data.unlabelled import UnlabelledImage
 from monai_bone_ssl.training.networks.backbone import create_backbone
 from monai_bone_ssl.training.ssl.online_knn import BodyPartKNN, whole_image_features
+from training.ssl.runs import NAME
 
 SPEC = PreprocessSpec(32, 16, 1.0, 99.0)
 
@@ -83,7 +84,7 @@ def test_one_part_is_nothing_to_tell():
 def test_features_are_those_of_each_image_alone():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        backbone = create_backbone("vit_tiny_patch16_224").eval()
+        backbone = create_backbone(NAME).eval()
     random = np.random.default_rng(0)
     shapes = [(64, 48), (32, 64), (64, 48), (32, 32)]
     images = [random.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
@@ -100,7 +101,7 @@ def test_features_are_those_of_each_image_alone():
 def test_shares_of_processes_make_the_whole():
     parts = ["hand", "leg"] * 15
     knn = knn_of(parts, [f"g{number}" for number in range(30)])
-    backbone = create_backbone("vit_tiny_patch16_224").train()
+    backbone = create_backbone(NAME).train()
     seen = []
     knn.score = lambda features: float(seen.append(features) or 0)
     for rank, count in ((0, 1), (0, 2), (1, 2)):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from monai_bone_ssl.cli import main
-from training.ssl.runs import NAME, record
+from training.ssl.runs import record
+
+NAME = "vit_tiny_patch16_224"  # with heads of full size, unlike the other tests' networks
 
 ARGUMENTS = ("--epochs", "1", "--batch-size", "8", "--long-side", "64", "--size", "32", "--local-size", "16",
              "--local-views", "1", "--prototypes", "16")  # fmt: skip

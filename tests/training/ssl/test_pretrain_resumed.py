@@ -18,6 +18,8 @@ from monai_bone_ssl.training.ssl.recipe import Recipe
 from monai_bone_ssl.training.ssl.training_step import TrainingStep
 from training.ssl.runs import NAME, SMALL, assert_same_result, last, measures, record
 
+pytestmark = pytest.mark.usefixtures("narrow_networks")
+
 FULL = Recipe(**SMALL, drop_path=0.3, ibot_weight=1.0, koleo_weight=0.1, early_stop=5)
 
 

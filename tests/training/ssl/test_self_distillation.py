@@ -11,8 +11,10 @@ from torch.nn.functional import normalize
 from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.training.networks.backbone import create_backbone
 from monai_bone_ssl.training.ssl.self_distillation import SelfDistillation
+from training.ssl.runs import BLOCKS, NAME
 
-NAME = "vit_tiny_patch16_224"
+pytestmark = pytest.mark.usefixtures("narrow_networks")
+
 PROTOTYPES = 16
 IMAGES = 3
 TEMPERATURE = 0.05
@@ -142,7 +144,7 @@ def test_frozen_stem_gives_the_loss_and_gradients_of_the_plain_path(masks):
         trained = [*method.student.backbone.vit.blocks[-2:].parameters(), *method.student.head.parameters()]
         results.append((output.loss.detach(), [parameter.grad for parameter in trained]))
     (plain, plain_gradients), (frozen, frozen_gradients) = results
-    torch.testing.assert_close(frozen, plain)
+    torch.testing.assert_close(frozen, plain, rtol=1e-5, atol=1e-6)
     for one, other in zip(frozen_gradients, plain_gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
 
@@ -155,10 +157,10 @@ def test_frozen_part_gets_no_gradient_and_does_not_move():
     optimizer.step()
     method.update_teacher(0.9)
     moved = {name for name, value in method.state_dict().items() if not torch.equal(value, before[name])}
-    frozen = ["patch_embed", "pos_embed", "cls_token", *(f"blocks.{number}." for number in range(10))]
+    frozen = ["patch_embed", "pos_embed", "cls_token", *(f"blocks.{number}." for number in range(BLOCKS - 2))]
     assert not [name for name in moved for part in frozen if f"vit.{part}" in name]
     for branch in ("student", "teacher"):
-        for part in ("backbone.vit.blocks.10.", "backbone.vit.blocks.11.", "backbone.vit.norm.", "head.mlp."):
+        for part in ("backbone.vit.blocks.4.", "backbone.vit.blocks.5.", "backbone.vit.norm.", "head.mlp."):
             assert [name for name in moved if name.startswith(f"{branch}.{part}")], f"{branch} {part}"
 
 
@@ -210,7 +212,7 @@ def test_what_is_watched_is_the_teachers_first_view():
     assert math.isfinite(output.loss)
 
 
-@pytest.mark.parametrize("blocks", [0, 13, -1])
+@pytest.mark.parametrize("blocks", [0, BLOCKS + 1, -1])
 def test_blocks_that_are_not_there(blocks):
-    with pytest.raises(ConfigError, match=f"trainable blocks: {blocks}, expected 1 to 12"):
+    with pytest.raises(ConfigError, match=f"trainable blocks: {blocks}, expected 1 to {BLOCKS}"):
         make(trainable_blocks=blocks)
