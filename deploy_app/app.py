@@ -31,9 +31,8 @@ from operators import (
 from monai_bone_ssl import __version__
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ModelError, ReasonCode
 from monai_bone_ssl.faults import WithoutMessage
-from monai_bone_ssl.model.folder import default_model_folder
+from monai_bone_ssl.model.folder import CURRENT, default_model_folder
 from monai_bone_ssl.model.inference import Model
-from monai_bone_ssl.model.store import CURRENT
 from monai_bone_ssl.pipeline import make_output_folder
 from monai_bone_ssl.report.evidence_objects import EvidenceKind
 from monai_bone_ssl.show.console import results_summary

@@ -19,7 +19,6 @@ __all__ = [
     "UNSPECIFIC_TERMS",
     "Region",
     "term_of_body_part",
-    "term_of_code",
     "term_of_concept",
 ]
 
@@ -65,7 +64,7 @@ ANATOMY: Mapping[str, Code] = MappingProxyType(
     }
 )
 
-#: Terms that name no region: the image decides.
+#: Terms that name no region: what the image shows counts.
 UNSPECIFIC_TERMS = frozenset({"", "ARM", "BONE", "EXTREMITY", "LIMB", "OTHER", "UNKNOWN", "UNSPECIFIED"})
 
 
@@ -73,9 +72,9 @@ class Region(NamedTuple):
     """What a training set means by a body part."""
 
     concept: Code
-    """The smallest coded region that holds all of it."""
+    """Smallest coded region that holds the whole part."""
     terms: tuple[str, ...]
-    """Body Part Examined terms that it covers; all are keys of :data:`ANATOMY`."""
+    """Body Part Examined terms that the part covers; all are keys of :data:`ANATOMY`."""
 
 
 #: FracAtlas' parts. Its "hand" reaches from the hand to the elbow, its "leg" from the foot to the femur.
@@ -131,18 +130,12 @@ _SYNONYMS = {
     "12921003": "PELVIS",
     "302539009": "HAND",
 }
-_TERM_OF_CODE = {code.value: term for term, code in ANATOMY.items()} | _SYNONYMS
-
-
-def term_of_code(value: str) -> str | None:
-    """Body Part Examined term of a SNOMED CT anatomic region code, or None where it is not in the table."""
-    return _TERM_OF_CODE.get(value)
 
 
 def term_of_concept(concept: Code) -> str | None:
-    """Body Part Examined term of a coded anatomic region, or None where it is not in the table.
+    """Body Part Examined term of a coded anatomic region; None where the table lacks the code.
 
-    SNOMED CT codes, and the SNOMED RT ones ("T-D8700", schemes SRT, SNM3 and 99SDM) of older images.
+    Codes may be of SNOMED CT or, in older images, of SNOMED RT ("T-D8700", schemes SRT, SNM3 and 99SDM).
     """
     scheme = "SRT" if concept.scheme_designator in ("SNM3", "99SDM") else concept.scheme_designator
     sought = Code(concept.value, scheme, concept.meaning)
@@ -176,9 +169,9 @@ _SPELLINGS = {
 
 
 def term_of_body_part(text: str) -> str | None:
-    """Defined term of a Body Part Examined value however it is spelt; None where it is empty.
+    """Defined term of a Body Part Examined value, however spelt; None of an empty value.
 
-    A term that is not in the table (CHEST, SKULL) comes back as it is, without blanks and underscores.
+    A term that the table lacks (CHEST, SKULL) comes back without blanks and underscores, unchanged otherwise.
     """
     term = "".join(character for character in text.upper() if character.isalnum())
     return _SPELLINGS.get(term, term) or None

@@ -80,9 +80,9 @@ class BoneSSLError(Exception):
     Parameters
     ----------
     code
-        Stable cause, see :class:`ReasonCode`.
+        Stable cause.
     text
-        One line that names the file or value and what was expected. Never patient data.
+        One line that names the file or value and what was expected, without patient data.
     """
 
     def __init__(self, code: ReasonCode, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Programming errors without their messages: those may quote a patient's data from a header."""
+"""Programming errors without their messages, which may quote a patient's data from a header."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def fault_place(trace: TracebackType | None) -> str:
 
 
 class WithoutMessage:
-    """A block whose unforeseen exceptions leave it as an error that names their type and place only.
+    """A block that turns unforeseen exceptions into an error with their type and place only.
 
     Errors of this package pass unchanged: their texts hold no patient data.
 

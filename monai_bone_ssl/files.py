@@ -1,4 +1,4 @@
-"""Writing files so that no reader ever meets half of one, and what a file system refuses as one error."""
+"""Files written whole or not at all, and a file system's refusals as one error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def printable(path: Path) -> str:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """A block that writes ``path``, or what belongs to it.
+    """A block that writes a file, or what belongs to one.
 
     Raises
     ------
@@ -37,14 +37,14 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, under another name until the block ends well. Folders are made as needed.
+    """A file to write to, under another name until the block ends well; missing folders are made.
 
     Raises
     ------
     ReportError
-        ``WRITE_FAILED`` if the file system refuses; nothing is left behind then, nor after any other error.
+        ``WRITE_FAILED`` if the file system refuses. No part of a file is left, nor after any other error.
     """
-    writer = f"{os.getpid()}-{threading.get_ident()}"  # two may write the same name at the same time
+    writer = f"{os.getpid()}-{threading.get_ident()}"  # two threads may write the same name at the same time
     partial = path.with_name(f".{path.name}.{writer}.partial")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content``, whole or not at all; see :func:`atomic_file`.
+    """Write a file, whole or not at all.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Logit and operating points to findings: the three states, the coded concepts and every wording.
+"""Probability and operating points to findings: the three decisions, the coded concepts and every wording.
 
-Whatever a front shows or writes about an image or a study comes from here, so that the command line,
-the report, the page and the viewer never say different things.
+Whatever a front shows or writes about an image or a study comes from here, so that the command line, the
+report, the page and the viewer never say different things.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 
-#: Stands beside every result that a person sees.
+#: Caution beside every result that a person sees.
 UNVERIFIED = "Algorithm result, not verified by a reader"
 
 
@@ -126,9 +126,9 @@ class OperatingPoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Two thresholds on the calibrated probability, fixed on out-of-fold predictions of the training data."""
 
     high_sensitivity: float
-    """Below it: negative."""
+    """Probability, 0 to 1, below which the decision is negative."""
     high_specificity: float
-    """At it or above: positive."""
+    """Probability, 0 to 1, from which on the decision is positive."""
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -136,28 +136,29 @@ class Reason(msgspec.Struct, frozen=True):
 
     code: ReasonCode
     text: str
+    """One line in words, without patient data."""
 
 
 class BodyPart(msgspec.Struct, frozen=True):
     """Body part of one image."""
 
     value: str
-    """Name of one of the model's body parts, or the DICOM term where the model does not cover it."""
+    """Name of one of the model's body parts, or the DICOM term of a part that the model does not know."""
     source: str
-    """``dicom`` where the header says it, ``image`` where the body-part probe does."""
+    """``dicom`` where the header names the part, ``image`` where the body-part probe tells it."""
     confidence: float | None
-    """Probability of the body-part probe; None where the image was not looked at."""
+    """Probability of the part by the body-part probe, 0 to 1; None before the network has seen the image."""
 
 
 class Peak(msgspec.Struct, frozen=True):
-    """Centre of the patch with the largest evidence, in source pixels from 0."""
+    """Pixel in the middle of the patch with the largest evidence; row and column count from 0."""
 
     row: int
     column: int
 
 
 class _ImageFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """What every finding of an image says."""
+    """Identity of an image, and the time it took."""
 
     path: str
     """Path of the file, as it was given or found under a given folder."""
@@ -185,7 +186,7 @@ class Answered(_ImageFinding, frozen=True, kw_only=True):
     decision: Decision
     """Decision at the body part's operating points."""
     peak: Peak
-    """Pixel in the middle of the patch with the largest evidence."""
+    """Place of the largest evidence, in source pixels."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:  # NaN fails too
@@ -228,16 +229,16 @@ class StudyFinding(msgspec.Struct, frozen=True, kw_only=True):
     study_instance_uid: str
     status: Status
     probability: float | None = None
-    """Of the most severe image; None where none was analysed."""
+    """Probability of the most severe image, 0 to 1; None where no image was analysed."""
     decision: Decision | None = None
-    """The most severe image's; negative only where every radiograph of the study was analysed."""
+    """Decision of the most severe image; negative only where every radiograph of the study was analysed."""
     sr_path: str | None = None
-    """Name of the report, beside result.json; None where there is none."""
+    """File name of the report, beside result.json; None where there is no report."""
 
 
 @dataclass(frozen=True)
 class PixelBox:
-    """A rectangle in source pixels, edges in [0, rows] x [0, columns]."""
+    """A rectangle in source pixels; edges lie in [0, rows] x [0, columns]."""
 
     top: float
     left: float
@@ -246,13 +247,13 @@ class PixelBox:
 
     @property
     def centre(self) -> Peak:
-        """The pixel in its middle."""
+        """Pixel in the middle of the rectangle."""
         return Peak(int((self.top + self.bottom) / 2), int((self.left + self.right) / 2))
 
 
 @dataclass(frozen=True)
 class AnsweredImage:
-    """An answered image with what a report or a page needs beside the finding. Holds no pixels."""
+    """An answered image with what a report needs beside the finding; holds no pixels."""
 
     finding: Answered
     header: Dataset
@@ -285,7 +286,7 @@ ImageAnalysis: TypeAlias = AnsweredImage | RefusedImage
 
 
 def decide(probability: float, points: OperatingPoints) -> Decision:
-    """Three-state decision: negative < high_sensitivity <= indeterminate < high_specificity <= positive."""
+    """Decide: negative < high_sensitivity <= indeterminate < high_specificity <= positive."""
     if probability >= points.high_specificity:
         return Decision.POSITIVE
     if probability >= points.high_sensitivity:
@@ -294,26 +295,26 @@ def decide(probability: float, points: OperatingPoints) -> Decision:
 
 
 def unanalysed(error: BoneSSLError) -> tuple[Status, Reason]:
-    """Status and reason of an image that raised ``error``."""
+    """Status and reason of an image whose analysis raised an error."""
     status = Status.NOT_ANALYSED if isinstance(error, UnsupportedImage) else Status.FAILED
     return status, Reason(code=error.code, text=error.text)
 
 
 # Files that say nothing about the patient's bones: a study may be negative although they were not analysed.
-_BESIDE_THE_POINT = frozenset(
+_IRRELEVANT = frozenset(
     {ReasonCode.NOT_DICOM, ReasonCode.UNSUPPORTED_SOP_CLASS, ReasonCode.DUPLICATE_INSTANCE}
 )
 
 
 def study_finding(study_instance_uid: str, images: Sequence[ImageFinding]) -> StudyFinding:
-    """Conclusion for a study: its most severe image.
+    """Conclude a study: the most severe image decides.
 
-    A study is negative only if every radiograph in it was analysed and is negative; with one left out it
-    is indeterminate, because nobody has looked at that one.
+    A study is negative only if every radiograph in it was analysed and is negative. With one left out it is
+    indeterminate, because nothing is known of that one.
     """
     answered = [image for image in images if isinstance(image, Answered)]
     refused = [image for image in images if isinstance(image, Refused)]
-    left_out = [image for image in refused if image.reason.code not in _BESIDE_THE_POINT]
+    left_out = [image for image in refused if image.reason.code not in _IRRELEVANT]
     if not answered:
         failed = any(image.status is Status.FAILED for image in refused)
         status = Status.FAILED if failed else Status.NOT_ANALYSED
@@ -331,7 +332,7 @@ def study_finding(study_instance_uid: str, images: Sequence[ImageFinding]) -> St
 
 
 def describe_image(finding: ImageFinding, target: Target) -> str:
-    """One line in words for one image, for overlays, tables, pages and reports."""
+    """Finding of an image in one line of words, for overlays, tables, pages and reports."""
     if isinstance(finding, Refused):
         verb = "Not analysed" if finding.status is Status.NOT_ANALYSED else "Analysis failed"
         return f"{verb}: {finding.reason.text}"
@@ -340,7 +341,7 @@ def describe_image(finding: ImageFinding, target: Target) -> str:
 
 
 def describe_body_part(part: BodyPart) -> str:
-    """Body part and who says so, in words."""
+    """Body part and its source in words."""
     origin = "from the header" if part.source == "dicom" else "from the image"
     confidence = "" if part.confidence is None else f", confidence {part.confidence:.2f}"
     return f"{part.value.lower()} ({origin}{confidence})"
@@ -354,7 +355,7 @@ _ANSWER = {
 
 
 def describe_study(study: StudyFinding, images: Sequence[ImageFinding], target: Target) -> str:
-    """The study's conclusion in words."""
+    """Conclusion of a study in words."""
     n_answered = sum(isinstance(image, Answered) for image in images)
     scope = f"{n_answered} of {len(images)} image{'s' if len(images) != 1 else ''} analysed"
     if study.decision is None:

@@ -10,25 +10,24 @@ from typing import TypeVar
 
 __all__ = ["available_cores", "images_at_once", "map_in_order"]
 
-# Each holds its pixels and the network's intermediate values in memory: some 200 MB.
-_MOST_AT_ONCE = 4
+# An image in work holds pixels and the network's intermediate values: some 200 MB.
+_MAX_AT_ONCE = 4
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def available_cores() -> int:
-    """Cores that the operating system lets this process run on: a container may have a few of many."""
+    """Number of cores that the operating system gives this process: in a container, a few of many."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def images_at_once(files: int) -> tuple[int, int]:
-    """How many images to analyse at the same time, and how many threads to give the model for each.
+    """Divide the cores between images.
 
-    One image at a time leaves cores idle while it is read, drawn and written; one image a core does not, but
-    it takes several files to have one.
+    One image at a time leaves cores idle while it is read, drawn and written; one image a core does not.
 
     Parameters
     ----------
@@ -38,27 +37,27 @@ def images_at_once(files: int) -> tuple[int, int]:
     Returns
     -------
     images
-        For :func:`~monai_bone_ssl.pipeline.analyse`.
+        Number of images to analyse at the same time.
     threads
-        For :class:`~monai_bone_ssl.model.inference.Model`.
+        Number of threads of the model for each of them.
     """
     cores = available_cores()
-    images = max(1, min(files, cores, _MOST_AT_ONCE))
+    images = max(1, min(files, cores, _MAX_AT_ONCE))
     return images, cores // images
 
 
 def map_in_order(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int
 ) -> Generator[Result, None, None]:
-    """Like ``map``, on several threads.
+    """Call a function with each item on several threads, and yield the results in the items' order.
 
-    Unlike :meth:`concurrent.futures.Executor.map` it begins only as many items as threads will soon need, so
-    that few results wait in memory, and after an error little is done in vain.
+    Unlike :meth:`concurrent.futures.Executor.map`, only as many items begin as the threads will soon need:
+    few results wait in memory, and after an error little is done in vain.
 
     Raises
     ------
     Exception
-        What ``function`` raises; items that have not begun are left.
+        Whatever the function raises; items that have not begun are left out.
     """
     waiting: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(threads)

@@ -1,4 +1,4 @@
-"""What the network computed for one image, turned into an answer: the one place where every front does it."""
+"""From what the network computed for one image to an answer, in one way for every front and evaluation."""
 
 from __future__ import annotations
 

@@ -38,15 +38,17 @@ class Eligible:
 
     body_part: BodyPart
     covered: CoveredPart
+    """The model's entry for the body part."""
 
 
 @dataclass(frozen=True)
 class Ineligible:
-    """The model was not made for the image, and why."""
+    """The model was not made for the image."""
 
     error: UnsupportedImage
+    """Why the model was not made for the image."""
     body_part: BodyPart | None
-    """As far as it was known then."""
+    """Body part, as far as it is known."""
 
 
 def tagged_body_part(term: str | None, spec: ModelSpec) -> BodyPart | None:
@@ -54,8 +56,7 @@ def tagged_body_part(term: str | None, spec: ModelSpec) -> BodyPart | None:
 
     Returns
     -------
-    The part; one named by the term itself where the model has no such part; None where the header does not
-    say.
+    The part, under the term itself where the model has no such part; None where the header names no part.
     """
     if term is None or term in UNSPECIFIC_TERMS:
         return None
@@ -64,12 +65,12 @@ def tagged_body_part(term: str | None, spec: ModelSpec) -> BodyPart | None:
 
 
 def require_covered(name: str, spec: ModelSpec) -> CoveredPart:
-    """The model's entry for a covered body part.
+    """The model's entry for a body part.
 
     Raises
     ------
     UnsupportedImage
-        ``BODY_PART_NOT_COVERED`` with what the model covers, or why this part is left out.
+        ``BODY_PART_NOT_COVERED`` with the parts that the model covers, or why this one is left out.
     """
     part = spec.body_part(name)
     if part is not None and part.operating_points is not None:
@@ -82,25 +83,27 @@ def require_covered(name: str, spec: ModelSpec) -> CoveredPart:
 def check_eligibility(
     tagged: BodyPart | None, distance: float, body_part_logits: FloatArray, spec: ModelSpec
 ) -> Eligible | Ineligible:
-    """Judge what the network saw, in the order in which every front gives its reasons.
+    """Judge what the network saw, in the order in which every front gives reasons.
 
-    A tagged part that is not covered comes first, so that a front may look at the tag with
-    :func:`require_covered` before the network runs and give the same reason.
+    A tagged part that is not covered comes first, so that a front may check the tag with
+    :func:`require_covered` before the network runs, and gives the same reason.
 
     Parameters
     ----------
     tagged
-        What :func:`tagged_body_part` says.
+        Body part by :func:`tagged_body_part`.
     distance
-        The image's, to the training images.
+        Distance of the image to the training images.
     body_part_logits
-        [P], in the order of ``spec.body_parts``.
+        Logits of the body parts [P], in the order of ``spec.body_parts``.
+    spec
+        Specification of the model.
 
     Returns
     -------
     :class:`Ineligible` with the code ``BODY_PART_NOT_COVERED``; ``OUT_OF_DISTRIBUTION`` where the features
-    lie too far from the training images'; ``BODY_PART_CONFLICT`` where the image clearly shows another part
-    than the header names; or ``BODY_PART_UNCERTAIN`` where the header is silent and the image is not clear.
+    lie too far from the training images; ``BODY_PART_CONFLICT`` where the image clearly shows another part
+    than the header names; or ``BODY_PART_UNCERTAIN`` where the header names none and the image is not clear.
     """
     part = tagged
     try:
@@ -123,7 +126,7 @@ def _check_distance(distance: float, spec: ModelSpec) -> None:
 
 
 def _recognise(tagged: BodyPart | None, logits: FloatArray, spec: ModelSpec) -> BodyPart:
-    """Body part from the header where it speaks, confirmed by the image; else from the image."""
+    """Body part from the header where one is named there, confirmed by the image; else from the image."""
     shares = np.exp(logits - logits.max())
     shares = shares / shares.sum()
     names = [part.name for part in spec.body_parts]

@@ -13,8 +13,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from monai_bone_ssl.errors import ModelError, ReasonCode
-from monai_bone_ssl.model.folder import WEIGHTS, read_model_folder
-from monai_bone_ssl.model.store import current_folder
+from monai_bone_ssl.model.folder import WEIGHTS, current_folder, read_model_folder
 
 __all__ = ["OUTPUT_NAMES", "Device", "Model", "Prediction"]
 
@@ -35,29 +34,29 @@ _LOAD_ERRORS = (
 Device = Literal["auto", "cpu", "cuda"]
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _PROVIDERS: dict[Device, tuple[str, ...]] = {"auto": (_CUDA, _CPU), "cpu": (_CPU,), "cuda": (_CUDA,)}
-# TensorFloat-32 keeps 10 bits of each operand: too few for answers as close as 1e-3 to the processor's.
+# TensorFloat-32 keeps 10 bits of each operand: too few for logits within 1e-3 of the processor's.
 _OPTIONS = {_CUDA: {"use_tf32": "0"}, _CPU: {}}
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network says about a batch of B images.
+    """What the network computes for a batch of B images.
 
-    The probe is linear in the tokens it pools, so each logit is ``offset`` plus the sum of its ``evidence``.
+    The probe is linear in the tokens that it pools: each logit is the offset plus the sum of the evidence.
     """
 
     logits: npt.NDArray[np.float32]
-    """[B], uncalibrated."""
+    """Logits of the target [B], before calibration."""
     features: npt.NDArray[np.float32]
-    """[B, D], what the probe is linear in."""
+    """Features [B, D], which the probe is linear in."""
     evidence: npt.NDArray[np.float32]
-    """[B, h, w], each patch's share of the logit."""
+    """Contribution of each patch to the logit [B, h, w]."""
     offset: npt.NDArray[np.float32]
-    """[B], the share that belongs to no patch."""
+    """Part of the logit that belongs to no patch [B]."""
     body_part_logits: npt.NDArray[np.float32]
-    """[B, P], in the order of ``ModelSpec.body_parts``."""
+    """Logits of the body parts [B, P], in the order of ``ModelSpec.body_parts``."""
     distance: npt.NDArray[np.float32]
-    """[B], distance to the training images (``ModelSpec.out_of_distribution``)."""
+    """Distance to the training images [B], which ``ModelSpec.out_of_distribution`` limits."""
 
 
 class Model:
@@ -66,27 +65,25 @@ class Model:
     Parameters
     ----------
     folder
-        Folder with ``model.onnx`` and ``model.json``, or a store of several, whose current version is used
-        (:mod:`monai_bone_ssl.model.store`).
+        Model folder, or a store of several, whose current version is used.
     device
-        ``auto``: a GPU where onnxruntime-gpu is installed and finds one, else the processor. ``cpu`` or
-        ``cuda``: that one. Only the processor's answers are the same bit for bit in every front; what
-        a GPU answers was not measured.
+        ``cpu``, ``cuda``, or ``auto``: a GPU where onnxruntime-gpu is installed and finds one, else the
+        processor. Only the processor's answers are the same bit for bit in every front; a GPU's were not
+        measured.
     threads
-        Processor threads of one prediction; 0 for one a core. Several threads may call :meth:`predict` at
-        once. The logits do not depend on it.
+        Number of processor threads of one prediction, 0 for one a core; the logits do not depend on the
+        number. Several threads may call :meth:`predict` at once.
 
     Raises
     ------
     ModelError
-        If a file is missing, the weights are not those of model.json, or model.json has an unknown key,
-        a missing key or a value of the wrong kind; or the device is not there.
+        ``INVALID_MODEL`` as :func:`~monai_bone_ssl.model.folder.read_model_folder` says, or where
+        onnxruntime cannot load the network, or finds no such device.
     """
 
     def __init__(self, folder: Path, device: Device = "auto", threads: int = 0) -> None:
         content = read_model_folder(folder)
         self.spec = content.spec
-        #: Changes with any change of the model: weights, operating points, wording of the target.
         self.fingerprint = content.fingerprint
         self._session = _session(content.weights, current_folder(folder) / WEIGHTS, device, threads)
 
@@ -96,12 +93,13 @@ class Model:
         Parameters
         ----------
         batch
-            Preprocessed images, float32 [B, 1, H, W] in [0, 1], sides multiples of the patch size.
+            Preprocessed images [B, 1, H, W] in [0, 1], sides multiples of the patch size.
 
         Raises
         ------
         ModelError
-            If onnxruntime cannot run the batch (wrong shape, out of memory), or a value is not finite.
+            ``INFERENCE_FAILED`` where onnxruntime cannot run the batch (wrong shape, out of memory), or a
+            value is not finite.
         """
         try:
             outputs = self._session.run(OUTPUT_NAMES, {"image": batch})
@@ -121,7 +119,7 @@ class Model:
 def _session(weights: bytes, path: Path, device: Device, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # errors only; they reach us as exceptions
+    options.log_severity_level = 3  # errors only, which come as exceptions too
     # Weights are stored as int8 per channel. Without this, onnxruntime keeps the DequantizeLinear nodes and
     # repeats them in every run; with it, they are folded once at load.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
@@ -134,7 +132,7 @@ def _session(weights: bytes, path: Path, device: Device, threads: int) -> ort.In
     except _LOAD_ERRORS as error:
         text = f"{path}: onnxruntime cannot load it: {str(error).splitlines()[0]}"
         raise ModelError(ReasonCode.INVALID_MODEL, text) from error
-    if device == "cuda" and _CUDA not in session.get_providers():  # it falls back to the processor in silence
+    if device == "cuda" and _CUDA not in session.get_providers():  # onnxruntime took the processor instead
         raise ModelError(ReasonCode.INVALID_MODEL, f"{device}: onnxruntime finds no such device")
     _check_names(path, "inputs", session.get_inputs(), ("image",))
     _check_names(path, "outputs", session.get_outputs(), OUTPUT_NAMES)

@@ -13,7 +13,7 @@ __all__ = ["PreprocessSpec", "preprocess"]
 
 
 class PreprocessSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How an image becomes network input; part of model.json, so that a model never meets another recipe."""
+    """Recipe from image to network input; part of model.json, so that a model never meets another recipe."""
 
     long_side: int
     """Length of the longer side in pixels after resampling; a multiple of ``patch_size``."""
@@ -34,7 +34,7 @@ class PreprocessSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"percentiles are {low} and {high}, expected 0 <= low < high <= 100")
 
     def size(self, rows: int, columns: int) -> tuple[int, int]:
-        """Input height and width for a source of ``rows`` x ``columns`` pixels: whole patches, no padding."""
+        """Input height and width, in pixels, of a source with so many pixels: whole patches, no padding."""
         scale = self.long_side / max(rows, columns) / self.patch_size
         height, width = (max(1, round(side * scale)) * self.patch_size for side in (rows, columns))
         return height, width
@@ -46,19 +46,19 @@ def preprocess(pixels: npt.NDArray[np.float32], spec: PreprocessSpec) -> npt.NDA
     Parameters
     ----------
     pixels
-        Radiograph, float32 [H, W] in [0, 1], bright = dense.
+        Radiograph [H, W] in [0, 1], bright = dense.
     spec
-        The model's recipe.
+        Recipe of the model.
 
     Returns
     -------
-    float32 [H', W'] in [0, 1]; both sides are multiples of ``spec.patch_size``, the longer one is
+    Network input [H', W'] in [0, 1]; both sides are multiples of ``spec.patch_size``, the longer one is
     ``spec.long_side``. The aspect changes by at most half a patch.
 
     Raises
     ------
     UnsupportedImage
-        If the two percentiles fall on one grey level: there is nothing to see.
+        ``BLANK_IMAGE`` where the two percentiles fall on one grey level.
     """
     height, width = spec.size(*pixels.shape)
     resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)

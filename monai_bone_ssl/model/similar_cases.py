@@ -1,4 +1,4 @@
-"""Labelled training images that look like this one to the model."""
+"""Labelled training images that look like another image to the model."""
 
 from __future__ import annotations
 
@@ -18,38 +18,41 @@ __all__ = ["COMPONENTS", "SimilarCase", "SimilarCases"]
 
 FloatArray = npt.NDArray[np.float32]
 
-#: Principal components in which images are compared. Of the five nearest to each image of FracAtlas, 90.5 %
-#: show the same body part with 32, and 91.5 % with 256, which would take four times the room.
+#: Number of principal components in which images are compared. Of the five nearest to each image of
+#: FracAtlas, 90.5 % show the same body part with 32; with 256, 91.5 % do, in four times the room.
 COMPONENTS = 32
 
 
 @dataclass(frozen=True)
 class SimilarCase:
-    """A training image, and how far it is."""
+    """A training image that looks like another image."""
 
     label: int
-    """1 where the training data says that the condition is there."""
+    """Label in the training data: 1 where the target is present, else 0."""
     part: str
+    """Body part, as the training data name it."""
     identifier: str
-    """The data set's own public name of the image."""
+    """Public name of the image in the data set."""
     distance: float
     """1 minus the cosine in principal components: 0 the same direction, 1 unrelated, 2 the opposite."""
 
 
 @dataclass(frozen=True, eq=False)
 class SimilarCases:
-    """The training images of a model."""
+    """The n training images of a model."""
 
     mean: FloatArray
-    """[D], of the features."""
+    """Mean of the features [D]."""
     components: FloatArray
-    """[k, D], principal axes."""
+    """Principal axes [k, D]."""
     codes: FloatArray
-    """[n, k], of unit length."""
+    """Principal components of each image [n, k], scaled to unit length."""
     labels: npt.NDArray[np.int8]
-    """[n], 0 or 1."""
+    """Label of each image, 0 or 1 [n]."""
     parts: npt.NDArray[np.str_]
+    """Body part of each image [n]."""
     identifiers: npt.NDArray[np.str_]
+    """Public name of each image [n]."""
 
     @classmethod
     def fit(
@@ -59,14 +62,14 @@ class SimilarCases:
         parts: npt.NDArray[np.str_],
         identifiers: npt.NDArray[np.str_],
     ) -> Self:
-        """Principal components of training images.
+        """Compute the principal components of n training images.
 
         Parameters
         ----------
         features
-            [n, D], what :class:`~monai_bone_ssl.model.inference.Prediction` calls features.
+            Features of the images [n, D], as in :class:`~monai_bone_ssl.model.inference.Prediction`.
         labels, parts, identifiers
-            [n]; identifiers are public names, never a path or a patient.
+            Label, body part and public name of each image [n]; the name is never a path or a patient's.
         """
         mean = features.mean(axis=0, dtype=np.float64)
         centred = features - mean
@@ -79,11 +82,11 @@ class SimilarCases:
 
     @classmethod
     def load(cls, model_folder: Path) -> Self | None:
-        """Read a model folder's cases.
+        """Read the training images of a model folder, or of the current version of a store.
 
         Returns
         -------
-        None where the model has none.
+        The images; None where the model has none.
 
         Raises
         ------
@@ -113,15 +116,15 @@ class SimilarCases:
         Parameters
         ----------
         features
-            [D], of the image.
+            Features of the image [D].
         part
-            Only images of this body part; None for all.
+            Body part of the training images; None for all parts.
         n
-            How many at most.
+            Largest number of training images.
 
         Returns
         -------
-        The nearest first; of equals, the first in the training data.
+        Training images, the nearest first; of equals, the first in the training data.
         """
         places = np.arange(len(self.labels)) if part is None else np.flatnonzero(self.parts == part)
         code = _unit((features - self.mean) @ self.components.T)
@@ -155,7 +158,7 @@ class SimilarCases:
 
 
 def _stored(values: npt.NDArray[np.floating]) -> FloatArray:
-    """As float16 keeps it."""
+    """Values as float16 keeps them."""
     return values.astype(np.float16).astype(np.float32)
 
 

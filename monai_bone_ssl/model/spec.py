@@ -28,7 +28,7 @@ Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Immutable; an unknown key is an error."""
+    """Immutable part of model.json, in which an unknown key is an error."""
 
 
 class BodyPartSpec(_Strict, frozen=True):
@@ -38,10 +38,11 @@ class BodyPartSpec(_Strict, frozen=True):
     concept: CodedConcept
     """Coded region, for findings whose image has no finer tag."""
     terms: tuple[str, ...]
-    """Body Part Examined terms that belong to it."""
+    """Body Part Examined terms that belong to the part."""
     operating_points: OperatingPoints | None
-    """None: recognised but not covered; ``not_covered`` says why."""
+    """Thresholds of the part; None for a part that the model recognises but does not cover."""
     not_covered: str | None = None
+    """Why the part is not covered, in words."""
 
     def __post_init__(self) -> None:
         points = self.operating_points
@@ -55,28 +56,31 @@ class OutOfDistribution(_Strict, frozen=True):
     """Limits beyond which an image is not what the model was trained on."""
 
     distance: float
-    """Largest accepted distance of the features to the training images, see ``method``."""
+    """Largest accepted distance of the features to the training images, measured as ``method`` says."""
     body_part_confidence: Probability
     """Smallest accepted probability of the body-part probe where the header does not name the part."""
     conflict_confidence: Probability
     """Probability from which the body-part probe contradicts a header that names another part."""
     method: str
+    """How the distance is measured, in words."""
 
 
 class TrainingData(_Strict, frozen=True):
-    """Where the labels came from."""
+    """Origin and size of a set of labelled images."""
 
     name: str
     source: str
     licence: str
     n: Count
+    """Number of images."""
     n_positive: Count
+    """Number of positive images."""
     n_groups: Count
-    """Patients, or what stands for them; never split between folds."""
+    """Number of patients, or of what stands for them; never split between folds."""
 
 
 class Figure(_Strict, frozen=True):
-    """A measured value with its 95 % interval."""
+    """A measured value with both ends of the 95 % interval."""
 
     value: float
     ci_low: float
@@ -84,7 +88,7 @@ class Figure(_Strict, frozen=True):
 
 
 class ModelSpec(_Strict, frozen=True):
-    """The content of model.json."""
+    """Content of model.json."""
 
     schema_version: Annotated[int, msgspec.Meta(ge=MODEL_SCHEMA_VERSION, le=MODEL_SCHEMA_VERSION)]
     name: str
@@ -93,22 +97,23 @@ class ModelSpec(_Strict, frozen=True):
     preprocessing: PreprocessSpec
     target: Target
     body_parts: Annotated[tuple[BodyPartSpec, ...], msgspec.Meta(min_length=1)]
-    """In the order of the network's ``body_part_logits``."""
+    """Body parts in the order of the network's ``body_part_logits``."""
     calibration: Calibration
     out_of_distribution: OutOfDistribution
     evidence_limit: Annotated[float, msgspec.Meta(gt=0)]
     """Evidence of one patch, in logit, that overlays draw at full colour."""
     training_data: tuple[TrainingData, ...]
     figures: dict[str, Figure]
-    """Cross-validated on the training data, grouped; what each means is in the model card."""
+    """Figures by name, cross-validated in groups on the training data; the model card explains each."""
     weights_sha256: Sha256
+    """Hash of model.onnx, in hexadecimal."""
     libraries: dict[str, str]
-    """Versions of what made the model."""
+    """Versions of the libraries that made the model, by name."""
     cases_sha256: Sha256 | None = None
-    """Of cases.npz, the labelled training images to show beside similar ones; None: there is no such file."""
+    """Hash of cases.npz, the labelled images to show beside similar ones; None without such a file."""
     parent_weights_sha256: Sha256 | None = None
-    """Of the model that this one was adapted from at a site; None: it was not."""
+    """Hash of the weights that a site adapted; None for a model that no site adapted."""
 
     def body_part(self, name: str) -> BodyPartSpec | None:
-        """What the model says of a body part; None where it does not know it."""
+        """Entry of a body part; None where the model does not know the part."""
         return next((part for part in self.body_parts if part.name == name), None)

@@ -12,16 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "N_RESAMPLES",
-    "SEED",
     "cluster_bootstrap",
     "percentile_interval",
     "ratio",
     "weighted_auroc",
 ]
 
-N_RESAMPLES = 2000
-SEED = 20_180_101
+_RESAMPLES = 2000
+_SEED = 20_180_101
 # Weights of one batch of resamples: 32 MB as float64, so that a large set fits in memory.
 _BATCH_ELEMENTS = 4_000_000
 
@@ -29,27 +27,27 @@ _BATCH_ELEMENTS = 4_000_000
 def cluster_bootstrap(
     statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     groups: NDArray[np.str_],
-    n_resamples: int = N_RESAMPLES,
-    seed: int = SEED,
+    n_resamples: int = _RESAMPLES,
+    seed: int = _SEED,
 ) -> NDArray[np.float64]:
     """Values of a statistic over resamples in which groups are drawn with replacement.
 
     Parameters
     ----------
     statistic
-        Maps weights [b, n] (how often each image was drawn) to values [b, ...].
+        Function from weights [b, n], how often each image was drawn, to values [b, ...].
     groups
         Group of each image [n].
     n_resamples
         Number of resamples.
     seed
-        The same seed and groups give the same resamples.
+        Seed of the draws: the same seed and groups give the same resamples.
 
     Returns
     -------
     numpy.ndarray
-        float64 [n_resamples, ...]; NaN where a resample leaves the statistic undefined, and everywhere where
-        there is one group only: it says nothing about others.
+        Values [n_resamples, ...]; NaN where a resample leaves the statistic undefined, and everywhere where
+        there is one group only, which says nothing about others.
     """
     names, codes = np.unique(groups, return_inverse=True)
     rng = np.random.default_rng(seed)
@@ -70,12 +68,12 @@ def percentile_interval(values: NDArray[np.float64]) -> NDArray[np.float64]:
     Parameters
     ----------
     values
-        One statistic over resamples [b] or several [b, k].
+        One statistic over resamples [b], or several [b, k].
 
     Returns
     -------
     numpy.ndarray
-        Low and high end, [2] or [2, k]; NaN where fewer than half of the resamples define it.
+        Low and high end, [2] or [2, k]; NaN where fewer than half of the resamples define the statistic.
     """
     columns = values.reshape(len(values), -1)
     ends = [_ends(column[~np.isnan(column)], len(values)) for column in columns.T]
@@ -105,13 +103,15 @@ def weighted_auroc(
     ----------
     weights
         How often each image counts [b, n].
-    labels, probabilities
-        [n] each.
+    labels
+        Label of each image, 0 or 1 [n].
+    probabilities
+        Probability, or any other score, of each image [n].
 
     Returns
     -------
     numpy.ndarray
-        [b]; NaN where a row holds one class only.
+        Areas [b]; NaN where a row of weights holds one class only.
     """
     order = np.argsort(probabilities, kind="stable")
     # Images of one probability are one step of the curve.

@@ -24,15 +24,14 @@ FloatArray = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-#: What the two operating points are fixed at.
-SENSITIVITY = 0.95
-SPECIFICITY = 0.95
+#: Sensitivity and specificity that the two operating points are fixed at.
+SENSITIVITY, SPECIFICITY = 0.95, 0.95
 
 #: Least number of positive, and of negative, images that may fix operating points or fit a body part's own
 #: probe: fewer leave too wide an interval.
 MIN_CASES_TO_FIT = 50
 
-# A penalty that changes nothing, but keeps the slope finite where the logits separate the labels.
+# Penalty that changes nothing but keeps the slope finite where the logits separate the labels.
 _FREE = 1e-6
 
 
@@ -57,24 +56,26 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 def fit_calibration(logits: FloatArray, labels: IntArray) -> Calibration:
-    """Platt scaling (Platt 1999) of out-of-fold logits [n] to labels [n]."""
+    """Fit Platt scaling (Platt 1999) of out-of-fold logits [n] to labels [n], 0 or 1."""
     design = np.stack([logits, np.ones_like(logits)], axis=1).astype(np.float64)
     slope, intercept = fit_logistic_regression(design, labels, np.full(2, _FREE))
     return Calibration(slope=float(slope), intercept=float(intercept))
 
 
 def fix_operating_points(probabilities: npt.NDArray[np.float64], labels: IntArray) -> OperatingPoints:
-    """Thresholds with :data:`SENSITIVITY` and :data:`SPECIFICITY` on out-of-fold probabilities.
+    """Fix the thresholds with :data:`SENSITIVITY` and :data:`SPECIFICITY` on out-of-fold probabilities.
 
     Parameters
     ----------
-    probabilities, labels
-        [n]; both classes present.
+    probabilities
+        Out-of-fold probability of each image [n].
+    labels
+        Label of each image, 0 or 1 [n]; both occur.
 
     Returns
     -------
     The highest threshold that keeps the sensitivity, and the lowest that keeps the specificity. Where one
-    threshold would do both, it is used for both and nothing is indeterminate.
+    threshold would do both, the two are one and nothing is indeterminate.
     """
     positives = np.sort(probabilities[labels == 1])
     negatives = np.sort(probabilities[labels == 0])

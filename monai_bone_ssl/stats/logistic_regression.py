@@ -12,7 +12,7 @@ __all__ = ["fit_logistic_regression", "sigmoid"]
 Floats = npt.NDArray[np.float64]
 
 _MAX_STEPS = 100
-_TOLERANCE = 1e-12  # of the loss that a further step could gain, per image
+_TOLERANCE = 1e-12  # gain of a further step, in loss an image, below which the fit ends
 
 
 def fit_logistic_regression(design: Floats, labels: npt.NDArray[np.int64], ridge: Floats) -> Floats:
@@ -24,11 +24,12 @@ def fit_logistic_regression(design: Floats, labels: npt.NDArray[np.int64], ridge
     Parameters
     ----------
     design
-        [n, k]; an intercept is a column of ones.
+        Design matrix [n, k]; an intercept is a column of ones.
     labels
-        0 or 1 [n].
+        Label of each row, 0 or 1 [n].
     ridge
-        [k], each above 0; a tiny one leaves its column free and, where the labels can be separated, finite.
+        Penalty of each column [k], above 0; a tiny one leaves the column free, but the coefficient finite
+        where the labels can be separated.
 
     Returns
     -------

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from monai_bone_ssl.errors import ConfigError, ModelError, ReportError
+from monai_bone_ssl.model.folder import read_current
 from monai_bone_ssl.model.inference import Model
-from monai_bone_ssl.model.store import read_current
 from monai_bone_ssl.review.adaptation.adapt import AdaptationReport
 from monai_bone_ssl.review.adaptation.model_versions import adopt, import_model, rollback, versions
 from monai_bone_ssl.review.worklist import Worklist

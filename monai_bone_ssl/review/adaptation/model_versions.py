@@ -5,7 +5,7 @@ A store is a folder::
     versions/<version>/     model folders, never changed once they are there
     current.json            which of them is in use, and the history of that
 
-Whatever takes a model folder takes a store, and uses its current version (:mod:`monai_bone_ssl.model.store`).
+Whatever takes a model folder takes a store too, and uses the version in use.
 Version in use and history are one file: a change of version that cannot be written has not happened.
 """
 
@@ -19,15 +19,17 @@ import msgspec
 
 from monai_bone_ssl.errors import ConfigError, ModelError, ReasonCode
 from monai_bone_ssl.files import write_atomically, writing
-from monai_bone_ssl.model.folder import MODEL_FILES, read_model_folder, read_spec
-from monai_bone_ssl.model.store import (
+from monai_bone_ssl.model.folder import (
     CURRENT,
+    MODEL_FILES,
     VERSIONS,
     Change,
     Current,
     VersionName,
     current_folder,
     read_current,
+    read_model_folder,
+    read_spec,
 )
 
 __all__ = ["adopt", "import_model", "is_store", "rollback", "versions"]

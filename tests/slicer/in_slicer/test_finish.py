@@ -12,7 +12,6 @@ from reader import ReaderHands
 from review.probe_site import site_images, write_probe_model
 
 from monai_bone_ssl.model.inference import Model
-from monai_bone_ssl.model.store import current_folder
 from monai_bone_ssl.review.adaptation.gate import FIGURE_NAMES
 
 
