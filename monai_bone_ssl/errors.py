@@ -57,6 +57,7 @@ class ReasonCode(StrEnum):
     DUPLICATE_INSTANCE = "duplicate_instance"
     CONFLICTING_INSTANCE = "conflicting_instance"
     CONFLICTING_PATIENT = "conflicting_patient"
+    UNDECODABLE_IDENTITY = "undecodable_identity"
     # The caller's values, the model, the report.
     INVALID_CONFIG = "invalid_config"
     INVALID_DATA = "invalid_data"

@@ -228,7 +228,7 @@ def conclude_study(
     if study_instance_uid is None:
         return StudyConclusion(analyses, None, None)
     finding = study_finding(study_instance_uid, [a.finding for a in analyses])
-    if _names_two_patients(analyses):
+    if _patient_in_doubt(analyses):
         return StudyConclusion(analyses, finding, None)
     try:
         report = study_report(analyses, finding, model.spec.target, algorithm(model), created)
@@ -250,9 +250,10 @@ def _entries(analyses: Sequence[ImageAnalysis], overlays: Sequence[str | None]) 
     ]
 
 
-def _names_two_patients(analyses: Sequence[ImageAnalysis]) -> bool:
+def _patient_in_doubt(analyses: Sequence[ImageAnalysis]) -> bool:
     reasons = (image.finding.reason for image in analyses if isinstance(image, RefusedImage))
-    return any(reason.code is ReasonCode.CONFLICTING_PATIENT for reason in reasons)
+    doubts = (ReasonCode.CONFLICTING_PATIENT, ReasonCode.UNDECODABLE_IDENTITY)
+    return any(reason.code in doubts for reason in reasons)
 
 
 def _failed(analysis: ImageAnalysis, error: ReportError) -> ImageAnalysis:

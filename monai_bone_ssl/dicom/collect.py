@@ -10,7 +10,12 @@ from pathlib import Path
 from pydicom import Dataset
 
 from monai_bone_ssl.dicom.header import uid
-from monai_bone_ssl.dicom.patient import patient_key
+from monai_bone_ssl.dicom.patient import (
+    differing_attribute,
+    patient_key,
+    undecodable_attribute,
+    undecodable_text,
+)
 from monai_bone_ssl.dicom.radiograph import read_header
 from monai_bone_ssl.dicom.stream import file_name
 from monai_bone_ssl.errors import BoneSSLError, CorruptImage, ReasonCode, UnsupportedImage
@@ -109,6 +114,23 @@ class _Seen:
 
     study: Study
     patients: set[tuple[str, ...]] = field(default_factory=set)
+    undecodable: str | None = None
+    """Identifying attribute that cannot be read in some file."""
+
+    def add(self, source: Source, header: Dataset) -> None:
+        self.study.sources.append(source)
+        self.patients.add(patient_key(header))
+        self.undecodable = self.undecodable or undecodable_attribute(header)
+
+    @property
+    def refusal(self) -> CorruptImage | None:
+        """Why nobody can say whose study it is; None where it is one patient's."""
+        if differing_attribute(self.patients) is not None:
+            text = "the study's files name more than one patient: expected one"
+            return CorruptImage(ReasonCode.CONFLICTING_PATIENT, text)
+        if self.undecodable is not None:
+            return CorruptImage(ReasonCode.UNDECODABLE_IDENTITY, undecodable_text(self.undecodable))
+        return None
 
 
 def group_by_study(files: Iterable[Source]) -> list[Study]:
@@ -118,7 +140,7 @@ def group_by_study(files: Iterable[Source]) -> list[Study]:
     -------
     Studies in the order of their first file. A file that is refused carries its error: not DICOM, a second
     copy of an instance, all of several files that share an instance's UID with other content, and any file
-    of a study that names two patients.
+    of a study that names two patients, or one that cannot be read.
     """
     gathered: dict[str, _Seen] = {}
     studies: list[Study] = []
@@ -132,12 +154,11 @@ def group_by_study(files: Iterable[Source]) -> list[Study]:
         if source.study_instance_uid not in gathered:
             gathered[source.study_instance_uid] = _Seen(Study(source.study_instance_uid))
             studies.append(gathered[source.study_instance_uid].study)
-        entry = gathered[source.study_instance_uid]
-        entry.patients.add(patient_key(header))
-        entry.study.sources.append(_once(source, instances, conflicting))
+        gathered[source.study_instance_uid].add(_once(source, instances, conflicting), header)
     for entry in gathered.values():
         sources = [_unambiguous(source, conflicting) for source in entry.study.sources]
-        entry.study.sources = [_refuse(s) for s in sources] if len(entry.patients) > 1 else sources
+        refusal = entry.refusal
+        entry.study.sources = [replace(s, error=refusal) for s in sources] if refusal else sources
     return studies
 
 
@@ -183,8 +204,3 @@ def _unambiguous(source: Source, conflicting: set[str]) -> Source:
         return source
     text = "another file has the same SOP Instance UID and other content: expected one UID an instance"
     return replace(source, error=CorruptImage(ReasonCode.CONFLICTING_INSTANCE, text))
-
-
-def _refuse(source: Source) -> Source:
-    text = "the study's files name more than one patient: expected one"
-    return replace(source, error=CorruptImage(ReasonCode.CONFLICTING_PATIENT, text))

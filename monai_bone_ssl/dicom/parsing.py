@@ -1,10 +1,10 @@
 """Parsing DICOM files, with every way to fail made a reason.
 
 pydicom warns about a damaged file, on standard error, and goes on with what it has. Here a warning is an
-error: the file is refused with a reason, and nothing is printed. Parsing runs under pydicom's strictest
-reading mode, because only that reports a file that ends early; values are then converted under its most
-lenient one, because text a little longer than its VR allows is no reason to refuse an image. Both settings
-belong to the whole process, so they are held under a lock and put back.
+error: the file is refused with a reason, and nothing is printed. Only its opinion of character sets is not
+asked for: text is decoded here. Values are converted under its most lenient mode, because text a little
+longer than its VR allows is no reason to refuse an image. Warnings and mode belong to the whole process, so
+they are held under a lock and put back.
 """
 
 from __future__ import annotations
@@ -12,66 +12,34 @@ from __future__ import annotations
 import struct
 import threading
 import warnings
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from pydicom import DataElement, Dataset, FileDataset, config, dcmread
-from pydicom.dataelem import RawDataElement
+from pydicom import DataElement, FileDataset, config, dcmread
 from pydicom.dataset import FileMetaDataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import data_element_generator, read_dataset, read_file_meta_info
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pydicom.valuerep import VR
 
+from monai_bone_ssl.dicom.conversion import MAX_VALUES, PYDICOM_ERRORS, Conversion
 from monai_bone_ssl.dicom.header import uid
+from monai_bone_ssl.dicom.notes import Note
 from monai_bone_ssl.dicom.stream import MAX_DATA_SET, MAX_HEADER, file_name, inflate, metered
+from monai_bone_ssl.dicom.text import Repertoire
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
 
 __all__ = ["DicomFile", "lenient_values", "open_dicom"]
 
-#: What pydicom raises on damaged input, at parsing or at conversion. UserWarning: its warnings, made errors.
-_PYDICOM_ERRORS = (
-    AssertionError,
-    AttributeError,
-    BytesLengthException,
-    InvalidDicomError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    OverflowError,
-    RecursionError,
-    TypeError,
-    UserWarning,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
-
 # Larger elements of a header are left out unread: none that matters has more than a LUT's 128 KiB.
 _MAX_ELEMENT = 1 << 20
-# Elements, values and items of the largest header; a radiograph's has some hundred.
-_MAX_VALUES = 100_000
 
 _PIXEL_DATA = Tag(0x7FE0, 0x0010)
 _PIXELS = (_PIXEL_DATA, Tag(0x7FE0, 0x0008), Tag(0x7FE0, 0x0009))
-_IMAGE_GROUP = 0x0028
 _LOCK = threading.Lock()
-
-
-@contextmanager
-def _strict_pydicom(mode: int) -> Iterator[None]:
-    with _LOCK, warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        previous = config.settings.reading_validation_mode
-        config.settings.reading_validation_mode = mode
-        try:
-            yield
-        finally:
-            config.settings.reading_validation_mode = previous
+_ABOUT_CHARACTER_SETS = "Unknown encoding|Incorrect value for Specific Character Set|Value '.*' (for|cannot)"
 
 
 @contextmanager
@@ -79,21 +47,26 @@ def lenient_values() -> Iterator[None]:
     """Let pydicom handle values that break their VR's rules, as this package reads them: without a warning
     that would show them.
     """
-    with _strict_pydicom(config.IGNORE):
-        yield
+    with _LOCK, warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.filterwarnings("ignore", _ABOUT_CHARACTER_SETS, UserWarning)
+        previous = config.settings.reading_validation_mode
+        config.settings.reading_validation_mode = config.IGNORE
+        try:
+            yield
+        finally:
+            config.settings.reading_validation_mode = previous
 
 
 class DicomFile:
     """A DICOM file, parsed up to its pixel data; from :func:`open_dicom`."""
 
-    def __init__(self, path: Path, header: FileDataset, rest: BinaryIO) -> None:
+    def __init__(self, path: Path, header: FileDataset, notes: Sequence[Note], rest: BinaryIO) -> None:
         self.path = path
         self.header = header
-        """Everything before the pixel data, every value converted.
-
-        An element that cannot be converted is left out; in the image group 0028 it stays, as unknown bytes,
-        so that whoever needs it finds it unreadable instead of absent.
-        """
+        """Everything before the pixel data, as Conversion leaves it."""
+        self.notes = notes
+        """What was put right in the header's text."""
         self._rest = rest
 
     def read_pixel_data(self) -> DataElement | None:
@@ -108,7 +81,7 @@ class DicomFile:
         """
         implicit, little_endian = self.header.original_encoding
         stream = metered(self._rest, self.path, MAX_DATA_SET)
-        with _parse_errors_as_reasons(self.path), _strict_pydicom(config.RAISE):
+        with _parse_errors_as_reasons(self.path), lenient_values():
             element = next(data_element_generator(stream, bool(implicit), little_endian is not False), None)
         if element is None or element.tag != _PIXEL_DATA:
             return None
@@ -138,8 +111,7 @@ def open_dicom(path: Path) -> Iterator[DicomFile]:
             if not _looks_like_dicom(start):
                 raise _not_dicom(path)
             stream.seek(0)
-            header, rest = _parse_header(stream, path, has_preamble=start[128:] == b"DICM")
-            yield DicomFile(path, header, rest)
+            yield _parse(stream, path, has_preamble=start[128:] == b"DICM")
     except OSError as error:
         raise CorruptImage(ReasonCode.UNREADABLE_FILE, f"{file_name(path)} cannot be read") from error
 
@@ -162,25 +134,26 @@ def _looks_like_dicom(start: bytes) -> bool:
     return False
 
 
-def _parse_header(stream: BinaryIO, path: Path, has_preamble: bool) -> tuple[FileDataset, BinaryIO]:
-    """The header with its values converted, and the data set's bytes from Pixel Data on."""
-    with _parse_errors_as_reasons(path):
-        with _strict_pydicom(config.RAISE):
-            header, rest = _parse(stream, path, has_preamble)
-        with _strict_pydicom(config.IGNORE):
-            left = _convert(header.file_meta, _MAX_VALUES)
-            if _convert(header, left) < 0:
-                text = f"{file_name(path)} has a header of more than {_MAX_VALUES} values"
-                raise UnsupportedImage(ReasonCode.TOO_LARGE, text)
+def _parse(stream: BinaryIO, path: Path, has_preamble: bool) -> DicomFile:
+    conversion = Conversion()
+    with _parse_errors_as_reasons(path), lenient_values():
+        header, rest = _parse_header(stream, path, has_preamble)
+        conversion.convert(header.file_meta)
+        conversion.convert(header, Repertoire())
+    if conversion.is_too_large:
+        text = f"{file_name(path)} has a header of more than {MAX_VALUES} values"
+        raise UnsupportedImage(ReasonCode.TOO_LARGE, text)
     if not has_preamble and uid(header, "SOPClassUID") is None:
         raise _not_dicom(path)
     if not len(header):
         raise CorruptImage(ReasonCode.TRUNCATED_FILE, f"{file_name(path)} ends before its header")
+    header.SpecificCharacterSet = "ISO_IR 192"
     header.buffer = None  # what was read would be kept in memory with it
-    return header, rest
+    return DicomFile(path, header, conversion.notes, rest)
 
 
-def _parse(stream: BinaryIO, path: Path, has_preamble: bool) -> tuple[FileDataset, BinaryIO]:
+def _parse_header(stream: BinaryIO, path: Path, has_preamble: bool) -> tuple[FileDataset, BinaryIO]:
+    """The header, not converted, and the data set's bytes from Pixel Data on."""
     meta = read_file_meta_info(path) if has_preamble else FileMetaDataset()
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         limited = metered(stream, path, MAX_HEADER)
@@ -200,36 +173,9 @@ def _is_pixels(tag: BaseTag, *_: object) -> bool:
 def _parse_errors_as_reasons(path: Path) -> Iterator[None]:
     try:
         yield
-    except EOFError as error:
-        raise CorruptImage(
-            ReasonCode.TRUNCATED_FILE, f"{file_name(path)} ends in the middle of an element"
-        ) from error
-    except _PYDICOM_ERRORS as error:
-        raise CorruptImage(
-            ReasonCode.INVALID_HEADER, f"{file_name(path)} has a header that cannot be parsed"
-        ) from error
-
-
-def _convert(dataset: Dataset, left: int) -> int:
-    """Convert every value, in sequences too, while there are no more than ``left``.
-
-    Returns
-    -------
-    How many more there may be; below 0, it stopped early.
-    """
-    for raw in list(dataset.values()):
-        tag = raw.tag
-        try:
-            if isinstance(raw, RawDataElement) and raw.value is None and raw.length:
-                raise ValueError("too large to be of any use")
-            element = dataset[tag]
-            left -= max(element.VM, 1)
-            for item in element.value if element.VR == VR.SQ else ():
-                left = _convert(item, left - 1)
-        except _PYDICOM_ERRORS:
-            del dataset[tag]
-            if tag.group == _IMAGE_GROUP:
-                dataset[tag] = DataElement(tag, VR.OB, b"?")
-        if left < 0:
-            break
-    return left
+    except (EOFError, *PYDICOM_ERRORS) as error:
+        if isinstance(error, EOFError) or isinstance(error.__context__, EOFError):  # which pydicom warns of
+            code, text = ReasonCode.TRUNCATED_FILE, "ends in the middle of an element"
+        else:
+            code, text = ReasonCode.INVALID_HEADER, "has a header that cannot be parsed"
+        raise CorruptImage(code, f"{file_name(path)} {text}") from error

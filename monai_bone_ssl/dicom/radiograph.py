@@ -32,7 +32,9 @@ from monai_bone_ssl.body_parts import term_of_body_part, term_of_concept
 from monai_bone_ssl.dicom.decoding import PixelFormat, decode_frame
 from monai_bone_ssl.dicom.grayscale import grayscale_table
 from monai_bone_ssl.dicom.header import first_item, integer, numbers, text, uid
+from monai_bone_ssl.dicom.notes import Note
 from monai_bone_ssl.dicom.parsing import DicomFile, open_dicom
+from monai_bone_ssl.dicom.patient import check_decodable
 from monai_bone_ssl.dicom.stream import MAX_PIXELS
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
 
@@ -89,6 +91,8 @@ class Radiograph:
     """Body Part Examined term, of this package's table or as the header has it; None where it is silent."""
     header: Dataset
     """Everything before the pixel data."""
+    notes: tuple[Note, ...]
+    """What was put right while reading."""
 
     @property
     def sop_instance_uid(self) -> str:
@@ -131,7 +135,7 @@ def read_radiograph(path: Path) -> Radiograph:
         ``MISSING_PIXEL_DATA``, ``IMAGE_TOO_SMALL``, ``TOO_LARGE`` or ``BLANK_IMAGE``.
     CorruptImage
         ``UNREADABLE_FILE``, ``TRUNCATED_FILE``, ``INVALID_HEADER``, ``MISSING_IDENTIFIER``,
-        ``UNSUPPORTED_TRANSFER_SYNTAX`` or ``DECODE_FAILED``.
+        ``UNDECODABLE_IDENTITY``, ``UNSUPPORTED_TRANSFER_SYNTAX`` or ``DECODE_FAILED``.
     """
     with open_dicom(path) as file:
         header = file.header
@@ -141,7 +145,9 @@ def read_radiograph(path: Path) -> Radiograph:
         codes = _decode(file, pixel_format)
     pixels = _render(header, codes, pixel_format)
     spacing, spacing_source = _spacing(header)
-    return Radiograph(pixels, spacing, spacing_source, laterality(header), anatomy(header), header)
+    return Radiograph(
+        pixels, spacing, spacing_source, laterality(header), anatomy(header), header, tuple(file.notes)
+    )
 
 
 def _decode(file: DicomFile, pixel_format: PixelFormat) -> NDArray[np.uint16]:
@@ -202,6 +208,7 @@ def _check_identified(header: Dataset) -> None:
     for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
         if uid(header, keyword) is None:
             raise CorruptImage(ReasonCode.MISSING_IDENTIFIER, f"{keyword} is missing or not a valid UID")
+    check_decodable(header)
 
 
 def _pixel_format(header: FileDataset) -> PixelFormat:

@@ -220,7 +220,7 @@ def test_nothing_is_printed_about_bad_files(tmp_path: Path) -> None:
         "from monai_bone_ssl.errors import BoneSSLError\n"
         "from monai_bone_ssl.dicom.radiograph import read_radiograph\n"
         "for name in sys.argv[1:]:\n"
-        "    try: read_radiograph(pathlib.Path(name))\n"
+        "    try: read_radiograph(pathlib.Path(name)); print('read')\n"
         "    except BoneSSLError as error: print(error.code)\n"
     )
     names = ("badVR.dcm", "rtplan_truncated.dcm", "MR_truncated.dcm", "SC_rgb_jpeg.dcm")

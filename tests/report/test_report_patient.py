@@ -75,12 +75,13 @@ def test_single_component_name_is_neither_warned_about_nor_logged(caplog: pytest
 )
 @pytest.mark.parametrize("was_analysed", [True, False])
 def test_two_patients_are_refused(keyword: str, value: str, was_analysed: bool) -> None:
-    other = make_header(2, **{keyword: value})
+    first = make_header(1, IssuerOfPatientID="Clinic")
+    other = make_header(2, **{"IssuerOfPatientID": "Clinic", keyword: value})
     second = analysed(other, 0.1) if was_analysed else not_analysed(other)
     with pytest.raises(ReportError, match=keyword) as caught:
-        report_of(analysed(make_header(1), 0.9), second)
+        report_of(analysed(first, 0.9), second)
     assert caught.value.code is ReasonCode.CONFLICTING_PATIENT
-    for secret in ("PAT-081", "Doe", "19700", "Elsewhere"):
+    for secret in ("PAT-081", "Doe", "19700", "Elsewhere", "Clinic"):
         assert secret not in caught.value.text
 
 
