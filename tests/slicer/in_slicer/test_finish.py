@@ -11,6 +11,7 @@ from highdicom.sr import srread
 from reader import ReaderHands
 from review.probe_site import site_images, write_probe_model
 
+from monai_bone_ssl.model.folder import current_folder
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.review.adaptation.gate import FIGURE_NAMES
 
