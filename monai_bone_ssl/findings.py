@@ -75,21 +75,28 @@ class CodedConcept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A code of a coding scheme, as DICOM PS3.3 section 8 writes it."""
 
     value: str
+    """Code value."""
     scheme: str
+    """Coding scheme designator, such as ``SCT``."""
     meaning: str
+    """Code meaning, in words."""
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a model looks for, and how its three answers are coded."""
+    """Condition that a model looks for, and the codes of its decisions."""
 
     name: str
+    """Word for the condition, in texts."""
     finding: CodedConcept
-    """The condition itself, value of (121071, DCM, "Finding")."""
+    """Code of the condition, the value of (121071, DCM, "Finding")."""
     question: CodedConcept
     """Concept name of the qualitative evaluation that carries the answer."""
     negative: CodedConcept
+    """Coded answer of a negative decision."""
     indeterminate: CodedConcept
+    """Coded answer of an indeterminate decision."""
     positive: CodedConcept
+    """Coded answer of a positive decision."""
 
     def answer(self, decision: Decision) -> CodedConcept:
         """Coded answer to the target's question."""
@@ -154,7 +161,9 @@ class Peak(msgspec.Struct, frozen=True):
     """Pixel in the middle of the patch with the largest evidence; row and column count from 0."""
 
     row: int
+    """Row of the pixel, from 0 at the top."""
     column: int
+    """Column of the pixel, from 0 at the left."""
 
 
 class _ImageFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,6 +236,7 @@ class StudyFinding(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of ``studies`` in result.json (contract C3)."""
 
     study_instance_uid: str
+    """Study Instance UID."""
     status: Status
     probability: float | None = None
     """Probability of the most severe image, 0 to 1; None where no image was analysed."""

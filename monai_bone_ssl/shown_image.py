@@ -173,7 +173,7 @@ def _make(
 def evidence_map_name(sop_instance_uid: str) -> str:
     """Name of the file with an image's evidence, beside result.json.
 
-    float32 [h, w], each patch's share of the logit, as :func:`numpy.load` reads it.
+    It holds the contribution of each patch to the logit, float32 [h, w], as :func:`numpy.load` reads it.
     """
     return f"evidence_{sop_instance_uid}.npy"
 

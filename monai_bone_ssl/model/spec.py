@@ -35,8 +35,9 @@ class BodyPartSpec(_Strict, frozen=True):
     """A body part the network can tell apart, and the operating points where it is covered."""
 
     name: str
+    """Name of the body part in this model."""
     concept: CodedConcept
-    """Coded region, for findings whose image has no finer tag."""
+    """Coded anatomic region, for images whose header names no finer one."""
     terms: tuple[str, ...]
     """Body Part Examined terms that belong to the part."""
     operating_points: OperatingPoints | None
@@ -69,8 +70,11 @@ class TrainingData(_Strict, frozen=True):
     """Origin and size of a set of labelled images."""
 
     name: str
+    """Name of the data set."""
     source: str
+    """Publication or address of the data set."""
     licence: str
+    """Licence of the data set."""
     n: Count
     """Number of images."""
     n_positive: Count
@@ -83,17 +87,24 @@ class Figure(_Strict, frozen=True):
     """A measured value with both ends of the 95 % interval."""
 
     value: float
+    """Measured value."""
     ci_low: float
+    """Lower end of the interval."""
     ci_high: float
+    """Upper end of the interval."""
 
 
 class ModelSpec(_Strict, frozen=True):
     """Content of model.json."""
 
     schema_version: Annotated[int, msgspec.Meta(ge=MODEL_SCHEMA_VERSION, le=MODEL_SCHEMA_VERSION)]
+    """Version of the layout of model.json."""
     name: str
+    """Name of the model."""
     version: str
+    """Version of the model."""
     architecture: str
+    """Backbone and pooling, in words."""
     preprocessing: PreprocessSpec
     target: Target
     body_parts: Annotated[tuple[BodyPartSpec, ...], msgspec.Meta(min_length=1)]
@@ -101,7 +112,7 @@ class ModelSpec(_Strict, frozen=True):
     calibration: Calibration
     out_of_distribution: OutOfDistribution
     evidence_limit: Annotated[float, msgspec.Meta(gt=0)]
-    """Evidence of one patch, in logit, that overlays draw at full colour."""
+    """Contribution of one patch, in units of the logit, that pictures draw at full colour."""
     training_data: tuple[TrainingData, ...]
     figures: dict[str, Figure]
     """Figures by name, cross-validated in groups on the training data; the model card explains each."""

@@ -60,11 +60,15 @@ class ReceiverSettings(_Strict, frozen=True, kw_only=True):
     """Receiving by C-STORE."""
 
     ae_title: AETitle
+    """AE title of the node; associations that call another title are rejected."""
     calling_ae_titles: Annotated[tuple[AETitle, ...], Meta(min_length=1)]
     """AE titles that may send; any other association is rejected."""
     host: str = "127.0.0.1"
+    """Address to listen at."""
     port: Port = 11112
+    """TCP port to listen at."""
     max_associations: Annotated[int, Meta(ge=1)] = 10
+    """Largest number of associations at a time."""
     tls: TlsSettings | None = None
 
 
@@ -72,9 +76,13 @@ class PacsSettings(_Strict, frozen=True, kw_only=True):
     """PACS that reports are sent to by C-STORE."""
 
     host: str
+    """Address of the PACS."""
     port: Port
+    """TCP port of the PACS."""
     ae_title: AETitle
+    """AE title of the PACS."""
     calling_ae_title: AETitle = "BONESSL"
+    """AE title that the node sends under."""
     tls: TlsSettings | None = None
 
 
@@ -84,18 +92,24 @@ class DicomWebSettings(_Strict, frozen=True, kw_only=True):
     url: Annotated[str, Meta(pattern="^https?://[^@]+$")]
     """Address of the server, without credentials."""
     username: str | None = None
+    """User name for HTTP Basic login."""
     password_file: Path | None = None
     """File with the password. It is read at every request, as the token's is, so that a secret may change."""
     token_file: Path | None = None
+    """File with a bearer token."""
     ca: Path | None = None
+    """PEM file with the authority of the server's certificate; by default the system's authorities."""
     timeout_seconds: Seconds = 30.0
+    """Longest time to wait for the server."""
 
 
 class PollSettings(_Strict, frozen=True, kw_only=True):
     """Studies to fetch from the DICOMweb server."""
 
     every_seconds: Seconds = 30.0
+    """Time between two queries for new studies."""
     modalities: Annotated[tuple[str, ...], Meta(min_length=1)] = ("CR", "DX")
+    """Modalities (ModalitiesInStudy) whose studies are fetched."""
     lookback_days: Annotated[int, Meta(ge=0)] = 1
     """Number of days before today whose studies are fetched too."""
 
@@ -104,7 +118,9 @@ class StatusSettings(_Strict, frozen=True, kw_only=True):
     """Health and metrics over HTTP."""
 
     host: str = "127.0.0.1"
+    """Address to listen at."""
     port: Port = 8080
+    """TCP port to listen at."""
 
 
 class Settings(_Strict, frozen=True, kw_only=True):

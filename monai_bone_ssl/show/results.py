@@ -54,11 +54,14 @@ EXIT_INCOMPLETE = 4
 
 
 class ModelIdentity(msgspec.Struct, frozen=True):
-    """Which model; ``sha256`` is that of its weights."""
+    """Model that made the findings."""
 
     name: str
+    """Name of the model."""
     version: str
+    """Version of the model."""
     sha256: str
+    """SHA-256 of the model's weights, in hexadecimal digits."""
 
     @classmethod
     def of(cls, spec: ModelSpec) -> Self:
@@ -67,10 +70,12 @@ class ModelIdentity(msgspec.Struct, frozen=True):
 
 
 class SoftwareIdentity(msgspec.Struct, frozen=True):
-    """Which program."""
+    """Program that made the findings."""
 
     name: str = SOFTWARE_NAME
+    """Name of the program."""
     version: str = __version__
+    """Version of the program."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,7 @@ class ResultFile(msgspec.Struct, frozen=True, kw_only=True):
     """The content of result.json."""
 
     schema_version: int = RESULT_SCHEMA_VERSION
+    """Version of the layout of result.json."""
     model: ModelIdentity
     software: SoftwareIdentity = SoftwareIdentity()
     images: Sequence[ImageEntry]

@@ -39,7 +39,9 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Platt scaling: probability = sigmoid(slope * logit + intercept), fitted on out-of-fold logits."""
 
     slope: float
+    """Slope of the line."""
     intercept: float
+    """Value of the line at a logit of 0."""
 
     def scaled(self, logits: npt.NDArray[np.floating]) -> Floats:
         """Calibrated logits [...] of logits [...]."""

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pydicom.uid import UID, Comprehensive3DSRStorage, SecondaryCaptureImageStorage, SegmentationStorage
+from pydicom.uid import (
+    UID,
+    Comprehensive3DSRStorage,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
 
 from monai_bone_ssl.body_parts import ANATOMY
 from monai_bone_ssl.dicom import decoding, radiograph
@@ -48,7 +54,8 @@ def syntaxes_read() -> str:
     """Transfer syntaxes that are decoded, and with what."""
     libraries = {"JPEG": "libjpeg-turbo", "JPEG-LS": "CharLS", "JPEG 2000": "OpenJPEG"}
     decoders = {syntax: libraries[stream[2]] for syntax, stream in decoding._STREAMS.items()}
-    rows = [(syntax.name, code(syntax), decoders.get(syntax, "")) for syntax in map(UID, TRANSFER_SYNTAXES)]
+    decoders |= {RLELossless: "imagecodecs"} | dict.fromkeys(decoding._NATIVE, "none needed")
+    rows = [(syntax.name, code(syntax), decoders[syntax]) for syntax in map(UID, TRANSFER_SYNTAXES)]
     return table(["transfer syntax", "UID", "decoder"], rows)
 
 

@@ -37,7 +37,7 @@ def other_reasons() -> str:
     """The other codes, with the errors that carry them."""
     raised = _raised(_PACKAGE.rglob("*.py"))
     rows = [
-        (code(reason.value), ", ".join(map(code, sorted(raised[reason]))))
+        (code(reason.value), ", ".join(map(code, sorted(raised[reason]))) or "none: an event of the node")
         for reason in ReasonCode
         if not raised[reason].keys() & _IMAGE
     ]

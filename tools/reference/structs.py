@@ -89,6 +89,8 @@ def _section(kind: type, definitions: dict[str, Any], optional: bool, level: int
         for name, value in schema["properties"].items()
         if name not in inherited
     ]
+    if blank := [name for name, _, meaning in rows if not meaning]:
+        raise AssertionError(f"{kind.__name__}: no docstring below {', '.join(blank)}")
     summary = _in_json(kind.__doc__)
     if inherited:
         summary += f" The fields of [{parent}](#{parent.lower()}), and:"
