@@ -34,7 +34,10 @@ STEPS = (
         "dicom.collect.group_by_study",
         "read the headers, group files into studies",
         "studies of one patient each",
-        ("not_dicom", "truncated_file", "invalid_header", "conflicting_patient", "conflicting_instance"),
+        (
+            *("not_dicom", "truncated_file", "invalid_header", "undecodable_identity"),
+            *("conflicting_patient", "conflicting_instance"),
+        ),
     ),
     Step(
         "dicom.radiograph.read_radiograph",
