@@ -83,7 +83,7 @@ def _adapt(arguments: argparse.Namespace) -> int:
         from monai_bone_ssl.review.adaptation.adapt import adapt, report_table
         from monai_bone_ssl.review.adaptation.site_cases import labelled_cases
     from monai_bone_ssl.model.folder import default_model_folder, read_spec
-    from monai_bone_ssl.review.adaptation.model_versions import adopt, import_model, is_store
+    from monai_bone_ssl.review.adaptation.model_versions import adopt, is_store
     from monai_bone_ssl.review.worklist import worklist_from_results
 
     store = arguments.out
@@ -94,6 +94,5 @@ def _adapt(arguments: argparse.Namespace) -> int:
     if report.candidate is None:
         return _EXIT_REFUSED
     if arguments.adopt:
-        import_model(store, model, arguments.by)
-        print_text(f"version {adopt(store, report.candidate, arguments.by)} is in use")
+        print_text(f"version {adopt(store, report.candidate, model, arguments.by)} is in use")
     return EXIT_OK

@@ -1,4 +1,7 @@
-"""Consensus of several readers: what they agree on, open disagreements, and what settles them."""
+"""Consensus of several readers: what they agree on, open disagreements, and what settles them.
+
+Errors are those of :func:`~monai_bone_ssl.review.session_files.read_verdicts`.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,7 @@ class Disagreement:
 
 
 def disagreements(folder: Path) -> list[Disagreement]:
-    """Find the open disagreements between the readers of a review.
-
-    Raises
-    ------
-    ConfigError
-        ``INVALID_DATA`` as :func:`~monai_bone_ssl.review.session_files.read_verdicts`.
-    """
+    """Find the open disagreements between the readers of a review."""
     return [
         Disagreement(key, {reader: verdict.reading for reader, verdict in verdicts.items()})
         for key, verdicts in _by_case(folder).items()
@@ -42,11 +39,6 @@ def consensus(folder: Path) -> dict[str, Reading]:
     """Find the reading of each image, by key of the case: the adjudicated one, else the unanimous one.
 
     Images with an open disagreement are left out.
-
-    Raises
-    ------
-    ConfigError
-        ``INVALID_DATA`` as :func:`~monai_bone_ssl.review.session_files.read_verdicts`.
     """
     settled = {key: _settled(verdicts) for key, verdicts in _by_case(folder).items()}
     return {key: reading for key, reading in settled.items() if reading is not None}

@@ -130,14 +130,16 @@ def _audit_trail(journals: Sequence[Journal]) -> list[dict[str, str]]:
 
 
 def _audit_row(reader: str, event: Event) -> dict[str, str]:
-    row = dict.fromkeys(_AUDIT_COLUMNS, "") | {"reader": reader, "time": event.time, "event": event.event}
-    row["key"] = event.key
-    if event.verdict is not None:
-        row["reading"] = event.verdict.reading
-        row["decision"] = event.verdict.decision or ""
-        row["first_reading"] = event.verdict.first_reading or ""
-        row["seconds"] = f"{event.verdict.seconds:.1f}"
-    return row
+    verdict, about = event.verdict, ("", "", "", "")
+    if verdict is not None:
+        about = (
+            verdict.reading,
+            verdict.decision or "",
+            verdict.first_reading or "",
+            f"{verdict.seconds:.1f}",
+        )
+    row = (reader, event.time, event.event, event.key, *about)
+    return dict(zip(_AUDIT_COLUMNS, row, strict=True))
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> Path:

@@ -1,4 +1,4 @@
-"""The files of a review's folder, read strictly: a damaged one is named and never overwritten.
+"""The files of a review's folder.
 
 ::
 
@@ -8,6 +8,9 @@
 
 A journal is only ever appended to. Verdicts, former verdicts and audit trail are the same lines, so that none
 can be there without the other.
+
+Files are read strictly: one that is missing or damaged is named (``ConfigError``, ``INVALID_DATA``) and never
+overwritten. What cannot be written (``ReportError``, ``WRITE_FAILED``) has not changed.
 """
 
 from __future__ import annotations
@@ -70,12 +73,7 @@ class Journal:
     Parameters
     ----------
     path
-        The journal's file.
-
-    Raises
-    ------
-    ConfigError
-        ``INVALID_DATA`` where the file is missing or damaged.
+        File of the journal.
     """
 
     def __init__(self, path: Path) -> None:
@@ -96,28 +94,14 @@ class Journal:
 
     @classmethod
     def begin(cls, folder: Path, reader: Reader) -> Self:
-        """Open a reader's journal, and make one where there is none.
-
-        Raises
-        ------
-        ConfigError
-            ``INVALID_DATA`` where the file is damaged.
-        ReportError
-            ``WRITE_FAILED``.
-        """
+        """Open a reader's journal, and make one where there is none."""
         path = folder / f"journal_{reader.file_name}.jsonl"
         if not path.exists():
             write_atomically(path, msgspec.json.encode(_Head(reader=reader)) + b"\n")
         return cls(path)
 
     def add(self, events: Sequence[Event]) -> None:
-        """Append events; all of them are on the disk when this returns, and none after an error.
-
-        Raises
-        ------
-        ReportError
-            ``WRITE_FAILED``.
-        """
+        """Append events; all of them are on the disk when this returns, and none after an error."""
         lines = b"".join(msgspec.json.encode(event) + b"\n" for event in events)
         with writing(self._path), self._path.open("r+b", buffering=0) as file:
             file.truncate(self._size)  # removes what is left of a line that could not be written whole
@@ -147,9 +131,7 @@ def join(folder: Path, terms: Terms) -> None:
     Raises
     ------
     ConfigError
-        ``INVALID_CONFIG`` where the review has other terms; ``INVALID_DATA`` where the file is damaged.
-    ReportError
-        ``WRITE_FAILED``.
+        ``INVALID_CONFIG`` where the review has other terms.
     """
     path = folder / "review.json"
     if not path.exists():
@@ -164,26 +146,14 @@ def join(folder: Path, terms: Terms) -> None:
 
 
 def read_journals(folder: Path) -> list[Journal]:
-    """Read the journals of all readers of a review.
-
-    Raises
-    ------
-    ConfigError
-        ``INVALID_DATA`` where the folder holds no review, or a file in it is damaged.
-    """
+    """Read the journals of all readers of a review."""
     path = folder / "review.json"
     _decode(_read(path), Terms, str(path))
     return [Journal(path) for path in sorted(folder.glob("journal_*.jsonl"))]
 
 
 def read_verdicts(folder: Path) -> dict[str, dict[str, Verdict]]:
-    """Read the verdicts of all readers of a review: by name of the reader, then by key of the case.
-
-    Raises
-    ------
-    ConfigError
-        ``INVALID_DATA`` as :func:`read_journals`.
-    """
+    """Read the verdicts of all readers of a review: by name of the reader, then by key of the case."""
     return {journal.reader.name: journal.verdicts for journal in read_journals(folder)}
 
 

@@ -128,10 +128,10 @@ def test_too_few_verdicts_are_counted(site: tuple[Path, Worklist], tmp_path: Pat
     root, worklist = site
     cases = labelled_cases(root / "review", worklist)
     few = [c for c in cases if c.label == 0] + [c for c in cases if c.label == 1][:19]
-    with pytest.raises(ConfigError, match="19 abnormal and 40 normal verdicts, expected at least 20 of each"):
+    with pytest.raises(ConfigError, match="verdicts: 19 abnormal, 40 normal; expected at least 20 of each"):
         adapt(root / "model", few, tmp_path)
     of_few_patients = [LabelledCase(cases[i % 16].case, i % 2) for i in range(60)]
-    with pytest.raises(ConfigError, match="on 8 patients with and 8 without the condition"):
+    with pytest.raises(ConfigError, match="verdict: 8 abnormal, 8 normal; expected at least 10"):
         adapt(root / "model", of_few_patients, tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -8,7 +8,7 @@ distance to the training images, and with them which images are analysed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from monai_bone_ssl.review.adaptation.gate import (
     judge,
 )
 from monai_bone_ssl.review.adaptation.model_versions import versions
-from monai_bone_ssl.review.adaptation.site_cases import LabelledCase, SiteCases, extract_site_features
+from monai_bone_ssl.review.adaptation.site_cases import LabelledCase, extract_site_features
 from monai_bone_ssl.review.adaptation.site_probe import FOLDS, MIN_PER_CLASS, SiteProbe
 
 __all__ = ["MIN_PATIENTS", "AdaptationReport", "adapt", "next_version", "report_json", "report_table"]
@@ -93,11 +93,13 @@ def adapt(
     ReportError
         ``WRITE_FAILED``.
     """
-    _check_numbers([labelled.label for labelled in cases])
+    labels = np.array([labelled.label for labelled in cases], dtype=np.int64)
+    _require_enough(labels[labels == 1], labels[labels == 0], MIN_PER_CLASS, "verdicts")
     parent, model = read_model_folder(model_folder), Model(model_folder)
     site, kept = extract_site_features(cases, model, _step(progress, "features"))
-    _check_numbers(site.labels.tolist())
-    _check_patients(site)
+    positives, negatives = (site.patients[site.labels == label] for label in (1, 0))
+    _require_enough(positives, negatives, MIN_PER_CLASS, "verdicts on images that the model analyses")
+    _require_enough(set(positives), set(negatives), MIN_PATIENTS, "patients with a verdict")
     old = ModelInUse(
         read_probe(parent.weights),
         parent.spec.calibration,
@@ -137,19 +139,10 @@ def _step(progress: Callable[[str, int, int], None] | None, name: str) -> Callab
     return None if progress is None else lambda done, total: progress(name, done, total)
 
 
-def _check_numbers(labels: Sequence[int]) -> None:
-    positives = sum(labels)
-    negatives = len(labels) - positives
-    if min(positives, negatives) < MIN_PER_CLASS:
-        text = f"{positives} abnormal and {negatives} normal verdicts"
-        raise ConfigError(ReasonCode.INVALID_DATA, f"{text}, expected at least {MIN_PER_CLASS} of each")
-
-
-def _check_patients(site: SiteCases) -> None:
-    positives, negatives = (len(np.unique(site.patients[site.labels == label])) for label in (1, 0))
-    if min(positives, negatives) < MIN_PATIENTS:
-        text = f"verdicts on {positives} patients with and {negatives} without the condition"
-        raise ConfigError(ReasonCode.INVALID_DATA, f"{text}, expected at least {MIN_PATIENTS} of each")
+def _require_enough(positives: Sized, negatives: Sized, n: int, things: str) -> None:
+    if min(len(positives), len(negatives)) < n:
+        text = f"{things}: {len(positives)} abnormal, {len(negatives)} normal; expected at least {n} of each"
+        raise ConfigError(ReasonCode.INVALID_DATA, text)
 
 
 # --- the report as JSON and in words ------------------------------------------------------------------------

@@ -5,8 +5,9 @@ A store is a folder::
     versions/<version>/     model folders, never changed once they are there
     current.json            which of them is in use, and the history of that
 
-Whatever takes a model folder takes a store too, and uses the version in use.
-Version in use and history are one file: a change of version that cannot be written has not happened.
+Whatever takes a model folder takes a store too, and uses the version in use. That version and the history are
+one file: a change that cannot be written (``ReportError``, ``WRITE_FAILED``) has not happened. A folder that is
+no model, and a store that is none, are a ``ModelError``.
 """
 
 from __future__ import annotations
@@ -32,63 +33,31 @@ from monai_bone_ssl.model.folder import (
     read_spec,
 )
 
-__all__ = ["adopt", "import_model", "is_store", "rollback", "versions"]
+__all__ = ["adopt", "is_store", "rollback", "versions"]
 
 
-def import_model(store: Path, model_folder: Path, by: str) -> str:
-    """Begin a store with the model that is in use today; a store that exists stays as it is.
+def adopt(store: Path, candidate: Path, in_use: Path, by: str) -> str:
+    """Use a new model from now on, and return its version.
 
     Parameters
     ----------
     store
         Folder of the store; made where missing.
-    model_folder
-        Model folder that is copied into the store.
-    by
-        Name of the person who does this, for the history.
-
-    Returns
-    -------
-    The version in use.
-
-    Raises
-    ------
-    ModelError
-        Where the folder is no model.
-    ReportError
-        ``WRITE_FAILED``.
-    """
-    if is_store(store):
-        return read_current(store).version
-    return _put(store, model_folder, by, "imported", ())
-
-
-def adopt(store: Path, candidate: Path, by: str) -> str:
-    """Use a new model from now on.
-
-    Parameters
-    ----------
-    store
-        An existing store, see :func:`import_model`.
     candidate
         Model folder that is copied into the store.
+    in_use
+        Model that a new store begins with, to go back to; a store that exists has its own.
     by
         Name of the person who decided this, for the history.
-
-    Returns
-    -------
-    The version of the new model.
 
     Raises
     ------
     ConfigError
         ``INVALID_CONFIG`` where the store has another model under that version, or the candidate was adapted
         from another model than the one in use.
-    ModelError
-        Where the folder is no model, or the store none.
-    ReportError
-        ``WRITE_FAILED``; the version in use is what it was.
     """
+    if not is_store(store):
+        _put(store, in_use, by, "imported", ())
     now = read_current(store)
     parent = read_spec(candidate).parent_weights_sha256
     if parent is not None and parent != read_spec(store).weights_sha256:
@@ -108,10 +77,6 @@ def rollback(store: Path, by: str) -> str:
     ------
     ConfigError
         ``INVALID_CONFIG`` where there is none before.
-    ModelError
-        Where the store, or that version, cannot be read.
-    ReportError
-        ``WRITE_FAILED``.
     """
     now = read_current(store)
     line = _line_of_descent(now.history)

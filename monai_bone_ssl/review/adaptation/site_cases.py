@@ -59,13 +59,7 @@ class SiteCases:
 
 
 def labelled_cases(folder: Path, worklist: Worklist) -> list[LabelledCase]:
-    """Images that the readers of a review agree on, or that were adjudicated, as normal or abnormal.
-
-    Raises
-    ------
-    ConfigError
-        ``INVALID_DATA`` where a file of the review is damaged.
-    """
+    """Images that the readers of a review agree on, or that were adjudicated, as normal or abnormal."""
     readings = consensus(folder)
     found = ((case, readings.get(case.key)) for case in worklist.cases)
     return [LabelledCase(case, _LABELS[reading]) for case, reading in found if reading in _LABELS]
@@ -95,19 +89,18 @@ def extract_site_features(
     ConfigError
         ``INVALID_DATA`` where the model analyses none of the images.
     """
-    features, patients, parts, kept = [], [], [], []
+    rows, kept = [], []
     for number, labelled in enumerate(cases, start=1):
-        found = _features(labelled.case, model)
-        if found is not None:
-            features.append(found[0])
-            parts.append(found[1])
-            patients.append(found[2])
+        row = _features(labelled.case, model)
+        if row is not None:
+            rows.append(row)
             kept.append(labelled)
         if progress is not None:
             progress(number, len(cases))
     if not kept:
         text = f"none of {len(cases)} images with a verdict can be analysed, expected some"
         raise ConfigError(ReasonCode.INVALID_DATA, text)
+    features, parts, patients = zip(*rows, strict=True)
     labels = np.array([labelled.label for labelled in kept], dtype=np.int64)
     return SiteCases(np.stack(features), labels, np.array(patients), np.array(parts)), kept
 

@@ -94,8 +94,7 @@ class AdaptationPanel:
             return
         with reporting(self._ui.adaptationLabel):
             store, by = self._store(), review.controller.session.reader.name
-            model_versions.import_model(store, review.model_folder, by)
-            version = model_versions.adopt(store, report.candidate, by)
+            version = model_versions.adopt(store, report.candidate, review.model_folder, by)
             self._show_report(None)
             self._say_version(store, f"Version {version} is adopted.")
 
