@@ -130,14 +130,10 @@ def _audit_trail(journals: Sequence[Journal]) -> list[dict[str, str]]:
 
 
 def _audit_row(reader: str, event: Event) -> dict[str, str]:
-    verdict, about = event.verdict, ("", "", "", "")
-    if verdict is not None:
-        about = (
-            verdict.reading,
-            verdict.decision or "",
-            verdict.first_reading or "",
-            f"{verdict.seconds:.1f}",
-        )
+    about = ("", "", "", "")
+    if event.verdict is not None:
+        given = event.verdict
+        about = (given.reading, given.decision or "", given.first_reading or "", f"{given.seconds:.1f}")
     row = (reader, event.time, event.event, event.key, *about)
     return dict(zip(_AUDIT_COLUMNS, row, strict=True))
 

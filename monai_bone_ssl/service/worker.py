@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -13,7 +14,7 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
 from monai_bone_ssl.dicom.collect import Source, Study, group_by_study
-from monai_bone_ssl.errors import BoneSSLError, ReasonCode, ReportError, ServiceError
+from monai_bone_ssl.errors import BoneSSLError, ReasonCode, ServiceError
 from monai_bone_ssl.findings import Refused, Status
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import StudyOutcome, analyse_study
@@ -88,7 +89,15 @@ class _Worker:
         self._metrics = metrics
         self._backoff = backoff
 
-    def _succeeded(self, started: float) -> None:
+    @contextmanager
+    def _attempt(self, claim: Claim) -> Iterator[None]:
+        """Count and time the work on a study; put the study back where the work fails."""
+        started = time.perf_counter()
+        try:
+            yield
+        except BoneSSLError as error:
+            self._put_back(claim, error)
+            return
         self._metrics.success(self.stage)
         self._metrics.observe(self.stage, time.perf_counter() - started)
 
@@ -119,7 +128,7 @@ class Analyst(_Worker):
         Whether to leave studies whose analysis was begun before. Of analysts that work side by side, all but
         one do: a study that takes the process down then takes no other with it more than once.
     spool, ledger, metrics, backoff
-        Parts of the service that the analyst works with.
+        Parts of the service, as in every step.
     """
 
     stage = "analyse"
@@ -156,14 +165,8 @@ class Analyst(_Worker):
         if claim.attempts > _MOST_ANALYSES:
             self._end(claim, StudyState.FAILED, ReasonCode.ANALYSIS_ABANDONED)
             return True
-        started = time.perf_counter()
-        try:
-            outcome = self._analyse(claim)
-        except (ReportError, ServiceError) as error:
-            self._put_back(claim, error)
-            return True
-        self._succeeded(started)
-        self._conclude(claim, outcome)
+        with self._attempt(claim):
+            self._conclude(claim, self._analyse(claim))
         return True
 
     def _analyse(self, claim: Claim) -> StudyOutcome:
@@ -217,7 +220,7 @@ class Courier(_Worker):
     sender
         The way to the PACS.
     spool, ledger, metrics, backoff
-        Parts of the service that the courier works with.
+        Parts of the service, as in every step.
     """
 
     stage = "send"
@@ -240,17 +243,12 @@ class Courier(_Worker):
         claim = self._ledger.claim_delivery(time.time())
         if claim is None:
             return False
-        started = time.perf_counter()
-        try:
+        with self._attempt(claim):
             folder = self._spool.report_folder(claim.study_instance_uid, claim.revision)
             self._sender.send([_read(folder / name) for name in claim.outbox])
-        except BoneSSLError as error:
-            self._put_back(claim, error)
-            return True
-        self._succeeded(started)
-        if self._ledger.finish(claim, StudyState.SENT, time.time(), outbox=claim.outbox):
-            self._metrics.observe("total", time.time() - claim.since)
-            log_event("sent", study=claim.study_instance_uid, objects=len(claim.outbox))
+            if self._ledger.finish(claim, StudyState.SENT, time.time(), outbox=claim.outbox):
+                self._metrics.observe("total", time.time() - claim.since)
+                log_event("sent", study=claim.study_instance_uid, objects=len(claim.outbox))
         return True
 
 

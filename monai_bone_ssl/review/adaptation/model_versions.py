@@ -6,8 +6,8 @@ A store is a folder::
     current.json            which of them is in use, and the history of that
 
 Whatever takes a model folder takes a store too, and uses the version in use. That version and the history are
-one file: a change that cannot be written (``ReportError``, ``WRITE_FAILED``) has not happened. A folder that is
-no model, and a store that is none, are a ``ModelError``.
+one file: a change that cannot be written (``ReportError``, ``WRITE_FAILED``) has not happened. A folder that
+is no model, and a store that is none, are a ``ModelError``.
 """
 
 from __future__ import annotations
