@@ -184,14 +184,23 @@ def test_a_place_that_cannot_be_written_is_one_line_and_1(
     assert (tmp_path / "file").read_text() == "keep me"
 
 
+@pytest.fixture(scope="module")
+def image_and_results(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> tuple[Path, Path]:
+    """A radiograph, and the folder of its results on a disk with room."""
+    folder = tmp_path_factory.mktemp("room")
+    image = make_radiograph(folder / "image.dcm", draw(0.8))
+    assert bone_ssl("analyze", image, "-o", folder / "out", "--model", tiny_folder).code == 0
+    return image, folder / "out"
+
+
 @pytest.mark.parametrize("refused", ["*.dcm", "*.png", "*.html"])
 def test_a_full_disk_leaves_no_half_file(
-    refused: str, image: Path, tmp_path: Path, tiny_folder: Path
+    refused: str, image_and_results: tuple[Path, Path], tmp_path: Path, tiny_folder: Path
 ) -> None:
     """No file may grow to the size that one of them had on a disk with room."""
-    bone_ssl("analyze", image, "-o", tmp_path / "whole", "--model", tiny_folder)
-    whole = {path.name: path.stat().st_size for path in (tmp_path / "whole").iterdir()}
-    limit = next((tmp_path / "whole").glob(refused)).stat().st_size - 100
+    image, results = image_and_results
+    sizes = {path.name: path.stat().st_size for path in results.iterdir()}
+    limit = next(results.glob(refused)).stat().st_size - 100
     out = tmp_path / "out"
     run = bone_ssl(
         "analyze", image, "-o", out, "--model", tiny_folder,
@@ -200,11 +209,11 @@ def test_a_full_disk_leaves_no_half_file(
     assert run.code == 1
     assert "written" in one_line(run)
     left = {path.name: path.stat().st_size for path in out.iterdir()}
-    assert set(left) < set(whole)
+    assert set(left) < set(sizes)
     assert "result.json" not in left
     for path in out.iterdir():
         if path.suffix == ".png":
             Image.open(path).load()
         else:
             assert "Rows" not in dcmread(path)
-            assert left[path.name] == whole[path.name]
+            assert left[path.name] == sizes[path.name]

@@ -26,6 +26,9 @@ _JARS = [
 _JAVA = [
     "java",
     "-Xss16m",
+    # In a run this short the optimising compiler and the parallel collector take more time than they save.
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
     "-Djava.awt.headless=true",
     *(f"-Djdk.xml.xpath{limit}Limit=0" for limit in ("ExprOp", "TotalOp", "ExprGrp")),
     "-cp",

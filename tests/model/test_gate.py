@@ -95,16 +95,21 @@ def test_chest_is_recognised_without_its_tag(shipped, tmp_path):
     assert _analyse(untagged, shipped).reason.code is ReasonCode.OUT_OF_DISTRIBUTION
 
 
-@pytest.mark.parametrize("name", ["RG3_UNCR.dcm", "RG3_J2KR.dcm", "RG3_J2KI.dcm"])
-def test_tibia_is_recognised_without_a_specific_tag(shipped, name):
-    finding = _analyse(real_radiograph(name), shipped)
+@pytest.fixture(scope="module")
+def tibia(shipped):
+    """Findings of one radiograph: uncompressed, in lossless and in lossy JPEG 2000."""
+    return {kind: _analyse(real_radiograph(f"RG3_{kind}.dcm"), shipped) for kind in ("UNCR", "J2KR", "J2KI")}
+
+
+@pytest.mark.parametrize("kind", ["UNCR", "J2KR", "J2KI"])
+def test_tibia_is_recognised_without_a_specific_tag(tibia, kind):
+    finding = tibia[kind]
     assert finding.status is Status.ANALYSED
     assert (finding.body_part.value, finding.body_part.source) == ("leg", "image")
 
 
-def test_lossless_compression_changes_nothing(shipped):
-    plain = _analyse(real_radiograph("RG3_UNCR.dcm"), shipped)
-    packed = _analyse(real_radiograph("RG3_J2KR.dcm"), shipped)
+def test_lossless_compression_changes_nothing(tibia):
+    plain, packed = tibia["UNCR"], tibia["J2KR"]
     assert (plain.probability, plain.peak) == (packed.probability, packed.peak)
 
 

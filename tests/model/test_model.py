@@ -90,7 +90,7 @@ def test_the_answer_does_not_depend_on_the_number_of_threads(shipped: Model) -> 
     image = preprocess(read_radiograph(real_radiograph("RG3_UNCR.dcm")).pixels, shipped.spec.preprocessing)[
         None, None
     ]
-    one, *others = (Model(default_model_folder(), threads=n).predict(image) for n in (1, 2, 3, 8))
+    one, *others = (Model(default_model_folder(), threads=n).predict(image) for n in (1, 3, 8))
     for other in others:
         for name in set(OUTPUT_NAMES) - {"evidence"}:
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
