@@ -18,7 +18,6 @@ __all__ = [
     "MURA_REGIONS",
     "UNSPECIFIC_TERMS",
     "Region",
-    "term_of_body_part",
     "term_of_concept",
 ]
 
@@ -65,7 +64,7 @@ ANATOMY: Mapping[str, Code] = MappingProxyType(
 )
 
 #: Terms that name no region: what the image shows counts.
-UNSPECIFIC_TERMS = frozenset({"", "ARM", "BONE", "EXTREMITY", "LIMB", "OTHER", "UNKNOWN", "UNSPECIFIED"})
+UNSPECIFIC_TERMS = frozenset({"ARM", "EXTREMITY"})
 
 
 class Region(NamedTuple):
@@ -144,34 +143,3 @@ def term_of_concept(concept: Code) -> str | None:
     known = (term for term, code in ANATOMY.items() if code == sought)
     synonyms = (term for value, term in _SYNONYMS.items() if _sct(value, "") == sought)
     return next(known, None) or next(synonyms, None)
-
-
-# What senders write into Body Part Examined besides the defined terms, without blanks and underscores.
-_SPELLINGS = {
-    "FEET": "FOOT",
-    "FINGERS": "FINGER",
-    "HANDS": "HAND",
-    "HEEL": "CALCANEUS",
-    "KNEES": "KNEE",
-    "LOWEREXTREMITY": "EXTREMITY",
-    "LOWERLIMB": "EXTREMITY",
-    "LOWEXM": "EXTREMITY",
-    "OSCALCIS": "CALCANEUS",
-    "RADIUSANDULNA": "RADIUSULNA",
-    "TIBFIB": "TIBIAFIBULA",
-    "TIBIAANDFIBULA": "TIBIAFIBULA",
-    "TOES": "TOE",
-    "UPEXM": "ARM",
-    "UPPEREXTREMITY": "ARM",
-    "UPPERLEG": "THIGH",
-    "UPPERLIMB": "ARM",
-}
-
-
-def term_of_body_part(text: str) -> str | None:
-    """Defined term of a Body Part Examined value, however spelt; None of an empty value.
-
-    A term that the table lacks (CHEST, SKULL) comes back without blanks and underscores, unchanged otherwise.
-    """
-    term = "".join(character for character in text.upper() if character.isalnum())
-    return _SPELLINGS.get(term, term) or None

@@ -28,7 +28,8 @@ from pydicom.uid import (
     XRayRadiofluoroscopicImageStorage,
 )
 
-from monai_bone_ssl.body_parts import term_of_body_part, term_of_concept
+from monai_bone_ssl.body_parts import term_of_concept
+from monai_bone_ssl.dicom.body_part_words import term_of_body_part
 from monai_bone_ssl.dicom.decoding import PixelFormat, decode_frame
 from monai_bone_ssl.dicom.grayscale import grayscale_table
 from monai_bone_ssl.dicom.header import first_item, integer, numbers, text, uid

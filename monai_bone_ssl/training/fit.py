@@ -44,7 +44,7 @@ FloatArray = npt.NDArray[np.float32]
 # An image without a tag is not analysed where the probability of its most probable part is below the first
 # value; an image with a tag is refused where another part reaches the second.
 _BODY_PART_CONFIDENCE = 0.9
-_CONFLICT_CONFIDENCE = 0.98
+_CONFLICT_CONFIDENCE = 0.9
 
 # Share of training images whose distance is within the limit.
 _ACCEPTED = 0.99

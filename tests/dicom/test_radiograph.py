@@ -128,7 +128,7 @@ def test_laterality(elements: dict[str, str], laterality: str | None, tmp_path: 
         (Code("T-D8700", "SNM3", "Hand"), "", "HAND"),
         (Code("51185008", "SCT", "Chest"), "", "CHEST"),
         (Code("51185008", "SCT", "Chest"), "HAND", "HAND"),
-        (Code("70258002", "99LOCAL", "Something else"), "", "SOMETHINGELSE"),
+        (Code("70258002", "99LOCAL", "Something else"), "", "SOMETHING ELSE"),
     ],
 )
 def test_anatomy(region: Code | None, body_part: str, anatomy: str | None, tmp_path: Path) -> None:

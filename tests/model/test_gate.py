@@ -28,9 +28,9 @@ def _as_radiograph(pixels, path, body_part=None):
     return make_radiograph(path, levels, bits_stored=12, body_part=body_part)
 
 
-def _without_body_part(source, path):
+def _tagged(source, path, body_part):
     dataset = pydicom.dcmread(source)
-    dataset.BodyPartExamined = ""
+    dataset.BodyPartExamined = body_part
     dataset.save_as(path)
     return path
 
@@ -91,7 +91,7 @@ def test_chest_is_recognised_without_its_tag(shipped, tmp_path):
     for name in ("RG1_J2KR.dcm", "RG1_UNCR.dcm"):
         chest = real_radiograph(name)
         assert _analyse(chest, shipped).reason.code is ReasonCode.BODY_PART_NOT_COVERED
-    untagged = _without_body_part(chest, tmp_path / "chest.dcm")
+    untagged = _tagged(chest, tmp_path / "chest.dcm", "")
     assert _analyse(untagged, shipped).reason.code is ReasonCode.OUT_OF_DISTRIBUTION
 
 
@@ -106,6 +106,16 @@ def test_tibia_is_recognised_without_a_specific_tag(tibia, kind):
     finding = tibia[kind]
     assert finding.status is Status.ANALYSED
     assert (finding.body_part.value, finding.body_part.source) == ("leg", "image")
+
+
+@pytest.mark.parametrize(
+    ("body_part", "reason"),
+    [("TIBIA_RE LAT", None), ("DEFAULT", None), ("HAND", ReasonCode.BODY_PART_CONFLICT)],
+)
+def test_tibia_contradicts_the_tag_of_a_hand(shipped, tmp_path, body_part, reason):
+    tibia = _tagged(real_radiograph("RG3_UNCR.dcm"), tmp_path / "tibia.dcm", body_part)
+    finding = _analyse(tibia, shipped)
+    assert (None if finding.status is Status.ANALYSED else finding.reason.code) == reason
 
 
 def test_lossless_compression_changes_nothing(tibia):

@@ -16,7 +16,8 @@ from typing import NamedTuple, NoReturn
 from pydicom import Dataset
 from tqdm import tqdm
 
-from monai_bone_ssl.body_parts import ANATOMY, MURA_REGIONS, UNSPECIFIC_TERMS, Region, term_of_body_part
+from monai_bone_ssl.body_parts import ANATOMY, MURA_REGIONS, UNSPECIFIC_TERMS, Region
+from monai_bone_ssl.dicom.body_part_words import term_of_body_part
 from monai_bone_ssl.dicom.header import text, uid
 from monai_bone_ssl.dicom.patient import patient_key
 from monai_bone_ssl.dicom.radiograph import anatomy, check_eligible, read_header
