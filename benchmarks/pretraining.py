@@ -35,8 +35,8 @@ from monai_bone_ssl.training.networks.backbone import create_backbone
 from monai_bone_ssl.training.ssl.batches import Batches, BatchPlan
 from monai_bone_ssl.training.ssl.collapse import CollapseGuard
 from monai_bone_ssl.training.ssl.frameworks import make_framework
-from monai_bone_ssl.training.ssl.head import DINOHead
 from monai_bone_ssl.training.ssl.recipe import Recipe
+from monai_bone_ssl.training.ssl.self_distillation import DINOHead
 from monai_bone_ssl.training.ssl.training_step import TrainingStep, compile_blocks, make_optimizer
 
 

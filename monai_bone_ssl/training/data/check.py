@@ -56,33 +56,29 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ImageCounts(msgspec.Struct, frozen=True):
-    """Numbers of images, studies and groups of one part, split and label."""
+    """Numbers of images, studies and groups (patients) of one part, split and label.
+
+    Split and studies are None where the data state none.
+    """
 
     part: str
-    """Body part."""
     split: str | None
-    """Split; None where the data state none."""
     label: int
-    """1 where the target is present, else 0."""
     images: int
-    """Number of images."""
     studies: int | None
-    """Number of studies; None where the data state none."""
     groups: int
-    """Number of patients, or of what stands for them."""
 
 
 class Sizes(msgspec.Struct, frozen=True):
-    """Rows and columns of the images that can be decoded, ordered by number of pixels."""
+    """Rows and columns of three images that can be decoded, and the number of different sizes.
+
+    The median is the size of the image in the middle, by number of pixels.
+    """
 
     smallest: tuple[int, int]
-    """Rows and columns of the smallest image."""
     median: tuple[int, int]
-    """Rows and columns of the image in the middle."""
     largest: tuple[int, int]
-    """Rows and columns of the largest image."""
     distinct: int
-    """Number of different sizes."""
 
 
 class DataCheck(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 
 import torch
 from ignite.engine import Events
@@ -26,36 +27,20 @@ KEY_METRIC = "body_part_knn"
 _LOOK_EVERY = 10
 
 
+@dataclass(eq=False)
 class EpochMonitor:
     """Fills ``engine.state.metrics``, keeps the best epoch and the history; stops a run that went wrong.
 
     To be attached before the handlers that log and save. ``engine.state`` gets ``history``, and
     ``best_metric`` and ``best_metric_epoch`` (both -1 until a first k-NN score) as MONAI's engines have them.
-
-    Parameters
-    ----------
-    framework
-        Framework that is trained.
-    guard
-        Guard that every step gives its outputs to.
-    knn
-        Score of the exported backbone, where the images have body parts.
-    process
-        This process.
-    images
-        Number of images of an epoch, all processes together.
+    ``images`` is the number of an epoch's images, of all processes together.
     """
 
-    def __init__(
-        self, framework: Framework, guard: CollapseGuard, knn: BodyPartKNN, process: Process, images: int
-    ) -> None:
-        self.framework = framework
-        self.guard = guard
-        self.knn = knn
-        self.process = process
-        self.images = images
-        self._started = time.monotonic()
-        self._sums: dict[str, Tensor] = {}
+    framework: Framework
+    guard: CollapseGuard
+    knn: BodyPartKNN
+    process: Process
+    images: int
 
     def attach(self, engine: Workflow) -> None:
         """Listen to the engine."""
@@ -69,7 +54,7 @@ class EpochMonitor:
     def epoch_started(self, _engine: Workflow) -> None:
         """Begin the epoch's sums."""
         self._started = time.monotonic()
-        self._sums = defaultdict(lambda: torch.zeros((), device=self.process.device))
+        self._sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.process.device))
 
     def iteration_completed(self, engine: Workflow) -> None:
         """Add a step's losses; look at them from time to time."""
@@ -114,14 +99,9 @@ class EpochMonitor:
 
 
 class TimeBudget:
-    """Ends the run after the last epoch that can be expected to fit into a time.
+    """Ends the run after the last epoch that can be expected to fit into ``minutes`` from now on.
 
-    Parameters
-    ----------
-    minutes
-        Time from now on.
-    process
-        This process; the first one's clock counts.
+    The first process's clock counts.
     """
 
     def __init__(self, minutes: float, process: Process) -> None:

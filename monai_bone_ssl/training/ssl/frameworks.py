@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,21 +38,16 @@ class Progress(NamedTuple):
     """Number of optimizer steps of the whole run."""
 
 
-class Framework(Protocol):
-    """What the training loop needs."""
+class Framework:
+    """A network and its loss, as the training loop uses them."""
 
-    @property
-    def module(self) -> nn.Module:
-        """Network that is trained and checkpointed; called, it gives a
-        :class:`~monai_bone_ssl.training.ssl.method.MethodOutput`."""
-
-    @property
-    def views(self) -> MultiCrop:
-        """Views that a step takes of each image, no more and no fewer."""
-
-    @property
-    def exported(self) -> GreyViT:
-        """Backbone that is worth keeping."""
+    module: nn.Module
+    """Network that is trained and checkpointed; called, it gives a
+    :class:`~monai_bone_ssl.training.ssl.method.MethodOutput`."""
+    exported: GreyViT
+    """Backbone that is worth keeping."""
+    views: MultiCrop
+    """Views that a step takes of each image, no more and no fewer."""
 
     def arguments(
         self, views: Sequence[Tensor], progress: Progress, random: torch.Generator, process: Process
@@ -70,6 +65,7 @@ class Framework(Protocol):
         process
             This process, which has B images of ``process.count * B``.
         """
+        raise NotImplementedError
 
     def before_update(self, progress: Progress) -> None:
         """Act between the backward pass and the optimizer's step."""
@@ -78,16 +74,8 @@ class Framework(Protocol):
         """Act after the optimizer's step."""
 
 
-class Distillation:
-    """DINO, with iBOT and KoLeo where the recipe asks for them.
-
-    Parameters
-    ----------
-    backbone
-        Network to begin from.
-    recipe
-        Weights of the objectives, views and schedules.
-    """
+class Distillation(Framework):
+    """DINO, with iBOT and KoLeo where the recipe asks for them; the teacher's backbone is kept."""
 
     def __init__(self, backbone: GreyViT, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -98,14 +86,10 @@ class Distillation:
             ibot_weight=recipe.ibot_weight,
             koleo_weight=recipe.koleo_weight,
         )
+        self.exported = self.module.teacher.backbone
         patch = backbone.patch_size
         local_size = recipe.local_size or max(1, round(_LOCAL_SIDE / patch)) * patch
         self.views = MultiCrop(patch, dino_views(recipe.size, local_size, recipe.local_views))
-
-    @property
-    def exported(self) -> GreyViT:
-        """The teacher's backbone."""
-        return self.module.exported
 
     def arguments(
         self, views: Sequence[Tensor], progress: Progress, random: torch.Generator, process: Process
@@ -114,12 +98,9 @@ class Distillation:
         masks = None
         if self.recipe.ibot_weight > 0:
             side = self.recipe.size // self.exported.patch_size
-            images = len(views[0])
-            drawn = [
-                _share(block_masks(process.count * images, side, side, random), process)
-                for _ in range(GLOBAL_VIEWS)
-            ]
-            masks = torch.cat(drawn).to(process.device)  # [2 * B, N]
+            images = process.count * len(views[0])
+            drawn = [block_masks(images, side, side, random) for _ in range(GLOBAL_VIEWS)]
+            masks = torch.cat([_share(each, process) for each in drawn]).to(process.device)  # [2 * B, N]
         first, last = self.recipe.teacher_temperature
         warmup_steps = round(_TEMPERATURE_WARMUP * progress.steps)
         return views, masks, warmup_constant(progress.step, first, last, warmup_steps)
@@ -135,28 +116,15 @@ class Distillation:
         self.module.update_teacher(cosine(progress.step, first, last, progress.steps))
 
 
-class Autoencoding:
-    """MAE. It cannot collapse, as all images alike would make poor pixels.
-
-    Parameters
-    ----------
-    backbone
-        Network to begin from.
-    recipe
-        Size of the view.
-    """
+class Autoencoding(Framework):
+    """MAE. It cannot collapse, as all images alike would make poor pixels."""
 
     def __init__(self, backbone: GreyViT, recipe: Recipe) -> None:
         self.module: MaskedAutoencoder = MaskedAutoencoder(backbone)
+        self.exported = backbone
         self.patches = (recipe.size // backbone.patch_size) ** 2
-        self.views = MultiCrop(
-            backbone.patch_size, [View(recipe.size, _AUTOENCODER_SCALE, _AUTOENCODER_BLUR)]
-        )
-
-    @property
-    def exported(self) -> GreyViT:
-        """The encoder."""
-        return self.module.backbone
+        view = View(recipe.size, _AUTOENCODER_SCALE, _AUTOENCODER_BLUR)
+        self.views = MultiCrop(backbone.patch_size, [view])
 
     def arguments(
         self, views: Sequence[Tensor], _progress: Progress, random: torch.Generator, process: Process
@@ -165,12 +133,6 @@ class Autoencoding:
         (view,) = views
         noise = torch.rand(process.count * len(view), self.patches, generator=random)
         return view, _share(noise, process).to(process.device)
-
-    def before_update(self, progress: Progress) -> None:
-        """Do nothing: no weights are held."""
-
-    def after_update(self, progress: Progress) -> None:
-        """Do nothing: there is no teacher to move."""
 
 
 def make_framework(backbone: GreyViT, recipe: Recipe) -> Framework:

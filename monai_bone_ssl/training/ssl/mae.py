@@ -7,7 +7,6 @@ from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.training.networks.backbone import GreyViT
 from monai_bone_ssl.training.ssl.method import MethodOutput
 
@@ -31,24 +30,13 @@ class MaskedAutoencoder(nn.Module):
     decoder_depth
         Number of the decoder's blocks.
     mask_ratio
-        Share of the patches that the encoder does not see.
-
-    Raises
-    ------
-    ConfigError
-        If the ratio is not between 0 and 1, or the decoder's width not a multiple of 32.
+        Share of the patches that the encoder does not see, 0 to 1.
     """
 
     def __init__(
         self, backbone: GreyViT, decoder_width: int = 512, decoder_depth: int = 8, mask_ratio: float = 0.75
     ) -> None:
         super().__init__()
-        if not 0 < mask_ratio < 1:
-            text = f"mask ratio {mask_ratio}: expected more than 0 and less than 1"
-            raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-        if decoder_width < _HEAD_WIDTH or decoder_width % _HEAD_WIDTH:
-            text = f"decoder width {decoder_width}: expected a multiple of {_HEAD_WIDTH}"
-            raise ConfigError(ReasonCode.INVALID_CONFIG, text)
         self.backbone = backbone
         self.mask_ratio = mask_ratio
         self.embed = nn.Linear(backbone.width, decoder_width)

@@ -7,8 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-from monai_bone_ssl.errors import ConfigError, ReasonCode
-
 __all__ = ["block_masks"]
 
 _BLOCKS = 16  # proposed for a view
@@ -46,15 +44,7 @@ def block_masks(
     -------
     Tensor
         bool [B, h * w] on the CPU, in row order; True where the student does not see the patch.
-
-    Raises
-    ------
-    ConfigError
-        If the probability or a share is not between 0 and 1.
     """
-    if not (0 <= probability <= 1 and 0 <= ratio[0] <= ratio[1] <= 1):
-        text = f"masks: probability {probability}, ratio {ratio}; expected 0 to 1, the smaller ratio first"
-        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
     masked = torch.rand(images, generator=generator) < probability
     share = ratio[0] + (ratio[1] - ratio[0]) * torch.rand(images, generator=generator)
     wanted = masked * (share * height * width).round().long()  # [B]

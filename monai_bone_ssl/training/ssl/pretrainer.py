@@ -31,26 +31,8 @@ _LOG_EVERY = 10
 class Pretrainer(Trainer):
     """MONAI's engine of a run; made by :func:`~monai_bone_ssl.training.ssl.pretrain.make_pretrainer`.
 
-    The run's folder is not written to before :meth:`run`, which is called once.
-
-    Parameters
-    ----------
-    framework
-        Framework to train; moved to the process's device.
-    batches
-        Batches of images, without an end.
-    knn
-        Score of epochs, where the images have body parts.
-    recipe
-        Recipe of the run.
-    folder
-        Folder of the run.
-    record
-        Record of the run, as it begins.
-    process
-        This process.
-    minutes
-        Time for the run, see :func:`~monai_bone_ssl.training.ssl.pretrain.pretrain`.
+    The framework is moved to the process's device. The run's folder is not written to before :meth:`run`,
+    which is called once; ``record`` is the content of run.json as the run begins.
     """
 
     def __init__(

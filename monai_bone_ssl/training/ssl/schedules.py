@@ -2,13 +2,6 @@
 
 ``step`` counts optimizer steps from 0; a value holds for the step with that number. From ``steps`` (or
 ``warmup_steps``) on, the end value stays.
-
-======================  =====================================================  ==================
-learning rate           ``warmup_cosine(step, peak, end, warmup_steps, steps)``  0 -> peak -> end
-weight decay            ``cosine(step, 0.04, 0.4, steps)``                     0.04 -> 0.4
-teacher's momentum      ``cosine(step, 0.996, 1.0, steps)``                    0.996 -> 1
-teacher's temperature   ``warmup_constant(step, 0.04, 0.07, warmup_steps)``    0.04 -> 0.07
-======================  =====================================================  ==================
 """
 
 from __future__ import annotations

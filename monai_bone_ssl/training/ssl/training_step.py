@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,45 +28,25 @@ _LAST_LEARNING_RATE = 1e-6  # at the end of the cosine
 _VIEWS, _DROP_PATH = 10, 11
 
 
+@dataclass(eq=False)
 class TrainingStep:
     """The engine's ``iteration_update``.
 
     On CUDA the forward pass runs in bfloat16 under autocast; on a CPU all is float32 and eager, so that a run
     can be repeated bit for bit.
-
-    Parameters
-    ----------
-    framework
-        Framework to train, its module on the process's device.
-    optimizer
-        Optimizer from :func:`make_optimizer`.
-    guard
-        Guard that gets every step's outputs.
-    recipe
-        Recipe of the run.
-    steps
-        Number of steps in an epoch.
-    process
-        This process.
+    The framework's module has to be on the process's device; an epoch has ``steps`` steps.
     """
 
-    def __init__(
-        self,
-        framework: Framework,
-        optimizer: torch.optim.Optimizer,
-        guard: CollapseGuard,
-        recipe: Recipe,
-        steps: int,
-        process: Process,
-    ) -> None:
-        self.framework = framework
-        self.optimizer = optimizer
-        self.guard = guard
-        self.recipe = recipe
-        self.steps = steps
-        self.process = process
-        self.module = _distributed(framework.module, process)
-        self.trained = [parameter for parameter in framework.module.parameters() if parameter.requires_grad]
+    framework: Framework
+    optimizer: torch.optim.Optimizer
+    guard: CollapseGuard
+    recipe: Recipe
+    steps: int
+    process: Process
+
+    def __post_init__(self) -> None:
+        self.module = _distributed(self.framework.module, self.process)
+        self.trained = _trained(self.framework.module)
 
     def __call__(self, _engine: object, batch: Batch) -> dict[str, Tensor]:
         """The loss of a batch and its terms, scalars by name, after the step."""
@@ -73,7 +54,8 @@ class TrainingStep:
         progress = Progress(batch.epoch, step, self.steps * self.recipe.epochs)
         self._set_schedules(progress)
         random = torch.Generator().manual_seed(self._seed(_VIEWS, step))
-        arguments = self.framework.arguments(self._views(batch, random), progress, random, self.process)
+        views = self.framework.views(batch, random, self.process)
+        arguments = self.framework.arguments(views, progress, random, self.process)
         device = self.process.device
         # timm's drop path draws from torch's global stream: lent for the step, then given back.
         with (
@@ -90,18 +72,6 @@ class TrainingStep:
         if output.features is not None:
             self.guard.update(output.features, output.targets)
         return {"loss": output.loss.detach(), **output.parts}
-
-    def _views(self, batch: Batch, random: torch.Generator) -> list[Tensor]:
-        """The framework's views of a batch, on the device."""
-        device = self.process.device
-        canvases = batch.canvases.to(device, non_blocking=True)
-        alone = batch.partner_canvases is batch.canvases
-        partners = canvases if alone else batch.partner_canvases.to(device, non_blocking=True)
-        rank, count = self.process.rank, self.process.count
-        views: list[Tensor] = self.framework.views(
-            canvases, batch.sizes, partners, batch.partner_sizes, random, rank, count
-        )
-        return views
 
     def _set_schedules(self, progress: Progress) -> None:
         recipe, (_, step, steps) = self.recipe, progress
@@ -126,12 +96,16 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 def make_optimizer(module: nn.Module, device: torch.device) -> torch.optim.Optimizer:
     """AdamW over what is trained; no weight decay for biases and norms. The schedules set its rates."""
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    trained = _trained(module)
     groups: list[dict[str, Any]] = [
         {"params": [parameter for parameter in trained if parameter.ndim > 1], "decays": True},
         {"params": [parameter for parameter in trained if parameter.ndim <= 1], "decays": False},
     ]
     return torch.optim.AdamW(groups, lr=0.0, fused=device.type == "cuda")
+
+
+def _trained(module: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
 def compile_blocks(module: nn.Module) -> None:

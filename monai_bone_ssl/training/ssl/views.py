@@ -1,8 +1,8 @@
 """Multi-crop views of radiographs (arXiv:2006.09882, arXiv:2104.14294), made for a batch on the device.
 
-Random numbers are drawn on the CPU for the whole global batch (``world_size * B`` images, those of rank 0
-first), and each process takes its rows. So one process with a batch of 2 B sees what two with B each see, bit
-for bit on the same kind of device, and the generators stay alike.
+Random numbers are drawn on the CPU for the whole global batch, the first process's images first, and each
+process takes its rows. So one process with a batch of 2 B sees what two with B each see, to rounding, and the
+generators stay alike.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.training.compute.distributed import Process
 from monai_bone_ssl.training.data.augmentation import INTENSITY_DRAWS, draw_intensities, vary_intensity
+from monai_bone_ssl.training.ssl.batches import Batch
 from monai_bone_ssl.training.ssl.crops import (
     CROP_DRAWS,
     crop_matrices,
@@ -59,7 +61,7 @@ def dino_views(global_size: int, local_size: int, local_views: int) -> list[View
     ]
 
 
-class MultiCrop(nn.Module):
+class MultiCrop:
     """Random crops in any orientation (see ``crops``) with varied grey levels (see ``augmentation``).
 
     Parameters
@@ -76,7 +78,6 @@ class MultiCrop(nn.Module):
     """
 
     def __init__(self, patch_size: int, views: Sequence[View]) -> None:
-        super().__init__()
         for view in views:
             if view.size < patch_size or view.size % patch_size:
                 text = f"view of {view.size} pixels: expected a multiple of the patch size, {patch_size}"
@@ -89,48 +90,39 @@ class MultiCrop(nn.Module):
         return any(view.from_partner for view in self.views)
 
     @torch.no_grad()
-    def forward(
-        self,
-        canvases: Tensor,
-        sizes: Tensor,
-        partner_canvases: Tensor,
-        partner_sizes: Tensor,
-        generator: torch.Generator,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> list[Tensor]:
+    def __call__(self, batch: Batch, random: torch.Generator, process: Process) -> list[Tensor]:
         """Views of a batch.
 
         Parameters
         ----------
-        canvases, partner_canvases
-            Images and their partners uint8 [B, 1, S, S], the content in the top left corner; the views are
-            made on their device. An image may be its own partner; pass the same tensor where all are.
-        sizes, partner_sizes
-            Rows and columns int64 [B, 2] of the contents.
-        generator
+        batch
+            This process's B images.
+        random
             Source of random numbers on the CPU, in the same state on all processes.
-        rank, world_size
-            Number of this process, from 0, and of all; each has B images.
+        process
+            This process; the views are made on its device.
 
         Returns
         -------
         list of float32 [B, 1, side, side] in [0, 1]
             The views, in their order.
         """
-        device, images = canvases.device, len(canvases)
-        uniform, seeds = _draw(world_size * images, len(self.views), generator)
-        rows = slice(rank * images, (rank + 1) * images)
+        images, device = len(batch.canvases), process.device
+        uniform, seeds = _draw(process.count * images, len(self.views), random)
+        rows = slice(process.rank * images, (process.rank + 1) * images)
         uniform = uniform[rows].to(device, non_blocking=True)
-        image = image_pyramid(canvases), sizes.to(device, non_blocking=True)
-        partner = image
-        if partner_canvases is not canvases:
-            partner = image_pyramid(partner_canvases), partner_sizes.to(device, non_blocking=True)
-        views = []
-        for index, view in enumerate(self.views):
-            pyramid, content = partner if view.from_partner else image
-            views.append(_make_view(view, pyramid, content, uniform[:, index], seeds[rows, index]))
-        return views
+        image = partner = _pyramid(batch.canvases, batch.sizes, device)
+        if batch.partner_canvases is not batch.canvases:
+            partner = _pyramid(batch.partner_canvases, batch.partner_sizes, device)
+        return [
+            _make_view(view, *(partner if view.from_partner else image), uniform[:, i], seeds[rows, i])
+            for i, view in enumerate(self.views)
+        ]
+
+
+def _pyramid(canvases: Tensor, sizes: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Images on the device at all levels, and the rows and columns [B, 2] of their contents."""
+    return image_pyramid(canvases.to(device, non_blocking=True)), sizes.to(device, non_blocking=True)
 
 
 def _draw(images: int, views: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from monai_bone_ssl.errors import ConfigError
-from monai_bone_ssl.training.ssl.head import DINOHead
 from monai_bone_ssl.training.ssl.losses import Centre, DINOLoss, IBOTPatchLoss, entropy, koleo_loss
+from monai_bone_ssl.training.ssl.self_distillation import DINOHead
 
 STUDENT_TEMP, TEACHER_TEMP = 0.1, 0.05
 K = 7

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.training.ssl.masking import block_masks
 
 
@@ -66,9 +65,3 @@ def test_a_seed_gives_the_same_masks_and_another_seed_others():
 def test_views_of_a_batch_get_different_masks():
     mask = block_masks(50, 16, 16, generator(), probability=1.0)
     assert len(mask.unique(dim=0)) == 50
-
-
-@pytest.mark.parametrize(("probability", "ratio"), [(1.1, (0.1, 0.5)), (0.5, (0.5, 0.1)), (0.5, (0.1, 1.2))])
-def test_shares_that_are_none_are_errors(probability, ratio):
-    with pytest.raises(ConfigError, match="expected 0 to 1"):
-        block_masks(2, 4, 4, generator(), probability=probability, ratio=ratio)

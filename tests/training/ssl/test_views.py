@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from monai_bone_ssl.errors import ConfigError
+from monai_bone_ssl.training.compute.distributed import Process
 from monai_bone_ssl.training.data.augmentation import (
     INTENSITY_DRAWS,
     add_noise,
@@ -18,6 +20,7 @@ from monai_bone_ssl.training.data.augmentation import (
     draw_intensities,
     gaussian_blur,
 )
+from monai_bone_ssl.training.ssl.batches import Batch
 from monai_bone_ssl.training.ssl.crops import (
     CROP_DRAWS,
     Crops,
@@ -277,11 +280,25 @@ def test_some_views_keep_their_grey_levels_exactly():
 # --- multi-crop ---------------------------------------------------------------------------------------------
 
 
-def batch(images, seed=0):
-    pixels = torch.from_numpy(picture())[None, None].expand(images, -1, -1, -1)
-    shift = torch.randint(0, 200, (images, 1, 1, 1), generator=generator(seed), dtype=torch.uint8)
-    sizes = torch.randint(120, SIDE + 1, (images, 2), generator=generator(seed + 1))
+ALONE = Process(rank=0, count=1, local_rank=0, device=torch.device("cpu"))
+
+
+def images(count, seed=0):
+    """Canvases and sizes of different pictures."""
+    pixels = torch.from_numpy(picture())[None, None].expand(count, -1, -1, -1)
+    shift = torch.randint(0, 200, (count, 1, 1, 1), generator=generator(seed), dtype=torch.uint8)
+    sizes = torch.randint(120, SIDE + 1, (count, 2), generator=generator(seed + 1))
     return pixels + shift, sizes  # uint8 wraps: different pictures
+
+
+def flat(grey, count, sizes=(SIDE, SIDE)):
+    """Canvases of one grey level, and sizes."""
+    return torch.full((count, 1, SIDE, SIDE), grey, dtype=torch.uint8), torch.tensor([sizes] * count)
+
+
+def batch(own, partners=None):
+    """Images, each as (canvases, sizes); they are their own partners where none are given."""
+    return Batch(0, 0, *own, *(partners or own))
 
 
 @pytest.fixture(scope="module")
@@ -290,41 +307,39 @@ def views():
 
 
 def test_views_come_in_order_size_and_range(views):
-    canvases, sizes = batch(5)
-    made = views(canvases, sizes, canvases, sizes, generator())
-    assert [view.shape for view in made] == [(5, 1, 56, 56)] * 2 + [(5, 1, 28, 28)] * 6
-    for view in made:
-        assert view.dtype == torch.float32
-        assert view.min() >= 0
-        assert view.max() <= 1
-        assert (view.std(dim=(1, 2, 3)) > 0.01).all()
-    assert not torch.equal(made[0], made[1])
-    assert not torch.equal(made[2], made[3])
+    crops = views(batch(images(5)), generator(), ALONE)
+    assert [crop.shape for crop in crops] == [(5, 1, 56, 56)] * 2 + [(5, 1, 28, 28)] * 6
+    for crop in crops:
+        assert crop.dtype == torch.float32
+        assert crop.min() >= 0
+        assert crop.max() <= 1
+        assert (crop.std(dim=(1, 2, 3)) > 0.01).all()
+    assert not torch.equal(crops[0], crops[1])
+    assert not torch.equal(crops[2], crops[3])
 
 
 def test_the_generators_state_is_all_that_is_random(views):
-    canvases, sizes = batch(3)
+    canvases, sizes = images(3)
     torch.manual_seed(1)
-    one = views(canvases, sizes, canvases, sizes, generator(4))
+    one = views(batch((canvases, sizes)), generator(4), ALONE)
     torch.manual_seed(2)
-    same = views(canvases, sizes, canvases.clone(), sizes, generator(4))
-    other = views(canvases, sizes, canvases, sizes, generator(5))
+    same = views(batch((canvases, sizes), (canvases.clone(), sizes)), generator(4), ALONE)
+    other = views(batch((canvases, sizes)), generator(5), ALONE)
     assert all(map(torch.equal, one, same))
     assert not any(map(torch.equal, one, other))
 
 
 @pytest.mark.parametrize("processes", [2, 3])
 def test_processes_make_the_views_that_one_process_makes_of_the_whole_batch(views, processes):
-    canvases, sizes = batch(6)
-    partners, partner_sizes = batch(6, seed=9)
-    whole = views(canvases, sizes, partners, partner_sizes, generator())
+    own, partners = images(6), images(6, seed=9)
+    whole = views(batch(own, partners), generator(), ALONE)
     share = 6 // processes
     generators = [generator() for _ in range(processes)]
     parts = []
     for rank in range(processes):
         rows = slice(rank * share, (rank + 1) * share)
-        mine = (canvases[rows], sizes[rows], partners[rows], partner_sizes[rows])
-        parts.append(views(*mine, generators[rank], rank, processes))
+        mine = batch([tensor[rows] for tensor in own], [tensor[rows] for tensor in partners])
+        parts.append(views(mine, generators[rank], replace(ALONE, rank=rank, count=processes)))
     for index, view in enumerate(whole):
         torch.testing.assert_close(torch.cat([part[index] for part in parts]), view, rtol=0, atol=1e-4)
     after = [each.get_state() for each in generators]
@@ -332,36 +347,31 @@ def test_processes_make_the_views_that_one_process_makes_of_the_whole_batch(view
 
 
 def test_half_of_the_views_show_the_partner(views):
-    dark, bright = torch.zeros(4, 1, SIDE, SIDE, dtype=torch.uint8), torch.full((4, 1, SIDE, SIDE), 255)
-    sizes = torch.tensor([[200, 256]] * 4)
-    made = views(dark, sizes, bright.to(torch.uint8), sizes, generator())
-    brightest = [view.amax(dim=(1, 2, 3)).min().item() > 0.6 for view in made]
+    crops = views(batch(flat(0, 4, (200, 256)), flat(255, 4, (200, 256))), generator(), ALONE)
+    brightest = [crop.amax(dim=(1, 2, 3)).min().item() > 0.6 for crop in crops]
     assert brightest == [False, True, False, False, False, True, True, True]
 
 
 @pytest.mark.parametrize(("local_views", "partner"), [(0, [0, 1]), (1, [0, 1, 0]), (3, [0, 1, 0, 0, 1])])
 def test_odd_numbers_of_local_views_favour_the_image(local_views, partner):
     views = MultiCrop(14, dino_views(28, 14, local_views))
-    dark, bright = torch.zeros(2, 1, 64, 64, dtype=torch.uint8), torch.full((2, 1, 64, 64), 255)
-    sizes = torch.tensor([[64, 64]] * 2)
-    made = views(dark, sizes, bright.to(torch.uint8), sizes, generator())
-    assert [int(view.amax() > 0.6) for view in made] == partner
+    crops = views(batch(flat(0, 2), flat(255, 2)), generator(), ALONE)
+    assert [int(crop.amax() > 0.6) for crop in crops] == partner
 
 
 def test_global_views_take_more_of_the_image_than_local_ones():
     ramp = torch.arange(SIDE).to(torch.uint8).expand(40, 1, SIDE, SIDE)
-    sizes = torch.tensor([[SIDE, SIDE]] * 40)
     sharp = [view._replace(blur_probability=0) for view in dino_views(56, 56, 6)]
-    made = MultiCrop(14, sharp)(ramp, sizes, ramp, sizes, generator())
-    ranges = [(view.amax(dim=(1, 2, 3)) - view.amin(dim=(1, 2, 3))).mean().item() for view in made]
+    crops = MultiCrop(14, sharp)(batch((ramp, torch.tensor([[SIDE, SIDE]] * 40))), generator(), ALONE)
+    ranges = [(crop.amax(dim=(1, 2, 3)) - crop.amin(dim=(1, 2, 3))).mean().item() for crop in crops]
     assert min(ranges[:2]) > 1.3 * max(ranges[2:])
 
 
 def test_autocast_does_not_touch_the_views(views):
-    canvases, sizes = batch(2)
-    plain = views(canvases, sizes, canvases, sizes, generator())
+    two = batch(images(2))
+    plain = views(two, generator(), ALONE)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = views(canvases, sizes, canvases, sizes, generator())
+        inside = views(two, generator(), ALONE)
     assert all(map(torch.equal, plain, inside))
 
 
