@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from monai_bone_ssl.errors import ReasonCode, ReportError
 
-__all__ = ["atomic_file", "printable", "write_atomically", "writing"]
+__all__ = ["atomic_file", "csv_bytes", "printable", "write_atomically", "writing"]
 
 
 def printable(path: Path) -> str:
@@ -68,3 +70,20 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     with atomic_file(path) as file:
         file.write(content)
+
+
+def csv_bytes(header: Sequence[str], lines: Iterable[Sequence[object]]) -> bytes:
+    """A table as CSV in UTF-8.
+
+    Parameters
+    ----------
+    header
+        Names of the columns.
+    lines
+        Values of each line, in the order of the header; None is an empty cell.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(lines)
+    return text.getvalue().encode()

@@ -15,6 +15,7 @@ import msgspec
 from pydicom import Dataset
 
 from monai_bone_ssl.errors import BoneSSLError, ReasonCode, UnsupportedImage
+from monai_bone_ssl.wording import counted
 
 __all__ = [
     "ABNORMALITY",
@@ -367,7 +368,7 @@ _ANSWER = {
 def describe_study(study: StudyFinding, images: Sequence[ImageFinding], target: Target) -> str:
     """Conclusion of a study in words."""
     n_answered = sum(isinstance(image, Answered) for image in images)
-    scope = f"{n_answered} of {len(images)} image{'s' if len(images) != 1 else ''} analysed"
+    scope = f"{n_answered} of {counted(len(images), 'image')} analysed"
     if study.decision is None:
         return f"No conclusion: {scope}."
     answer = _ANSWER[study.decision].format(target.name)

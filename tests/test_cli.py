@@ -45,7 +45,7 @@ def test_0_where_every_image_is_analysed(image: Path, tmp_path: Path, tiny_folde
         "image.dcm",
         "hand (from the header, confidence ",
         "Suspected fracture",
-        "1 of 1 images analysed",
+        "1 of 1 image analysed, 1 study, 1 report (DICOM SR)",
     ):
         assert words in table
     for pattern in ("result.json", "index.html", "SR_*.dcm", "overlay_*.png"):

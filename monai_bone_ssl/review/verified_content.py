@@ -52,6 +52,7 @@ from monai_bone_ssl.report.content import (
 )
 from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.verdict import Location, Reading, Verdict, describe_reading
+from monai_bone_ssl.wording import counted
 
 __all__ = ["ReviewedImage", "verified_content"]
 
@@ -117,7 +118,7 @@ _ANSWERS = {
 def _conclusion(verdicts: Sequence[Verdict | None], target: Target) -> ContainerContentItem:
     readings = [verdict.reading for verdict in verdicts if verdict is not None]
     reading = _study_reading(readings, complete=len(readings) == len(verdicts))
-    n_images = f"{len(verdicts)} image{'s' if len(verdicts) != 1 else ''}"
+    n_images = counted(len(verdicts), "image")
     words = f"{describe_reading(reading, target)} ({len(readings)} of {n_images} read)."
     answers = [] if reading not in _ANSWERS else [_answer(reading, target)]
     return about_study([evaluation(*answer) for answer in answers], words)

@@ -15,6 +15,7 @@ from monai_bone_ssl.findings import (
     describe_image,
 )
 from monai_bone_ssl.show.results import Results
+from monai_bone_ssl.wording import counted
 
 __all__ = ["results_summary", "results_table"]
 
@@ -52,6 +53,7 @@ def results_summary(results: Results) -> str:
     analysed = sum(isinstance(image, Answered) for image in results.images)
     reports = sum(study.sr_path is not None for study in results.studies)
     return (
-        f"{analysed} of {len(results.images)} images analysed, {len(results.studies)} studies, "
-        f"{reports} reports (DICOM SR). {UNVERIFIED}."
+        f"{analysed} of {counted(len(results.images), 'image')} analysed, "
+        f"{counted(len(results.studies), 'study', 'studies')}, {counted(reports, 'report')} (DICOM SR). "
+        f"{UNVERIFIED}."
     )

@@ -89,7 +89,7 @@ def test_environment_says_where_things_are(run_app: RunApp, tiny_folder: Path, t
 def test_log_holds_neither_patient_nor_file_name(run_app: RunApp, tiny_folder: Path, tmp_path: Path) -> None:
     make_radiograph(tmp_path / "in" / "Testperson_Anna.dcm", limb_pixels())
     ran = run_app("-i", tmp_path / "in", "-o", tmp_path / "out", "-m", tiny_folder)
-    assert b"1 of 1 images analysed, 1 studies, 1 reports" in ran.stdout
+    assert b"1 of 1 image analysed, 1 study, 1 report" in ran.stdout
     log = ran.stdout.decode() + ran.stderr
     assert not [word for word in ("Testperson", "TEST-0001", "19700101") if word in log]
 

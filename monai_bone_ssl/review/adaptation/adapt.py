@@ -32,6 +32,7 @@ from monai_bone_ssl.review.adaptation.gate import (
 from monai_bone_ssl.review.adaptation.model_versions import versions
 from monai_bone_ssl.review.adaptation.site_cases import LabelledCase, extract_site_features
 from monai_bone_ssl.review.adaptation.site_probe import FOLDS, MIN_PER_CLASS, SiteProbe
+from monai_bone_ssl.wording import counted
 
 __all__ = ["MIN_PATIENTS", "AdaptationReport", "adapt", "next_version", "report_json", "report_table"]
 
@@ -158,7 +159,8 @@ def report_json(report: AdaptationReport) -> bytes:
 def report_table(report: AdaptationReport) -> str:
     """Old and new figures side by side, and the gate's decision, in words."""
     lines = [
-        f"{report.n} images of {report.n_patients} patients, {report.n_positive} abnormal; "
+        f"{counted(report.n, 'image')} of {counted(report.n_patients, 'patient')}, "
+        f"{report.n_positive} abnormal; "
         f"{report.n_left_out} with a verdict left out. On held-out patients, with 95 % intervals:",
         f"{'':38}{report.parent_version:>22}{report.version:>22}{'difference':>24}",
     ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -12,7 +10,7 @@ import msgspec
 
 from monai_bone_ssl import __version__
 from monai_bone_ssl.errors import BoneSSLError
-from monai_bone_ssl.files import write_atomically
+from monai_bone_ssl.files import csv_bytes, write_atomically
 from monai_bone_ssl.findings import BodyPart, Decision, Peak, Reason, Status, unanalysed
 from monai_bone_ssl.model.answer import Answer
 from monai_bone_ssl.model.spec import ModelSpec
@@ -71,20 +69,13 @@ def write_results(results: Sequence[ImageResult], spec: ModelSpec, out: Path) ->
         "software": {"name": "monai_bone_ssl", "version": __version__},
         "images": images,
     }
-    write_atomically(out / "predictions.csv", _table(images))
+    write_atomically(out / "predictions.csv", csv_bytes(_COLUMNS, map(_line, images)))
     write_atomically(
         out / "predictions.json", msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
     )
 
 
-def _table(images: Sequence[ImageResult]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for image in images:
-        reason = "" if image.reason is None else image.reason.code
-        part = "" if image.body_part is None else image.body_part.value
-        writer.writerow(
-            (image.path, image.status, reason, part, image.logit, image.probability, image.decision)
-        )
-    return text.getvalue().encode()
+def _line(image: ImageResult) -> tuple[object, ...]:
+    reason = "" if image.reason is None else image.reason.code
+    part = "" if image.body_part is None else image.body_part.value
+    return image.path, image.status, reason, part, image.logit, image.probability, image.decision

@@ -5,14 +5,13 @@ The audit chooses nothing and no figure comes from it. A label may be right and 
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from monai_bone_ssl.files import csv_bytes
 from monai_bone_ssl.training.comparison.outcome import SuspectLabel
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, LabelledDataset, splits
 from monai_bone_ssl.training.probes.knn import TEMPERATURE, knn_probabilities
@@ -51,9 +50,5 @@ def audit_labels(features: NDArray[np.float32], dataset: LabelledDataset) -> tup
 
 def audit_csv(labels: Sequence[SuspectLabel]) -> bytes:
     """Table of ``path,label,part,probability_of_label``, one line an image, as UTF-8."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(SuspectLabel.__struct_fields__)
-    for suspect in labels:
-        writer.writerow((suspect.path, suspect.label, suspect.part, f"{suspect.probability_of_label:.4f}"))
-    return text.getvalue().encode()
+    lines = ((s.path, s.label, s.part, f"{s.probability_of_label:.4f}") for s in labels)
+    return csv_bytes(SuspectLabel.__struct_fields__, lines)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
+from itertools import product
 from typing import Literal
 
 import msgspec
 
+from monai_bone_ssl.files import csv_bytes
 from monai_bone_ssl.training.measure.estimates import Estimate
 from monai_bone_ssl.training.measure.metrics import (
     BinaryMetrics,
@@ -251,15 +251,10 @@ def table_csv(comparison: ModelComparison) -> bytes:
     Figures are shares in [0, 1] (kappa in [-1, 1]); an undefined one is empty.
     """
     columns = comparison.columns
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ("level", "figure", "row", *(f"{c}{end}" for c in columns for end in ("", " low", " high")))
-    )
-    for level in comparison.levels:
-        for figure in FIGURE_HEADINGS:
-            for row in comparison.rows:
-                estimates = [row.estimate(figure, column, level) for column in columns]
-                values = (value for e in estimates for value in (e.value, e.ci_low, e.ci_high))
-                writer.writerow((level, figure, row.name, *values))
-    return text.getvalue().encode()
+    header = ["level", "figure", "row", *(f"{c}{end}" for c in columns for end in ("", " low", " high"))]
+    lines = []
+    for level, figure, row in product(comparison.levels, FIGURE_HEADINGS, comparison.rows):
+        estimates = [row.estimate(figure, column, level) for column in columns]
+        values = (value for e in estimates for value in (e.value, e.ci_low, e.ci_high))
+        lines.append((level, figure, row.name, *values))
+    return csv_bytes(header, lines)

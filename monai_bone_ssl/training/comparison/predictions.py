@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from tqdm import tqdm
 
 from monai_bone_ssl import __version__
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.files import atomic_file, write_atomically
+from monai_bone_ssl.files import atomic_file, csv_bytes, write_atomically
 from monai_bone_ssl.training.comparison.methods import Method
 from monai_bone_ssl.training.comparison.protocol import EvaluationProtocol, ProtocolFold
 from monai_bone_ssl.training.data import LabelledDataset
@@ -97,13 +96,8 @@ class PredictionStore:
         return self.folder / row_folder(method.name) / name
 
     def _table(self, fold: ProtocolFold, probabilities: Floats) -> bytes:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        for i, probability in zip(fold.test, probabilities, strict=True):
-            image = self.dataset.images[i]
-            writer.writerow((image.name, image.label, image.part, float(probability)))
-        return text.getvalue().encode()
+        tested = zip([self.dataset.images[i] for i in fold.test], probabilities.tolist(), strict=True)
+        return csv_bytes(_COLUMNS, ((image.name, image.label, image.part, p) for image, p in tested))
 
     def _read(self, path: Path, fold: ProtocolFold) -> Floats:
         names = [self.dataset.images[i].name for i in fold.test]

@@ -1,14 +1,15 @@
-"""The result of a data check, for people (a text) and for programs (JSON, CSV)."""
+"""What a data check found: as a text for people, as JSON and CSV for programs."""
 
 from __future__ import annotations
 
-import csv
-import io
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 
+from monai_bone_ssl.files import csv_bytes
 from monai_bone_ssl.training.data.check import DataCheck, Problem, ProblemKind, Sizes
+from monai_bone_ssl.wording import counted
 
 __all__ = ["check_json", "check_text", "problems_csv"]
 
@@ -30,29 +31,29 @@ _EXAMPLES = 3
 
 
 def check_json(check: DataCheck) -> bytes:
-    """Strict JSON, indented, UTF-8."""
+    """Everything that the check found as strict JSON, indented, in UTF-8."""
     return msgspec.json.format(msgspec.json.encode(check), indent=2) + b"\n"
 
 
 def problems_csv(problems: Sequence[Problem]) -> bytes:
-    """One line an image of a problem, or a problem without images: a table to sort and filter.
+    """Problems as a table to sort and filter, in UTF-8.
 
-    Columns: number of the problem, kind, note (0 or 1), across, image, text.
+    Every image of a problem has a line, as has a problem without images. The columns are the number of the
+    problem, its kind, whether it is only a note (0 or 1), in what its images differ, the image and the text.
     """
-    file = io.StringIO(newline="")
-    writer = csv.writer(file)
-    writer.writerow(("problem", "kind", "note", "across", "image", "text"))
-    for number, problem in enumerate(problems, start=1):
-        for image in problem.images or ("",):
-            writer.writerow(
-                (number, problem.kind, int(problem.note), " ".join(problem.across), image, problem.text)
-            )
-    return file.getvalue().encode()
+    header = ("problem", "kind", "note", "across", "image", "text")
+    lines = (
+        (number, problem.kind, int(problem.note), " ".join(problem.across), image, problem.text)
+        for number, problem in enumerate(problems, start=1)
+        for image in problem.images or ("",)
+    )
+    return csv_bytes(header, lines)
 
 
 def check_text(check: DataCheck) -> str:
-    """What a person at a terminal reads."""
-    parts = [f"{check.source}: {check.images} images of {check.groups} groups", _counts_table(check)]
+    """The check in words, for a terminal."""
+    scope = f"{counted(check.images, 'image')} of {counted(check.groups, 'group')}"
+    parts = [f"{check.source}: {scope}", _counts_table(check)]
     if check.sizes is not None:
         parts.append(_sizes_line(check.sizes))
     problems = [problem for problem in check.problems if not problem.note]
@@ -80,13 +81,19 @@ def _counts_table(check: DataCheck) -> str:
 
 
 def _sizes_line(sizes: Sizes) -> str:
-    named = (("smallest", sizes.smallest), ("median", sizes.median), ("largest", sizes.largest))
-    listed = ", ".join(f"{name} {rows} x {columns}" for name, (rows, columns) in named)
-    return f"Rows x columns: {listed}; {sizes.distinct} different sizes."
+    listed = ", ".join(
+        f"{name} {rows} x {columns}"
+        for name, (rows, columns) in (
+            ("smallest", sizes.smallest),
+            ("median", sizes.median),
+            ("largest", sizes.largest),
+        )
+    )
+    return f"Rows x columns: {listed}; {counted(sizes.distinct, 'different size')}."
 
 
 def _listing(title: str, problems: Sequence[Problem]) -> str:
-    """Each kind with its number and its first cases."""
+    """Each kind of problem with the number of problems and the first of them."""
     if not problems:
         return ""
     lines = [title]
@@ -101,12 +108,9 @@ def _listing(title: str, problems: Sequence[Problem]) -> str:
 
 
 def _differences(problems: Sequence[Problem]) -> str:
-    """How many pictures lie across groups, splits, labels or parts."""
-    counts = {
-        name: sum(name in problem.across for problem in problems)
-        for name in ("groups", "splits", "labels", "parts")
-    }
-    listed = [f"{count} across {name}" for name, count in counts.items() if count]
+    """How many pictures occur in several groups, splits, labels or parts, in words."""
+    counts = Counter(name for problem in problems for name in problem.across)
+    listed = [f"{counts[n]} across {n}" for n in ("groups", "splits", "labels", "parts") if counts[n]]
     return f" ({', '.join(listed)})" if listed else ""
 
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from monai_bone_ssl.errors import CorruptImage, UnsupportedImage
 from monai_bone_ssl.training.data.check import DataCheck, ProblemKind
 from monai_bone_ssl.training.data.dataset import LabelledDataset, LabelledImage
 from monai_bone_ssl.training.data.image_files import read_grey
+from monai_bone_ssl.wording import counted
 
 __all__ = ["problem_sheet", "sample_sheet"]
 
@@ -36,23 +36,23 @@ class _Section:
 
 
 def sample_sheet(dataset: LabelledDataset) -> bytes:
-    """PNG with one row for each part and label: images spread evenly over the list."""
+    """PNG with one row for each part and label, whose images are spread evenly over the list."""
     cells: dict[tuple[str, int], list[LabelledImage]] = defaultdict(list)
     for image in dataset.images:
         cells[image.part, image.label].append(image)
     sections = []
     for (part, label), images in sorted(cells.items()):
         chosen = np.linspace(0, len(images) - 1, min(_COLUMNS, len(images))).round().astype(int)
-        heading = f"{part}, {('negative', 'positive')[label]} ({len(images)} images)"
+        heading = f"{part}, {('negative', 'positive')[label]} ({counted(len(images), 'image')})"
         shown = [images[i] for i in chosen]
         sections.append(_Section(heading, shown, [_short(image.name) for image in shown]))
     return _sheet(sections)
 
 
 def problem_sheet(check: DataCheck, dataset: LabelledDataset) -> bytes | None:
-    """PNG with the first images of every kind of problem, without notes; None where there is nothing to show.
+    """PNG with the first images of every kind of problem, without notes; None where there are none.
 
-    Images of one problem stand side by side and carry its number in ``problems.csv``.
+    Images of one problem stand side by side and carry the problem's number in ``problems.csv``.
     """
     by_name = {image.name: image for image in dataset.images}
     sections = []
@@ -65,7 +65,7 @@ def problem_sheet(check: DataCheck, dataset: LabelledDataset) -> bytes | None:
         ]
         if shown:
             first = shown[: _COLUMNS * _ROWS_A_PROBLEM]
-            heading = f"{kind.replace('_', ' ')}: {len(first)} of {len(shown)} images"
+            heading = f"{kind.replace('_', ' ')}: {len(first)} of {counted(len(shown), 'image')}"
             sections.append(_Section(heading, [image for _, image in first], [text for text, _ in first]))
     return _sheet(sections) if sections else None
 
@@ -90,22 +90,18 @@ def _sheet(sections: Sequence[_Section]) -> bytes:
 
 
 def _tile(path: Path) -> Image.Image:
-    """The image as the file has it, aspect kept; an empty tile where it cannot be read."""
+    """The image as the file has it, its aspect kept; an empty tile where the file cannot be read."""
     try:
         pixels = read_grey(path)
     except (CorruptImage, UnsupportedImage):
         tile = Image.new("L", (_TILE, _TILE), _EMPTY)
         ImageDraw.Draw(tile).text((8, 8), "not readable", _DIM, ImageFont.load_default(12))
         return tile
-    picture = _to_8_bit(pixels)
+    picture = Image.fromarray((pixels * 255).round().astype(np.uint8))
     picture.thumbnail((_TILE, _TILE))
     tile = Image.new("L", (_TILE, _TILE), _EMPTY)
     tile.paste(picture, ((_TILE - picture.width) // 2, (_TILE - picture.height) // 2))
     return tile
-
-
-def _to_8_bit(pixels: NDArray[np.float32]) -> Image.Image:
-    return Image.fromarray((pixels * 255).round().astype(np.uint8))
 
 
 def _short(name: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.files import write_atomically
+from monai_bone_ssl.files import csv_bytes, write_atomically
 from monai_bone_ssl.model.answer import Answer
 from monai_bone_ssl.training.data import LabelledDataset, LabelledImage
 from monai_bone_ssl.training.measure import plots
@@ -115,12 +113,9 @@ def studies_of(images: Sequence[LabelledImage]) -> NDArray[np.str_] | None:
 
 
 def _table(images: Sequence[LabelledImage], answers: Sequence[Answer]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("path", "label", "part", "probability", "decision"))
-    for image, p in zip(images, answers, strict=True):
-        writer.writerow((image.name, image.label, image.part, p.probability, p.decision))
-    return text.getvalue().encode()
+    header = ("path", "label", "part", "probability", "decision")
+    pairs = zip(images, answers, strict=True)
+    return csv_bytes(header, ((i.name, i.label, i.part, a.probability, a.decision) for i, a in pairs))
 
 
 def _json(dataset: LabelledDataset, metrics: Metrics) -> bytes:
