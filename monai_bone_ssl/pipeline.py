@@ -51,34 +51,37 @@ __all__ = [
     "write_study",
 ]
 
-# From this many files on, people want to see that it moves.
+# Number of files from which on people want to see progress.
 _PROGRESS_FROM = 4
 
 
 @dataclass(frozen=True)
 class StudyConclusion:
-    """What is said of a study, not written yet.
+    """Conclusion of a study, not written yet.
 
-    Without a report, no answer may be relied on, and nothing drawn from its images may be kept.
+    Without a report no answer may be relied on, and nothing drawn of the study's images may be kept.
     """
 
     analyses: Sequence[ImageAnalysis]
-    """Of all its files; failed where the report cannot be made."""
+    """Analyses of all files of the study; failed where the report cannot be made."""
     finding: StudyFinding | None
-    """None for a file that belongs to no study."""
+    """Finding of the study; None for a file that belongs to no study."""
     report: Comprehensive3DSR | None
+    """Report of the study; None where there is none to make, or it cannot be made."""
 
 
 @dataclass(frozen=True)
 class StudyOutcome:
-    """Findings of one study's files; ``study`` is None for files that belong to none."""
+    """What was written of a study."""
 
     study: StudyFinding | None
+    """Finding of the study; None for a file that belongs to no study."""
     entries: Sequence[PageEntry]
+    """Findings of the study's files, as the page takes them."""
     evidence_files: Sequence[str] = ()
-    """Names of the evidence objects beside the report."""
+    """File names of the evidence objects beside the report."""
     left_out: Sequence[ReportError] = ()
-    """Why evidence that was asked for is not there."""
+    """Why evidence objects that were asked for are not there."""
 
 
 def analyse(
@@ -86,7 +89,7 @@ def analyse(
 ) -> Results:
     """Analyse files and folders; write reports, overlays, the page and result.json.
 
-    Memory does not grow with the pixels: ``at_once`` images are held at a time.
+    Memory does not grow with the number of files: the pixels of ``at_once`` images are held at a time.
 
     Parameters
     ----------
@@ -95,17 +98,17 @@ def analyse(
     out
         Folder for the results; made where missing, left out of the input where it lies inside.
     model
-        The model to run.
+        Model to run.
     evidence_maps
-        Write each analysed image's evidence as numbers too, see
+        Whether to write each answered image's evidence as numbers too, see
         :func:`~monai_bone_ssl.shown_image.evidence_map_name`.
     at_once
-        Images analysed at the same time, see :func:`~monai_bone_ssl.threads.images_at_once`; the results do
-        not depend on it.
+        Number of images that are analysed at the same time, see
+        :func:`~monai_bone_ssl.threads.images_at_once`; the results do not depend on the number.
 
     Returns
     -------
-    What result.json says.
+    Content of result.json.
 
     Raises
     ------
@@ -119,20 +122,20 @@ def analyse(
     few = len(files) < _PROGRESS_FROM
     studies = group_by_study(tqdm(files, desc="reading headers", unit="file", disable=few))
     numbered = [numbered_source for study in studies for numbered_source in enumerate(study.sources, 1)]
-    outputs, named = Outputs(evidence_map=evidence_maps), algorithm(model)
+    outputs, authors = Outputs(evidence_map=evidence_maps), algorithm(model)
 
     def show(item: tuple[int, Source]) -> ShownImage:
-        return show_image(item[1], item[0], out, model, named, outputs)
+        return show_image(item[1], item[0], out, model, authors, outputs)
 
     with (
         closing(map_in_order(show, numbered, at_once)) as shown,
-        tqdm(shown, desc="analysing", unit="image", total=len(numbered), disable=few) as moving,
+        tqdm(shown, desc="analysing", unit="image", total=len(numbered), disable=few) as bar,
     ):
-        images = iter(moving)
+        images = iter(bar)
         outcomes = [
             _finish_study(study, list(islice(images, len(study.sources))), out, model) for study in studies
         ]
-        next(images, None)  # the end, for the bar
+        next(images, None)  # lets the bar reach its end
     entries = [entry for outcome in outcomes for entry in outcome.entries]
     studies_found = [outcome.study for outcome in outcomes if outcome.study is not None]
     results = combine([entry.finding for entry in entries], studies_found, model)
@@ -150,27 +153,16 @@ def analyse(
 
 
 def analyse_study(study: Study, out: Path, model: Model, outputs: Outputs) -> StudyOutcome:
-    """Analyse the files of one study, write what is wanted of them and its report into an existing folder.
-
-    Parameters
-    ----------
-    study
-        The files of one study, from :func:`group_by_study`.
-    out
-        Existing folder for the results.
-    model
-        The model to run.
-    outputs
-        What to write of each image.
+    """Analyse the files of one study, and write the outputs and the report into an existing folder.
 
     Raises
     ------
     ReportError
         ``WRITE_FAILED`` where ``out`` cannot be written.
     """
-    named = algorithm(model)
-    images = enumerate(study.sources, start=1)
-    shown = [show_image(source, number, out, model, named, outputs) for number, source in images]
+    authors = algorithm(model)
+    sources = enumerate(study.sources, start=1)
+    shown = [show_image(source, number, out, model, authors, outputs) for number, source in sources]
     return _finish_study(study, shown, out, model)
 
 
@@ -182,7 +174,7 @@ def _finish_study(study: Study, shown: Sequence[ShownImage], out: Path, model: M
     if conclusion.finding is None or conclusion.report is None:
         withdraw([image.evidence_map for image in shown], out)
         return StudyOutcome(conclusion.finding, _entries(conclusion.analyses, withdraw(overlays, out)))
-    objects = [made for image in shown for made in image.evidence.objects]
+    objects = [item for image in shown for item in image.evidence.objects]
     path, *others = write_study(conclusion.report, objects, out)
     finding = msgspec.structs.replace(conclusion.finding, sr_path=path.name)
     left_out = [reason for image in shown for reason in image.evidence.left_out]
@@ -193,11 +185,11 @@ def _finish_study(study: Study, shown: Sequence[ShownImage], out: Path, model: M
 def write_study(
     report: Comprehensive3DSR, evidence: Sequence[SCImage | Segmentation], out: Path
 ) -> list[Path]:
-    """Write a study's report and, beside it, its evidence objects.
+    """Write a study's report and, beside it, the evidence objects.
 
     Returns
     -------
-    The files, the report's first.
+    Paths of the files, the report's first.
 
     Raises
     ------
@@ -212,18 +204,18 @@ def write_study(
 def conclude_study(
     study_instance_uid: str | None, analyses: Sequence[ImageAnalysis], model: Model, created: datetime
 ) -> StudyConclusion:
-    """Draw a study's conclusion and make its report; nothing is written.
+    """Draw a study's conclusion and make the report; nothing is written.
 
     Parameters
     ----------
     study_instance_uid
-        None for a file that belongs to no study: it has neither conclusion nor report.
+        UID of the study; None for a file that belongs to none, and has neither conclusion nor report.
     analyses
-        Of all files of the study.
+        Analyses of all files of the study.
     model
-        The model that analysed them.
+        Model that analysed the files.
     created
-        When the report is made.
+        Time of the report.
     """
     if study_instance_uid is None:
         return StudyConclusion(analyses, None, None)
@@ -239,7 +231,7 @@ def conclude_study(
 
 
 def combine(images: Sequence[ImageFinding], studies: Sequence[StudyFinding], model: Model) -> Results:
-    """Everything that result.json says of one run."""
+    """Put together what result.json says of one run."""
     return Results(model=ModelIdentity.of(model.spec), images=images, studies=studies)
 
 
@@ -257,7 +249,7 @@ def _patient_in_doubt(analyses: Sequence[ImageAnalysis]) -> bool:
 
 
 def _failed(analysis: ImageAnalysis, error: ReportError) -> ImageAnalysis:
-    """An analysed image whose report cannot be made: without one, nobody may rely on it."""
+    """The image without its answer, on which nobody may rely where the report cannot be made."""
     if isinstance(analysis, RefusedImage):
         return analysis
     status, reason = unanalysed(error)
@@ -288,7 +280,7 @@ def algorithm(model: Model | ModelFolder) -> Algorithm:
 def _is_same(path: Path, folder: Path) -> bool:
     try:
         return path.samefile(folder)
-    except OSError:  # a broken link: find_files says so
+    except OSError:  # a broken link, for which find_files has a reason
         return False
 
 
@@ -298,9 +290,9 @@ def make_output_folder(out: Path, inputs: Sequence[Path]) -> None:
     Raises
     ------
     ConfigError
-        ``INVALID_CONFIG`` where it is one of the inputs.
+        ``INVALID_CONFIG`` where the folder is one of the inputs.
     ReportError
-        ``WRITE_FAILED`` where it cannot be made.
+        ``WRITE_FAILED`` where the folder cannot be made.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""One file to its analysis and everything that is written of it: overlay, evidence map, DICOM evidence."""
+"""One file to its analysis and everything that is made of it: overlay, evidence map, DICOM evidence."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -44,23 +44,23 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ImageEvidence:
-    """The evidence objects of one image."""
+    """Evidence objects of one image."""
 
-    objects: list[SCImage | Segmentation] = field(default_factory=list)
-    left_out: list[ReportError] = field(default_factory=list)
-    """Why an object that was asked for could not be made: mostly the header does not allow it."""
+    objects: Sequence[SCImage | Segmentation] = ()
+    left_out: Sequence[ReportError] = ()
+    """Why objects that were asked for could not be made: mostly, the header does not allow them."""
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What is written of each analysed image."""
+    """What is written of each answered image."""
 
     overlay: bool = True
-    """A picture."""
+    """Whether to write a picture."""
     evidence_map: bool = False
-    """Its evidence as numbers, see :func:`evidence_map_name`."""
+    """Whether to write the evidence as numbers, see :func:`evidence_map_name`."""
     evidence: Collection[EvidenceKind] = ()
-    """DICOM objects, made here and written beside the report."""
+    """Kinds of DICOM objects to make, which are written beside the report."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def show_image(
 
 
 def draw_analysis(image: AnalysedImage, spec: ModelSpec) -> Image.Image:
-    """The picture of an answered image."""
+    """Overlay of an answered image."""
     return draw_overlay(image.pixels, image.evidence, image.finding, image.analysis.points, spec)
 
 
@@ -142,44 +142,40 @@ def make_evidence(
     created
         Time when the objects are made.
     """
-    evidence = ImageEvidence()
-    for kind in EvidenceKind:
-        if kind not in kinds:
-            continue
-        try:
-            item = _make(kind, image, spec, algorithm, number, created)
-        except ReportError as error:
-            evidence.left_out.append(error)
-        else:
-            evidence.objects.extend([] if item is None else [item])
-    return evidence
-
-
-def _make(
-    kind: EvidenceKind,
-    image: AnalysedImage,
-    spec: ModelSpec,
-    algorithm: Algorithm,
-    number: int,
-    created: datetime,
-) -> SCImage | Segmentation | None:
     header = image.analysis.header
-    if kind is EvidenceKind.SC:
+
+    def capture() -> SCImage:
         return secondary_capture(draw_analysis(image, spec), header, algorithm, number, created)
-    mask = evidence_mask(image.evidence, spec.evidence_limit, image.pixels.shape)
-    return segmentation(mask, header, spec.target.name, algorithm, number, created)
+
+    def segment() -> Segmentation | None:
+        mask = evidence_mask(image.evidence, spec.evidence_limit, image.pixels.shape)
+        return segmentation(mask, header, spec.target.name, algorithm, number, created)
+
+    makers: dict[EvidenceKind, Callable[[], SCImage | Segmentation | None]] = {
+        EvidenceKind.SC: capture,
+        EvidenceKind.SEG: segment,
+    }
+    objects, left_out = [], []
+    for make in (makers[kind] for kind in EvidenceKind if kind in kinds):
+        try:
+            item = make()
+        except ReportError as error:
+            left_out.append(error)
+        else:
+            objects += [] if item is None else [item]
+    return ImageEvidence(objects, left_out)
 
 
 def evidence_map_name(sop_instance_uid: str) -> str:
     """Name of the file with an image's evidence, beside result.json.
 
-    It holds the contribution of each patch to the logit, float32 [h, w], as :func:`numpy.load` reads it.
+    The file holds the contribution of each patch to the logit, float32 [h, w], for :func:`numpy.load`.
     """
     return f"evidence_{sop_instance_uid}.npy"
 
 
 def withdraw(names: Sequence[str | None], out: Path) -> Sequence[None]:
-    """Remove overlays and maps: they show an answer that is no longer given."""
+    """Remove overlays and maps, which show an answer that is no longer given; None for each."""
     for name in names:
         if name is not None:
             (out / name).unlink(missing_ok=True)
@@ -193,7 +189,7 @@ def _write_overlay(image: AnalysedImage, out: Path, model: Model) -> str:
 
 
 def _write_evidence_map(image: AnalysedImage, out: Path, wanted: bool) -> str | None:
-    """Write the map, or remove one that an earlier run left: it may be another model's."""
+    """Write the map, or remove one that an earlier run left, perhaps of another model."""
     uid = image.finding.sop_instance_uid
     if uid is None:
         return None

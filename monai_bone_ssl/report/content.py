@@ -87,20 +87,7 @@ _LONG_STRING = 64  # characters in a value of VR LO
 
 @dataclass(frozen=True)
 class Algorithm:
-    """Who made the findings, for TID 4019 and 1004 and for the equipment attributes.
-
-    Parameters
-    ----------
-    model_name, model_version
-        Of the model folder.
-    weights_sha256
-        Hash of the weights, in hexadecimal.
-    fingerprint
-        Changes whenever the model is trained or calibrated again; the Device UID is made from it.
-    software_name, software_version
-        Of the program around the model.
-    manufacturer
-        Who publishes both.
+    """The model and the software around it, as DICOM objects name them (TID 4019, TID 1004, equipment).
 
     Raises
     ------
@@ -111,10 +98,13 @@ class Algorithm:
     model_name: str
     model_version: str
     weights_sha256: str
+    """Hash of the weights, in hexadecimal."""
     fingerprint: str
+    """Hash that changes whenever the model is trained or calibrated again; the Device UID is made from it."""
     software_name: str
     software_version: str
     manufacturer: str = "monai_bone_ssl"
+    """Publisher of model and software."""
 
     def __post_init__(self) -> None:
         for value in (self.model_name, self.model_version, self.software_version, self.manufacturer):
@@ -131,7 +121,7 @@ class Algorithm:
 
 
 def tracking_uid(sop_instance_uid: str, algorithm: Algorithm) -> UID:
-    """Tracking UID of the findings in one image."""
+    """Tracking UID of an image's group in the report."""
     return derived_uid("tracking", sop_instance_uid, algorithm.fingerprint, algorithm.software_version)
 
 
@@ -147,21 +137,21 @@ def measurement_report(
     Parameters
     ----------
     images
-        All images of the study, for the conclusion in words.
+        All images of the study, which the conclusion in words counts.
     referenced
-        Those that can be referenced, in reading order, each with its header.
+        Images that can be referenced, in reading order, each with its header.
     study
-        The study's conclusion.
+        Conclusion of the study.
     target
-        What the model looks for.
+        Condition that the model looks for.
     algorithm
-        Who made the findings.
+        The model and the software around it.
     """
     groups = [
-        _group(analysis, header, f"Image {number} of {len(referenced)}", target, algorithm)
-        for number, (analysis, header) in enumerate(referenced, start=1)
+        _group(image, header, f"Image {number} of {len(referenced)}", target, algorithm)
+        for number, (image, header) in enumerate(referenced, start=1)
     ]
-    words = describe_study(study, [analysis.finding for analysis in images], target)
+    words = describe_study(study, [image.finding for image in images], target)
     evaluations = [evaluation(codes.DCM.SummaryOfAnalyses, _STATUS[study.status])]
     if study.decision is not None:
         evaluations.insert(0, evaluation(code(target.question), code(target.answer(study.decision))))
@@ -179,18 +169,18 @@ def report_tree(
     headers: Sequence[Dataset],
     conclusion: ContainerContentItem,
 ) -> MeasurementReport:
-    """The whole tree from its parts.
+    """Put a content tree together.
 
     Parameters
     ----------
     observers
-        Who made the findings.
+        Device, and person where one took part, that made the findings.
     groups
-        What is said about images and places in them.
+        Measurement groups about images and about places in them.
     headers
-        Of all images that the report is about, in reading order.
+        Headers of all images that the report is about, in reading order.
     conclusion
-        What :func:`about_study` returned.
+        Container about the study, from :func:`about_study`.
     """
     report = MeasurementReport(
         observation_context=observers,
@@ -219,35 +209,34 @@ def device_observer(algorithm: Algorithm) -> ObserverContext:
 
 
 def _group(
-    analysis: ImageAnalysis, header: Dataset, name: str, target: Target, algorithm: Algorithm
+    image: ImageAnalysis, header: Dataset, name: str, target: Target, algorithm: Algorithm
 ) -> MeasurementsAndQualitativeEvaluations:
-    """Everything about one image."""
-    answer = analysis if isinstance(analysis, AnsweredImage) else None
-    box = None if answer is None else _drawn_box(answer)
-    positive = answer is not None and answer.finding.decision is Decision.POSITIVE
+    """Measurement group of one image."""
+    comment = describe_image(image.finding, target)
+    evaluations = [QualitativeEvaluation(codes.DCM.SummaryOfAnalyses, _STATUS[image.finding.status])]
+    finding_type, points, measurements = None, None, []
+    if isinstance(image, AnsweredImage):
+        decision, points = image.finding.decision, image.points
+        box = None if decision is Decision.NEGATIVE else image.peak_box
+        comment += "" if box is None else _CAUTION
+        answer = QualitativeEvaluation(code(target.question), code(target.answer(decision)))
+        evaluations.insert(0, answer)
+        measurements = [_probability(image.finding, box, target, header)]
+        finding_type = code(target.finding) if decision is Decision.POSITIVE else None
     group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(tracking_uid(header.SOPInstanceUID, algorithm), name),
-        finding_type=code(target.finding) if positive else None,
-        finding_sites=finding_sites(analysis.anatomy, analysis.laterality),
-        algorithm_id=_algorithm_identification(algorithm, None if answer is None else answer.points),
-        measurements=[] if answer is None else [_probability(answer.finding, box, target, header)],
-        qualitative_evaluations=_evaluations(analysis, target),
+        finding_type=finding_type,
+        finding_sites=finding_sites(image.anatomy, image.laterality),
+        algorithm_id=_algorithm_identification(algorithm, points),
+        measurements=measurements,
+        qualitative_evaluations=evaluations,
         source_images=[SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID)],
     )
-    group[0].ContentSequence.append(text_item(codes.DCM.Comment, _comment(analysis, target, box)))
+    group[0].ContentSequence.append(text_item(codes.DCM.Comment, comment))
     return group
 
 
-def _drawn_box(analysis: AnsweredImage) -> PixelBox | None:
-    return None if analysis.finding.decision is Decision.NEGATIVE else analysis.peak_box
-
-
-def _evaluations(analysis: ImageAnalysis, target: Target) -> list[QualitativeEvaluation]:
-    evaluations = [QualitativeEvaluation(codes.DCM.SummaryOfAnalyses, _STATUS[analysis.finding.status])]
-    if isinstance(analysis, AnsweredImage):
-        answer = target.answer(analysis.finding.decision)
-        evaluations.insert(0, QualitativeEvaluation(code(target.question), code(answer)))
-    return evaluations
+_CAUTION = ". The rectangle marks the patch with the most evidence; it does not locate the finding."
 
 
 # CID 6042 "Status of Results".
@@ -260,7 +249,7 @@ _STATUS = {
 
 
 def _probability(finding: Answered, box: PixelBox | None, target: Target, header: Dataset) -> Measurement:
-    """The probability. The name says of what: beside "Absent" it could be read as that of absence."""
+    """The probability under a name of the target: beside "Absent" it could be read as that of absence."""
     measurement = Measurement(
         name=codes.DCM.Probability,
         value=finding.probability,
@@ -278,14 +267,9 @@ def _probability(finding: Answered, box: PixelBox | None, target: Target, header
 
 
 def _rectangle(box: PixelBox, header: Dataset) -> CoordinatesForMeasurement:
-    """Closed; SCOORD counts (column, row) from the image's top left corner, as PixelBox does."""
-    corners = [
-        (box.left, box.top),
-        (box.right, box.top),
-        (box.right, box.bottom),
-        (box.left, box.bottom),
-        (box.left, box.top),
-    ]
+    """A closed polyline; SCOORD counts (column, row) from the image's top left corner, as PixelBox does."""
+    left, top, right, bottom = box.left, box.top, box.right, box.bottom
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
     return CoordinatesForMeasurement(
         graphic_type=GraphicTypeValues.POLYLINE,
         graphic_data=np.array(corners, dtype=np.float32),
@@ -298,14 +282,14 @@ _LATERALITY = {"R": codes.SCT.Right, "L": codes.SCT.Left, "B": codes.SCT.Bilater
 
 
 def finding_sites(anatomy: CodedConcept | None, laterality: str | None) -> list[FindingSite]:
-    """The anatomic region of an image; none where it is not known.
+    """Anatomic region of an image as content items; an empty list where the region is not known.
 
     Parameters
     ----------
     anatomy
-        Coded region.
+        Coded region; None where not known.
     laterality
-        ``R``, ``L`` or ``B``; None where it is not known.
+        ``R``, ``L`` or ``B``; None where not known.
     """
     if anatomy is None:
         return []
@@ -316,7 +300,7 @@ def finding_sites(anatomy: CodedConcept | None, laterality: str | None) -> list[
 def _algorithm_identification(
     algorithm: Algorithm, points: OperatingPoints | None
 ) -> AlgorithmIdentification:
-    """TID 4019. The operating points belong to the image: they differ between body parts."""
+    """Algorithm identification (TID 4019), with the operating points of the image's body part."""
     parameters = [
         f"Weights SHA-256 {algorithm.weights_sha256}",
         f"Software {algorithm.software_name} {algorithm.software_version}",
@@ -335,18 +319,11 @@ def _algorithm_identification(
     )
 
 
-def _comment(analysis: ImageAnalysis, target: Target, box: PixelBox | None) -> str:
-    words = describe_image(analysis.finding, target)
-    if box is None:
-        return words
-    return f"{words}. The rectangle marks the patch with the most evidence; it does not locate the finding."
-
-
 # --- about the whole study ----------------------------------------------------------------------------
 
 
 def about_study(evaluations: Sequence[CodeContentItem], conclusion: str) -> ContainerContentItem:
-    """Rows 12 to 14 of TID 1500: what is said about the study and not about one image of it."""
+    """Container about the study as a whole: rows 12 to 14 of TID 1500."""
     container = ContainerContentItem(
         name=Code("C0034375", "UMLS", "Qualitative Evaluations"),
         relationship_type=RelationshipTypeValues.CONTAINS,
@@ -359,17 +336,17 @@ def about_study(evaluations: Sequence[CodeContentItem], conclusion: str) -> Cont
 
 
 def code(concept: CodedConcept) -> Code:
-    """A concept as highdicom takes it."""
+    """Code of a concept, as highdicom takes codes."""
     return Code(concept.value, concept.scheme, concept.meaning)
 
 
 def evaluation(name: Code, value: Code) -> CodeContentItem:
-    """A coded answer to a coded question."""
+    """Content item with a coded answer to a coded question."""
     return CodeContentItem(name, value, RelationshipTypeValues.CONTAINS)
 
 
 def text_item(
     name: Code, value: str, relationship: RelationshipTypeValues = RelationshipTypeValues.CONTAINS
 ) -> TextContentItem:
-    """Words under a coded name."""
+    """Content item with words under a coded name."""
     return TextContentItem(name, value, relationship)

@@ -1,4 +1,4 @@
-"""What every DICOM object that this package makes has in common: patient, study, equipment and time."""
+"""Patient, study, equipment and time, which every DICOM object that this package makes has alike."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
     "write_object",
 ]
 
-#: What an object needs of an image to refer to it.
+#: Attributes of an image that an object needs to refer to the image.
 UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 _COPIED_LATER = (
@@ -43,18 +43,18 @@ _COPIED_LATER = (
 
 
 def without_patient(header: Dataset, keywords: Sequence[str]) -> Dataset:
-    """What highdicom's constructors need of a source image.
+    """Copy what highdicom's constructors need of a source image, with patient and study left empty.
 
-    They would also take patient and study from it, but refuse headers without some optional attributes,
-    reject values a modality may send, and warn with the patient's name in the text. So these are empty here,
-    and :func:`copy_patient_and_study` fills them in.
+    The constructors would take patient and study too, but refuse headers without some optional attributes,
+    reject values that a modality may send, and warn with the patient's name in the text.
+    :func:`copy_patient_and_study` fills both in.
 
     Parameters
     ----------
     header
-        The source image's.
+        Header of the source image.
     keywords
-        Attributes to keep; the header has them.
+        Attributes to copy, all of which the header has.
     """
     reference = Dataset()
     for keyword in keywords:
@@ -65,18 +65,18 @@ def without_patient(header: Dataset, keywords: Sequence[str]) -> Dataset:
 
 
 def copy_patient_and_study(target: SOPClass, header: Dataset) -> None:
-    """Patient and study as the source has them; attributes it lacks stay empty."""
+    """Copy patient and study from the source's header; attributes that the header lacks stay empty."""
     with lenient_values():
-        source = deepcopy(header)  # a shallow copy would share its elements with the caller's header
+        source = deepcopy(header)  # a shallow copy would share elements with the caller's header
     source.decode()  # or sequence items not yet looked at would be written in the source's character set
-    source.SOPClassUID = target.SOPClassUID  # copies the attributes that this IOD has
+    source.SOPClassUID = target.SOPClassUID  # so that the attributes of the object's IOD are copied
     target.copy_patient_and_study_information(source)
 
 
 def contributing_equipment(
     algorithm: Algorithm, contribution: str = "Algorithm that made the findings"
 ) -> ContributingEquipment:
-    """The algorithm as IHE AI Results names it: with a Device UID that changes at every retraining."""
+    """Contributing equipment for the algorithm, with a Device UID that changes at every retraining."""
     equipment = ContributingEquipment(
         manufacturer=algorithm.manufacturer,
         purpose_of_reference=codes.DCM.ProcessingEquipment,
@@ -89,7 +89,7 @@ def contributing_equipment(
 
 
 def set_time(target: SOPClass, created: datetime) -> None:
-    """One time everywhere, where highdicom reads the clock again."""
+    """Write one time everywhere, where highdicom would read the clock again."""
     target.InstanceCreationDate = DA(created.date())
     target.InstanceCreationTime = TM(created.time())
     for equipment in target.get("ContributingEquipmentSequence", []):

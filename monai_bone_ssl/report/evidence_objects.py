@@ -1,9 +1,8 @@
 """Evidence of one image as DICOM objects a PACS shows: Secondary Capture and Segmentation.
 
-Both are optional companions of the report. They carry the source's patient and study, UIDs that depend on
-nothing but the image and the algorithm, and a reference to the image they were made from. What a header lacks
-is not invented: without Laterality and Patient Orientation there is no Secondary Capture, without Patient
-Orientation no Segmentation.
+Both are optional companions of the report, with the source's patient and study, UIDs that depend on nothing
+but the image and the algorithm, and a reference to the image. What a header lacks is not invented: without
+Laterality and Patient Orientation there is no Secondary Capture, without Patient Orientation no Segmentation.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ _PLACEHOLDER_ORIENTATION = ("L", "F")
 
 
 class EvidenceKind(StrEnum):
-    """As what the evidence may be shown."""
+    """Kinds of objects that show evidence."""
 
     SC = "sc"
     """Secondary Capture: the picture with the evidence map."""
@@ -74,15 +73,15 @@ def evidence_mask(
     Parameters
     ----------
     evidence
-        float32 [h, w], logit contribution of each patch; they cover the image from edge to edge.
+        Contribution of each patch to the logit [h, w]; the patches cover the image from edge to edge.
     limit
-        Smallest evidence, in logit per patch, that counts (``ModelSpec.evidence_limit``).
+        Smallest evidence, in logit a patch, that counts (``ModelSpec.evidence_limit``).
     shape
         Rows and columns of the image.
 
     Returns
     -------
-    bool [rows, columns].
+    Mask [rows, columns].
     """
     rows = np.arange(shape[0]) * evidence.shape[0] // shape[0]
     columns = np.arange(shape[1]) * evidence.shape[1] // shape[1]
@@ -97,15 +96,15 @@ def secondary_capture(
     Parameters
     ----------
     picture
-        What :func:`monai_bone_ssl.show.overlay.draw_overlay` returned.
+        Overlay by :func:`monai_bone_ssl.show.overlay.draw_overlay`.
     header
-        The source image's.
+        Header of the source image.
     algorithm
         The model and the software around it.
     number
         Instance number in the series, from 1.
     created
-        When it was made. UIDs do not depend on it.
+        Time of the object; the UIDs do not depend on it.
 
     Raises
     ------
@@ -160,22 +159,22 @@ def segmentation(
     Parameters
     ----------
     mask
-        What :func:`evidence_mask` returned, of the source image's size.
+        Mask by :func:`evidence_mask`, of the source image's size.
     header
-        The source image's.
+        Header of the source image.
     target_name
-        What the evidence is for, such as ``fracture``.
+        Name of the condition that the evidence speaks for, such as ``fracture``.
     algorithm
         The model and the software around it.
     number
         Instance number in the series, from 1.
     created
-        When it was made. UIDs do not depend on it.
+        Time of the object; the UIDs do not depend on it.
 
     Returns
     -------
     highdicom.seg.Segmentation or None
-        None where no patch reaches the limit: an empty segment says less than no object.
+        The segment; None where no patch reaches the limit, for an empty segment says less than no object.
 
     Raises
     ------
@@ -225,7 +224,7 @@ def write_evidence(objects: Sequence[SCImage | Segmentation], folder: Path) -> l
 
 
 def _segment(target_name: str, algorithm: Algorithm) -> SegmentDescription:
-    # A place in the picture, no anatomy and no lesion: the map explains the answer, it locates nothing.
+    # The segment is a place in the picture, no anatomy and no lesion: the evidence explains the answer only.
     return SegmentDescription(
         segment_number=1,
         segment_label=f"Evidence for {target_name}",
@@ -285,10 +284,10 @@ def check_same_patient(report: Dataset, evidence: Sequence[Dataset]) -> None:
     Raises
     ------
     ReportError
-        ``REPORT_FAILED``.
+        ``REPORT_FAILED`` where an object is of another study or patient.
     """
     patient = patient_key(report)
-    for made in evidence:
-        if made.StudyInstanceUID != report.StudyInstanceUID or patient_key(made) != patient:
+    for item in evidence:
+        if item.StudyInstanceUID != report.StudyInstanceUID or patient_key(item) != patient:
             text = f"study {report.StudyInstanceUID}: an evidence object of another study or patient"
             raise ReportError(ReasonCode.REPORT_FAILED, text)

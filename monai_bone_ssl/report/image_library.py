@@ -1,6 +1,6 @@
 """Image library of a report: TID 1600 of DICOM PS3.16.
 
-Not highdicom's, which fails for a radiograph without Patient Orientation or Imager Pixel Spacing.
+highdicom's own library fails for a radiograph without Patient Orientation or Imager Pixel Spacing.
 https://dicom.nema.org/medical/dicom/current/output/chtml/part16/chapter_A.html#sect_TID_1600
 """
 
@@ -24,12 +24,12 @@ __all__ = ["image_library"]
 
 
 def image_library(headers: Sequence[Dataset]) -> ContainerContentItem:
-    """List the images of a report with their modality and size.
+    """List the images of a report with modality and size.
 
     Parameters
     ----------
     headers
-        Of images, each with its UIDs, Rows and Columns.
+        Headers of the images, each with UIDs, Rows and Columns.
     """
     group = ContainerContentItem(
         name=codes.DCM.ImageLibraryGroup, relationship_type=RelationshipTypeValues.CONTAINS
@@ -47,7 +47,7 @@ _PIXELS = Code("{pixels}", "UCUM", "Pixels")
 
 
 def _image_library_entry(header: Dataset) -> ImageContentItem:
-    """TID 1601 with the descriptors of TID 1602 that every image has."""
+    """Entry of an image (TID 1601) with the descriptors of TID 1602 that every image has."""
     acquisition = RelationshipTypeValues.HAS_ACQ_CONTEXT
     modality = _MODALITIES.get(header.get("Modality", ""), codes.cid29.RadiographicImaging)
     entry = ImageContentItem(

@@ -1,9 +1,9 @@
 """One Comprehensive 3D SR a study: the findings of all its images, coded as DICOM TID 1500.
 
 The document follows IHE AI Results (AIR): Contributing Equipment names the model with a Device UID that
-changes at every retraining. Its text is UTF-8, its patient and study are the source's, its UIDs depend on
-nothing but the images, their status and the algorithm. It is preliminary, unverified and for research: an
-algorithm's answer, no reader's.
+changes at every retraining. Text is UTF-8, patient and study are the source's, UIDs depend on nothing but the
+images, their status and the algorithm. The report is preliminary, unverified and for research: the answer of
+an algorithm, not of a reader.
 
 Content tree: :mod:`monai_bone_ssl.report.content`.
 """
@@ -54,21 +54,21 @@ def study_report(
     Parameters
     ----------
     images
-        All images of the study, analysed or not. Those without a header, and objects without pixels, cannot
-        be referenced and are left out; of several with one SOP Instance UID the answered one is reported.
+        All images of the study. Those without a header, and objects without pixels, cannot be referenced and
+        are left out; of several with one SOP Instance UID the answered one is reported.
     study
-        Their conclusion.
+        Conclusion of the study.
     target
-        What the model looks for.
+        Condition that the model looks for.
     algorithm
         The model and the software around it.
     created
-        When the report was made. UIDs do not depend on it.
+        Time of the report; the UIDs do not depend on it.
 
     Returns
     -------
     highdicom.sr.Comprehensive3DSR
-        Not written yet.
+        The report, not written yet.
 
     Raises
     ------
@@ -106,19 +106,7 @@ def study_report(
 
 
 def write_report(report: Comprehensive3DSR, folder: Path) -> Path:
-    """Write a report as ``SR_<SOP Instance UID>.dcm``, whole or not at all.
-
-    Parameters
-    ----------
-    report
-        What :func:`study_report` returned.
-    folder
-        Folder, made where missing; a report of that name in it is replaced.
-
-    Returns
-    -------
-    pathlib.Path
-        The file.
+    """Write a report as ``SR_<SOP Instance UID>.dcm``, whole or not at all; a file of that name is replaced.
 
     Raises
     ------
@@ -132,7 +120,7 @@ def write_report(report: Comprehensive3DSR, folder: Path) -> Path:
 
 
 def _referenced(images: Sequence[ImageAnalysis], study: StudyFinding) -> list[tuple[ImageAnalysis, Dataset]]:
-    """Images that can be referenced, in the order given, each SOP instance once."""
+    """Images that can be referenced with their headers, in the order given, each SOP instance once."""
     chosen: dict[str, tuple[ImageAnalysis, Dataset]] = {}
     for image in images:
         answered = isinstance(image, AnsweredImage)
@@ -165,21 +153,21 @@ def is_referable(header: Dataset) -> bool:
     return is_image and all(uid.is_valid for uid in uids) and _is_current(uids[0])
 
 
-# Baggage (DICOS) and material testing (DICONDE): they share DICOM's root, but not its information model.
+# Baggage (DICOS) and material testing (DICONDE) share DICOM's root, but not the information model.
 _INDUSTRIAL = ("1.2.840.10008.5.1.4.1.1.501.", "1.2.840.10008.5.1.4.1.1.601.")
 
 
 def _is_current(sop_class: UID) -> bool:
-    """Whether it is a medical class of today's standard: the modules of others nobody can look up."""
-    known = sop_class.name != sop_class  # pydicom has no names of private ones
+    """Whether a SOP class is a medical one of today's standard: other classes' modules are not known."""
+    known = sop_class.name != sop_class  # pydicom has no names of private classes
     return known and not sop_class.is_retired and not sop_class.startswith(_INDUSTRIAL)
 
 
 def _identity(referenced: Sequence[tuple[ImageAnalysis, Dataset]], algorithm: Algorithm) -> list[str]:
-    """What the report's UIDs depend on.
+    """Values that the report's UIDs depend on.
 
-    With the status of each image: an archive keeps the first of two objects with one UID, so a report in
-    which an image failed must not stand in the way of the one in which it succeeds.
+    The status of each image is among them: an archive keeps the first of two objects with one UID, so that a
+    report in which an image failed would stand in the way of a later one in which the image is analysed.
     """
     sources = sorted(f"{header.SOPInstanceUID} {image.finding.status}" for image, header in referenced)
     return [algorithm.fingerprint, algorithm.software_version, *sources]

@@ -23,12 +23,12 @@ DECISION_COLOURS: dict[Decision, Colour] = {
 }
 
 # Upper part of the inferno map (purple, red, orange, yellow): lightness rises with the value, also in grey
-# and for colour-blind readers. Its black end is left out; there the colour would be a shadow on the bone.
+# and for colour-blind readers. The black end is left out: it would look like a shadow on the bone.
 _ANCHORS = np.array([(110, 30, 130), (190, 45, 100), (232, 88, 45), (250, 155, 20), (252, 235, 120)]) / 255
 _LEVELS = 256
 _STRENGTH = np.linspace(0, 1, _LEVELS)
-# At full colour a third of the radiograph still shows through. A little faster than linear, so that
-# moderate evidence is seen on white bone; a square root would draw an edge around every faint patch.
+# At full colour a third of the radiograph still shows through. Opacity rises a little faster than linear, so
+# that moderate evidence is seen on white bone; a square root would draw an edge around every faint patch.
 _ALPHA = (0.68 * _STRENGTH**0.8)[:, None]
 _TRANSPARENCY = (1 - _ALPHA).astype(np.float32)
 _STOPS = np.linspace(0, 1, len(_ANCHORS))
@@ -43,15 +43,15 @@ def colour_evidence(grey: Floats, evidence: Floats, limit: float) -> Floats:
     Parameters
     ----------
     grey
-        float32 [H, W] in [0, 1].
+        Radiograph [H, W] in [0, 1].
     evidence
-        float32 [H, W], logit per patch.
+        Evidence at each pixel [H, W], in logit a patch.
     limit
-        Evidence at full colour.
+        Evidence at full colour, in logit a patch.
 
     Returns
     -------
-    float32 [H, W, 3] in [0, 1]; where the evidence is not positive, grey as it was.
+    Red, green and blue [H, W, 3] in [0, 1]; where the evidence is not positive, grey as before.
     """
     coloured = evidence > 0
     level = np.rint(np.minimum(evidence[coloured] / limit, 1) * (_LEVELS - 1)).astype(np.intp)
@@ -61,20 +61,20 @@ def colour_evidence(grey: Floats, evidence: Floats, limit: float) -> Floats:
 
 
 def colour_table() -> Floats:
-    """The colours of :func:`colour_evidence`, for viewers that blend themselves.
+    """Colours of :func:`colour_evidence`, for viewers that blend themselves.
 
     Returns
     -------
-    float32 [256, 4]: red, green, blue and opacity in [0, 1], not multiplied by the opacity. Evidence 0 has
-    the first row, ``limit`` and more the last one; in between they are spread evenly.
+    Red, green, blue and opacity [256, 4] in [0, 1], the colours not multiplied by the opacity. The first row
+    is for evidence 0, the last one for ``limit`` and more; the others lie evenly between.
     """
     colours = np.stack([np.interp(_STRENGTH, _STOPS, channel) for channel in _ANCHORS.T], axis=1)
     return np.concatenate([colours, _ALPHA], axis=1).astype(np.float32)
 
 
 def evidence_limit(peaks: Sequence[float]) -> float:
-    """Evidence at full colour, from the largest patch evidence [n] of some images with the target.
+    """Evidence at full colour, from the largest patch evidence of each of n images with the target.
 
-    Nearly all of them then use the whole scale, and an image without the target stays nearly grey.
+    Nearly all of these images then use the whole scale, and an image without the target stays nearly grey.
     """
     return float(np.quantile(peaks, 0.95))

@@ -1,4 +1,4 @@
-"""What a person at a terminal reads."""
+"""Results as a person at a terminal reads them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_bone_ssl.dicom.stream import file_name
-from monai_bone_ssl.findings import (
-    UNVERIFIED,
-    Answered,
-    ImageFinding,
-    Target,
-    describe_body_part,
-    describe_image,
-)
+from monai_bone_ssl.findings import UNVERIFIED, Answered, Target, describe_body_part, describe_image
 from monai_bone_ssl.show.results import Results
 from monai_bone_ssl.wording import counted
 
@@ -23,10 +16,10 @@ _HEADINGS = ("image", "body part", "answer")
 
 
 def results_table(results: Results, target: Target, out: Path) -> str:
-    """Results as a table with one line an image, and where to look further."""
+    """Results as a table with one line an image, and the files with more."""
     rows = [
         (
-            _name(image),
+            file_name(Path(image.path)),
             describe_body_part(image.body_part) if image.body_part else "-",
             describe_image(image, target),
         )
@@ -42,10 +35,6 @@ def results_table(results: Results, target: Target, out: Path) -> str:
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-
-
-def _name(image: ImageFinding) -> str:
-    return file_name(Path(image.path))
 
 
 def results_summary(results: Results) -> str:

@@ -1,4 +1,4 @@
-"""A finding as a picture: the radiograph untouched, beside it the evidence in colour, below it the answer."""
+"""An answer as a picture: the radiograph untouched, beside it the evidence in colour, below it the words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.findings import (
     UNVERIFIED,
     Answered,
-    Decision,
     OperatingPoints,
     Peak,
     describe_body_part,
@@ -28,14 +27,14 @@ __all__ = ["draw_overlay"]
 Floats = npt.NDArray[np.float32]
 Box = tuple[int, int, int, int]
 
-# Dark as a reading room: a bright frame would take the eye's adaptation from the radiograph.
+# Dark as a reading room: a bright frame would spoil the eye's adaptation to the radiograph.
 _BACKGROUND: Colour = (16, 18, 22)
 _RULE: Colour = (58, 63, 72)
 _TEXT: Colour = (236, 239, 243)
 _MUTED: Colour = (160, 168, 178)
 
 _PANEL = (800, 900)  # largest width and height of one of the two pictures: both fit on a screen
-_MAX_ENLARGEMENT = 3.0  # beyond it a small image gains nothing but blur
+_MAX_ENLARGEMENT = 3.0  # more would add nothing but blur to a small image
 _MIN_COLUMN = 200  # so that the heading above a narrow picture has room
 _MIN_CONTENT = 250  # so that the colour bar beside a flat picture can be read
 _MIN_WIDTH = 1040  # so that the caption has room
@@ -46,7 +45,7 @@ _CAPTION = 156
 
 
 class _Layout(NamedTuple):
-    """Places of everything, in pixels of the picture."""
+    """Boxes of all parts, in pixels of the picture: left, top, right, bottom."""
 
     size: tuple[int, int]
     plain: Box
@@ -70,10 +69,10 @@ def draw_overlay(
     Parameters
     ----------
     pixels
-        Radiograph, float32 [H, W] in [0, 1], bright = dense.
+        Radiograph [H, W] in [0, 1], bright = dense.
     evidence
-        Contribution of each patch to the logit, float32 [h, w], covering the radiograph from edge to edge;
-        positive = towards the target.
+        Contribution of each patch to the logit [h, w], positive towards the target; the patches cover the
+        radiograph from edge to edge.
     finding
         Finding of the image; the peak is in pixels of ``pixels``.
     points
@@ -89,7 +88,8 @@ def draw_overlay(
     Raises
     ------
     ReportError
-        If the arrays are not finite and two-dimensional, or the peak lies outside the image.
+        ``REPORT_FAILED`` where the arrays are not finite and two-dimensional, or the peak lies outside the
+        image.
     """
     _check(pixels, evidence)
     layout = _arrange(*pixels.shape)
@@ -111,7 +111,9 @@ def draw_overlay(
         note += f" Frame: patch with the largest evidence, {evidence[patch]:+.2g}."
     _draw_caption(draw, layout.caption, finding, spec, note)
     left, top, right, _ = layout.caption
-    _draw_probability(draw, (right - (right - left) * 43 // 100, top), right, finding, points)
+    bar = ProbabilityBar(finding.probability, points, right - (right - left) * 43 // 100 + 34, right - 34)
+    draw_probability_bar(draw, bar, top + 54, 1, _TEXT, _MUTED)
+    _draw_zone_names(draw, bar, top + 116)
     attach_thumbnail(picture, coloured)
     return picture
 
@@ -162,7 +164,7 @@ def _interpolate(evidence: Floats, rows: int, columns: int) -> Floats:
 
 
 def _bilinear_weights(n_pixels: int, n_patches: int) -> Floats:
-    """float32 [n_pixels, n_patches], rows sum to 1; flat beyond the outermost centres."""
+    """Weights [n_pixels, n_patches] whose rows sum to 1; constant beyond the outermost centres."""
     centres = (np.arange(n_pixels) + 0.5) * n_patches / n_pixels - 0.5
     distance = np.abs(np.clip(centres, 0, n_patches - 1)[:, None] - np.arange(n_patches))
     return np.asarray(np.maximum(0, 1 - distance), dtype=np.float32)
@@ -190,7 +192,7 @@ def _draw_scale(picture: Image.Image, box: Box, limit: float) -> None:
 
 
 def _peak_patch(peak: Peak, shape: tuple[int, ...], evidence: Floats) -> tuple[int, int] | None:
-    """Row and column of the peak's patch; None where nothing in it speaks for the target."""
+    """Row and column of the peak's patch; None where the patch does not speak for the target."""
     rows, columns = evidence.shape
     row, column = peak.row * rows // shape[0], peak.column * columns // shape[1]
     if not (0 <= row < rows and 0 <= column < columns):
@@ -222,41 +224,22 @@ def _draw_caption(draw: ImageDraw.ImageDraw, box: Box, finding: Answered, spec: 
     _draw_line(draw, (left, top + 132), note, _MUTED, 14, room)
 
 
-def _draw_probability(
-    draw: ImageDraw.ImageDraw,
-    corner: tuple[int, int],
-    right: int,
-    finding: Answered,
-    points: OperatingPoints,
-) -> None:
-    """The probability bar, with the names of its zones below."""
-    bar = ProbabilityBar(finding.probability, points, corner[0] + 34, right - 34)
-    top = corner[1] + 54
-    draw_probability_bar(draw, bar, top, 1, _TEXT, _MUTED)
-    (_, start, _), (_, low, high), (_, _, end) = bar.zones
-    _draw_zone_names(draw, start, end, (low + high) / 2, top + 62)
-
-
-def _draw_zone_names(draw: ImageDraw.ImageDraw, start: float, end: float, centre: float, y: int) -> None:
+def _draw_zone_names(draw: ImageDraw.ImageDraw, bar: ProbabilityBar, y: int) -> None:
     """Names of the zones, each in its colour; the middle one under its zone as far as the others let it."""
     font, gap = _font(15), 18
-    first, second, third = (decision.value for decision in DECISION_COLOURS)
+    (first, *_), (second, low, high), (third, *_) = bar.zones
     half = draw.textlength(second, font) / 2
-    lowest = start + draw.textlength(first, font) + gap + half
-    highest = end - draw.textlength(third, font) - gap - half
-    middle = min(max(centre, lowest), highest)
-    for x, anchor, decision in (
-        (start, "ls", Decision.NEGATIVE),
-        (middle, "ms", Decision.INDETERMINATE),
-        (end, "rs", Decision.POSITIVE),
-    ):
-        draw.text((x, y), decision.value, DECISION_COLOURS[decision], font, anchor=anchor)
+    lowest = bar.start + draw.textlength(first, font) + gap + half
+    highest = bar.end - draw.textlength(third, font) - gap - half
+    middle = min(max((low + high) / 2, lowest), highest)
+    for x, anchor, decision in ((bar.start, "ls", first), (middle, "ms", second), (bar.end, "rs", third)):
+        draw.text((x, y), decision, DECISION_COLOURS[decision], font, anchor=anchor)
 
 
 def _draw_line(
     draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, colour: Colour, size: int, room: float
 ) -> None:
-    """One line of text on its baseline; too long a one is set smaller, then cut."""
+    """Draw one line of text on its baseline; text that is too long is set smaller, then cut."""
     text = _latin(text)
     while size > 11 and draw.textlength(text, _font(size)) > room:
         size -= 1
@@ -267,7 +250,7 @@ def _draw_line(
 
 
 def _latin(text: str) -> str:
-    """Text in the characters of Pillow's own font: a question mark is better than an empty box."""
+    """Replace characters that Pillow's own font lacks: a question mark is better than an empty box."""
     return "".join(c if c.isascii() or c == "·" else "?" for c in text)
 
 

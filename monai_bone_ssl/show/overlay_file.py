@@ -30,7 +30,7 @@ def write_png(image: Image.Image, path: Path) -> None:
     Raises
     ------
     ReportError
-        If the file cannot be written.
+        ``WRITE_FAILED`` where the file system refuses.
     """
     # One filter for all rows and the fastest compression: a third of Pillow's time for a sixth more bytes.
     png = imagecodecs.png_encode(np.asarray(image), level=1, filter=imagecodecs.PNG.FILTER.UP)
@@ -42,19 +42,15 @@ def write_png(image: Image.Image, path: Path) -> None:
 
 
 def read_thumbnail(path: Path) -> Thumbnail:
-    """The coloured radiograph in small, out of an overlay that :func:`write_png` wrote.
-
-    Returns
-    -------
-    Base64 of a JPEG, and its width and height.
+    """Read the coloured radiograph in small out of an overlay by :func:`write_png`.
 
     Raises
     ------
     ReportError
-        If the file cannot be read or is not an overlay.
+        ``REPORT_FAILED`` where the file cannot be read or is not an overlay.
     """
     try:
-        with Image.open(path, formats=["PNG"]) as image:  # reads as far as the pixels, which it leaves alone
+        with Image.open(path, formats=["PNG"]) as image:  # reads what comes before the pixels, not the pixels
             width, height, jpeg = image.info[_KEY].split(",")
             return jpeg, (int(width), int(height))
     except (OSError, UnidentifiedImageError, ValueError, KeyError) as error:
@@ -64,7 +60,7 @@ def read_thumbnail(path: Path) -> Thumbnail:
 
 
 def attach_thumbnail(picture: Image.Image, shown: Image.Image) -> None:
-    """Let :func:`write_png` store a picture with another one in small: about 8 kB of text."""
+    """Let :func:`write_png` store another picture in small beside a picture: about 8 kB of text."""
     small = shown.copy()
     small.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     jpeg, (width, height) = encode_thumbnail(small)

@@ -65,7 +65,7 @@ class ModelIdentity(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, spec: ModelSpec) -> Self:
-        """Identity of a model folder's model."""
+        """Identity of the model that a specification describes."""
         return cls(spec.name, spec.version, spec.weights_sha256)
 
 
@@ -123,7 +123,7 @@ class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):
         Raises
         ------
         msgspec.ValidationError
-            Where the entry is neither an answer nor a refusal, but something of both.
+            Where the entry is neither a whole answer nor a whole refusal.
         """
         kind: type[ImageFinding] = Answered if self.status is Status.ANALYSED else Refused
         finding: ImageFinding = msgspec.convert(self, kind, from_attributes=True)
@@ -133,7 +133,7 @@ class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResultFile(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of result.json."""
+    """Content of result.json."""
 
     schema_version: int = RESULT_SCHEMA_VERSION
     """Version of the layout of result.json."""

@@ -1,4 +1,4 @@
-"""What bundle inference says of one image, and of all in predictions.json and predictions.csv."""
+"""Results of bundle inference: one an image, and all of them in predictions.json and predictions.csv."""
 
 from __future__ import annotations
 

@@ -33,9 +33,9 @@ class FindingSaver:
     output_dir
         Folder for the files.
     spec
-        The model's.
+        Specification of the model.
     refused
-        Files that the network did not look at.
+        Results of the files that the network did not see.
     """
 
     def __init__(self, output_dir: str, spec: ModelSpec, refused: Sequence[ImageResult]) -> None:
@@ -66,9 +66,9 @@ class EvaluationSaver:
     Parameters
     ----------
     dataset
-        What is evaluated.
+        Labelled images to evaluate on.
     spec
-        The model's.
+        Specification of the model.
     output_dir
         Folder for metrics.json, predictions.csv and plots.
     """
@@ -113,12 +113,12 @@ class EvaluationSaver:
 
 
 def _items(engine: Engine) -> list[dict[str, Any]]:
-    """What an evaluator that decollates leaves after a batch: a dictionary an image."""
+    """Dictionaries that an evaluator leaves after a batch, one an image where it decollates."""
     return cast(list[dict[str, Any]], engine.state.output)
 
 
 class MirroredLayout(FolderLayoutBase):
-    """Saved files beside each other as their sources are, under the whole name of the source.
+    """Layout of saved files that repeats the sources' folders, and keeps the whole name of each source.
 
     MONAI's own layout cuts what follows the last dot: the UIDs that name DICOM files would become one name.
 
@@ -129,7 +129,7 @@ class MirroredLayout(FolderLayoutBase):
     dataset_dir
         Folder of the sources.
     postfix, extension
-        What is put behind the source's name.
+        Words put behind the source's name.
     """
 
     def __init__(self, output_dir: str, dataset_dir: str, postfix: str, extension: str) -> None:
@@ -138,7 +138,7 @@ class MirroredLayout(FolderLayoutBase):
         self.ending = f"_{postfix}{extension}"
 
     def filename(self, subject: str = "subject", **_: object) -> Path:
-        """Where the picture of source ``subject`` goes; the folder is made."""
+        """Path of the file for source ``subject``; the folder is made."""
         source = Path(subject).relative_to(self.dataset_dir)
         path = self.output_dir / source.parent / f"{source.name}{self.ending}"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ class MirroredLayout(FolderLayoutBase):
 
 
 class RowsFirstWriter(PILWriter):
-    """MONAI's writer of pictures for arrays [rows, columns], which it would transpose."""
+    """MONAI's writer of pictures for arrays [rows, columns], which the writer alone would transpose."""
 
     def write(self, filename: Any, verbose: bool = False, **options: Any) -> None:
         """Write the picture."""

@@ -36,9 +36,9 @@ class PreprocessRadiographd(MapTransform):
     Parameters
     ----------
     keys
-        Images.
+        Keys of the images.
     spec
-        The model's.
+        Specification of the model.
     """
 
     def __init__(self, keys: KeysCollection, spec: ModelSpec) -> None:
@@ -46,12 +46,12 @@ class PreprocessRadiographd(MapTransform):
         self.spec = spec
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
-        """Images [1, H', W'], see :func:`~monai_bone_ssl.model.preprocessing.preprocess`.
+        """Replace images by the network's inputs [1, H', W'].
 
         Raises
         ------
         UnsupportedImage
-            If an image has no or another channel dimension, as volumes have, or is none for the model.
+            If an image has not one channel first, as volumes have not, or is blank.
         """
         item = dict(data)
         for key in self.key_iterator(item):
@@ -68,19 +68,19 @@ class PreprocessRadiographd(MapTransform):
 
 
 class Findingd(MapTransform):
-    """From the network's map to what is said of an image, by the rules of the core.
+    """From the network's map to the finding of an image, by the rules of the core.
 
-    Adds ``finding``, an :class:`~monai_bone_ssl.training.bundle.result.ImageResult`, and for an image that is
-    analysed ``evidence``, float32 [1, h, w], and ``overlay``, uint8 [3, rows, columns].
+    Adds ``finding``, an :class:`~monai_bone_ssl.training.bundle.result.ImageResult`, and to an answered image
+    ``evidence``, float32 [1, h, w], and ``overlay``, uint8 [3, rows, columns].
 
     Parameters
     ----------
     keys
-        The output of a :class:`~monai_bone_ssl.training.bundle.network.MapNetwork`.
+        Keys of the maps that a :class:`~monai_bone_ssl.training.bundle.network.MapNetwork` computed.
     spec
-        The model's.
+        Specification of the model.
     image_key
-        The network's input, whose metadata name the file and the tagged body part.
+        Key of the network's input, whose metadata name the file and the tagged body part.
     """
 
     def __init__(self, keys: KeysCollection, spec: ModelSpec, image_key: str = "image") -> None:
@@ -131,5 +131,5 @@ class Findingd(MapTransform):
 
 
 def _shape(meta: Mapping[str, Any], image: torch.Tensor) -> tuple[int, ...]:
-    """Rows and columns of the source; those of the network's input where nobody noted them."""
+    """Rows and columns of the source image; of the network's input where the metadata lack them."""
     return tuple(int(side) for side in meta.get(SOURCE_SHAPE, image.shape[-2:]))

@@ -1,4 +1,4 @@
-"""A model folder on labelled data: the predictions that an evaluation measures."""
+"""A model on labelled data: the answers that an evaluation measures, and the outcome in words."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["evaluate_model", "operating_points", "write_evaluation"]
 
 
 def evaluate_model(data: Path, model: Model, out: Path) -> str:
-    """Predict every held-out image and write metrics.json, predictions.csv and plots.
+    """Answer every held-out image and write metrics.json, predictions.csv and plots.
 
-    Every image is predicted, also where a clinical run would refuse it: the figures are the model's, not
-    those of the images it likes.
+    The model answers images too that a clinical run would refuse: the figures are about all images, not about
+    those that the model accepts.
 
     Returns
     -------
@@ -84,12 +84,12 @@ def _answers(dataset: LabelledDataset, model: Model) -> Iterator[Answer]:
 
 
 def operating_points(part: str, spec: ModelSpec) -> OperatingPoints:
-    """Operating points of a part; the strictest of all parts where it has none of its own.
+    """Operating points of a body part; the strictest of all parts for a part without its own.
 
     Raises
     ------
     ModelError
-        If no part has any: there is nothing to decide by.
+        If no part has operating points.
     """
     known = {p.name: p.operating_points for p in spec.body_parts if p.operating_points is not None}
     if not known:
