@@ -61,13 +61,13 @@ class BoneRadiographApp(Application):
     Parameters
     ----------
     folder
-        Input: files and folders in it, any nesting.
+        Folder with the input, files in any nesting.
     out
         Existing folder for the results.
     model
-        The model to run, loaded and checked.
+        Model to run, loaded and checked.
     evidence
-        Evidence objects to make beside each report.
+        Kinds of evidence objects to make beside each report.
     """
 
     def __init__(self, folder: Path, out: Path, model: Model, evidence: Sequence[EvidenceKind]) -> None:
@@ -95,12 +95,12 @@ class BoneRadiographApp(Application):
 
     @property
     def results(self) -> Results:
-        """What result.json says.
+        """Results as in result.json.
 
         Raises
         ------
         RuntimeError
-            Where the run has not come to its end.
+            Where the graph has stopped before its end.
         """
         if self.writer.results is None:
             raise RuntimeError("the graph stopped before result.json was written")
@@ -108,12 +108,12 @@ class BoneRadiographApp(Application):
 
 
 def find_model(folder: Path) -> Path:
-    """Find the model folder or model store: the one given, or the only folder in it, as in a package.
+    """Find the model: the model folder or store given, or the only model folder in it, as in a package.
 
     Raises
     ------
     ModelError
-        Where there is none, or more than one.
+        Where there is no model folder, or more than one.
     """
     if (folder / CURRENT).is_file():
         return folder
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _start_logging() -> None:
-    """Let libraries tell that they warn, not of what: pydicom quotes values of a header."""
+    """Log that a library warns, without the text: pydicom quotes values of a header."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Discreet())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

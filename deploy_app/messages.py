@@ -1,4 +1,4 @@
-"""What the operators' ports carry: one type a port, checked where it is received."""
+"""Messages between operators: one type for each port, checked where the message is received."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Evidence = Sequence[SCImage | Segmentation]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a file stands: in which group of files, and as which of them."""
+    """Place of a file among the input: its group, and its number in the group."""
 
     group: int
     """Number of the group, from 0: a study, or one file that belongs to none."""
@@ -85,7 +85,7 @@ class StudyConcluded:
 
 @dataclass(frozen=True)
 class StudyWritten:
-    """What result.json says of a study."""
+    """Findings of a study, as in result.json."""
 
     images: Sequence[ImageFinding]
     study: StudyFinding | None
@@ -93,7 +93,7 @@ class StudyWritten:
 
 @dataclass(frozen=True)
 class EndOfInput:
-    """Nothing follows; every operator passes it on."""
+    """Last message, which every operator passes on."""
 
     n_files: int
-    """How many files the input had: as many as there have to be results."""
+    """Number of files in the input, each of which must have a result."""

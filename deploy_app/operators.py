@@ -54,16 +54,16 @@ _log = logging.getLogger(LOGGER_NAME)
 
 
 class StudyLoaderOperator(Operator):
-    """Files of the input folder, study by study; at the end :class:`EndOfInput`.
+    """Send the files of the input folder, study by study, and at the end :class:`EndOfInput`.
 
     Parameters
     ----------
     fragment
         The application.
     folder
-        Files and folders in it are read, any nesting.
+        Folder with the input, files in any nesting.
     skip
-        Folder that is left out: where the results go.
+        Folder of the results, which is left out.
     """
 
     def __init__(self, fragment: Fragment, *, folder: Path, skip: Path) -> None:
@@ -98,7 +98,7 @@ def _study_files(studies: list[Study]) -> Iterator[StudyFile]:
 
 
 class _Stage(Operator):
-    """One message in, at most one out; the end of the input passes through."""
+    """An operator that answers one message with at most one, and passes the end of the input on."""
 
     accepts: ClassVar[type]
 
@@ -118,7 +118,7 @@ class _Stage(Operator):
             op_output.emit(answer, "out")
 
     def process(self, message: Any) -> object | None:
-        """Answer to one message of the accepted type."""
+        """Answer one message of the accepted type; None for no answer."""
         raise NotImplementedError
 
 
@@ -158,9 +158,9 @@ class EvidenceOperator(_Stage):
     fragment
         The application.
     model
-        The model that made the evidence.
+        Model that made the evidence.
     kinds
-        What to make; may be empty.
+        Kinds of objects to make; may be empty.
     """
 
     accepts = AnalysedFile
@@ -192,7 +192,7 @@ class StudyAggregationOperator(_Stage):
         super().__init__(fragment, name="study_aggregation")
 
     def process(self, message: EvidenceFile) -> StudyConcluded | None:
-        """Nothing before the study's last file has come."""
+        """Conclude the study with its last file; None before."""
         self._check(message)
         self.gathered.append(message)
         if message.place.number < message.place.count:
@@ -223,7 +223,7 @@ class ReportWriterOperator(_Stage):
         super().__init__(fragment, name="report_writer")
 
     def process(self, message: StudyConcluded) -> StudyWritten:
-        """Without a report nothing is written: no answer may be relied on."""
+        """Write the study; nothing without a report, since no answer may be relied on then."""
         conclusion = message.conclusion
         images = [analysis.finding for analysis in conclusion.analyses]
         if conclusion.finding is None or conclusion.report is None:
@@ -235,14 +235,14 @@ class ReportWriterOperator(_Stage):
 
 
 class ResultWriterOperator(Operator):
-    """Gather what is known of every file; at the end of the input write result.json."""
+    """Gather the findings of every file; at the end of the input, write result.json."""
 
     def __init__(self, fragment: Fragment, *, model: Model, folder: Path) -> None:
         self.model = model
         self.folder = folder
         self.images: list[ImageFinding] = []
         self.studies: list[StudyFinding] = []
-        #: None until result.json has been written.
+        #: Results of the run; None until result.json has been written.
         self.results: Results | None = None
         super().__init__(fragment, name="result_writer")
 

@@ -1,4 +1,4 @@
-"""What ``monai-deploy package`` hands to docker, made without docker.
+"""The build context that ``monai-deploy package`` hands to docker, made without docker.
 
     python build_context.py OUT APP --config app.yaml --models models/ --platform x86_64 --tag NAME
 
@@ -28,7 +28,7 @@ def main(out: Path, package_arguments: list[str]) -> None:
     out
         Folder that does not exist yet.
     package_arguments
-        Of ``monai-deploy package``.
+        Arguments of ``monai-deploy package``.
     """
 
     def copy_context(
