@@ -33,7 +33,7 @@ from monai_bone_ssl.errors import BoneSSLError, ConfigError, ModelError, ReasonC
 from monai_bone_ssl.faults import WithoutMessage
 from monai_bone_ssl.model.folder import CURRENT, default_model_folder
 from monai_bone_ssl.model.inference import Model
-from monai_bone_ssl.pipeline import make_output_folder
+from monai_bone_ssl.pipeline import make_output_folder, set_aside_earlier_run
 from monai_bone_ssl.report.evidence_objects import EvidenceKind
 from monai_bone_ssl.show.console import results_summary
 from monai_bone_ssl.show.results import EXIT_FAULT, EXIT_USAGE, Results, exit_code
@@ -132,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with WithoutMessage():
             make_output_folder(options.output, [options.input])
+            set_aside_earlier_run(options.output)
             model = Model(find_model(options.model), options.device)
             app = BoneRadiographApp(options.input, options.output, model, options.evidence)
             app.run()

@@ -41,6 +41,7 @@ __all__ = [
     "describe_body_part",
     "describe_image",
     "describe_study",
+    "radiographs",
     "study_finding",
     "unanalysed",
 ]
@@ -317,6 +318,11 @@ _IRRELEVANT = frozenset(
 )
 
 
+def radiographs(images: Sequence[ImageFinding]) -> list[ImageFinding]:
+    """Findings of files that are, or may be, radiographs: without documents, other modalities and copies."""
+    return [i for i in images if isinstance(i, Answered) or i.reason.code not in _IRRELEVANT]
+
+
 def study_finding(study_instance_uid: str, images: Sequence[ImageFinding]) -> StudyFinding:
     """Conclude a study: the most severe image decides.
 
@@ -324,10 +330,9 @@ def study_finding(study_instance_uid: str, images: Sequence[ImageFinding]) -> St
     indeterminate, because nothing is known of that one.
     """
     answered = [image for image in images if isinstance(image, Answered)]
-    refused = [image for image in images if isinstance(image, Refused)]
-    left_out = [image for image in refused if image.reason.code not in _IRRELEVANT]
+    left_out = len(radiographs(images)) > len(answered)
     if not answered:
-        failed = any(image.status is Status.FAILED for image in refused)
+        failed = any(image.status is Status.FAILED for image in images)
         status = Status.FAILED if failed else Status.NOT_ANALYSED
         return StudyFinding(study_instance_uid=study_instance_uid, status=status)
     worst = max(answered, key=lambda image: (image.decision.severity, image.probability))
@@ -368,7 +373,7 @@ _ANSWER = {
 def describe_study(study: StudyFinding, images: Sequence[ImageFinding], target: Target) -> str:
     """Conclusion of a study in words."""
     n_answered = sum(isinstance(image, Answered) for image in images)
-    scope = f"{n_answered} of {counted(len(images), 'image')} analysed"
+    scope = f"{n_answered} of {counted(len(radiographs(images)), 'image')} analysed"
     if study.decision is None:
         return f"No conclusion: {scope}."
     answer = _ANSWER[study.decision].format(target.name)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 import msgspec
@@ -48,11 +48,23 @@ __all__ = [
     "combine",
     "conclude_study",
     "make_output_folder",
+    "set_aside_earlier_run",
     "write_study",
 ]
 
 # Number of files from which on people want to see progress.
 _PROGRESS_FROM = 4
+
+# Names of the files that a run writes.
+_RESULT_FILES = (
+    "result.json",
+    "index.html",
+    "overlay_*.png",
+    "evidence_*.npy",
+    "SR_*.dcm",
+    "SC_*.dcm",
+    "SEG_*.dcm",
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +108,8 @@ def analyse(
     paths
         Existing files and folders, any nesting.
     out
-        Folder for the results; made where missing, left out of the input where it lies inside.
+        Folder for the results; made where missing, left out of the input where it lies inside. What an
+        earlier run left there is set aside first, see :func:`set_aside_earlier_run`.
     model
         Model to run.
     evidence_maps
@@ -118,6 +131,7 @@ def analyse(
         ``WRITE_FAILED`` where ``out`` cannot be written; no half file is left.
     """
     make_output_folder(out, paths)
+    set_aside_earlier_run(out)
     files = find_files(paths, skip=out)
     few = len(files) < _PROGRESS_FROM
     studies = group_by_study(tqdm(files, desc="reading headers", unit="file", disable=few))
@@ -275,6 +289,38 @@ def algorithm(model: Model | ModelFolder) -> Algorithm:
         software_name=SOFTWARE_NAME,
         software_version=__version__,
     )
+
+
+def set_aside_earlier_run(out: Path) -> Path | None:
+    """Move what an earlier run left in a folder into ``earlier_N`` in it, so that no report lies beside a
+    result.json that does not know it.
+
+    Parameters
+    ----------
+    out
+        Existing folder for the results of a run.
+
+    Returns
+    -------
+    Folder with the earlier results; None where there were none.
+
+    Raises
+    ------
+    ReportError
+        ``WRITE_FAILED`` where a file cannot be moved.
+    """
+    left = sorted(path for pattern in _RESULT_FILES for path in out.glob(pattern))
+    if not left:
+        return None
+    aside = next(folder for n in count(1) if not (folder := out / f"earlier_{n}").exists())
+    try:
+        aside.mkdir()
+        for path in left:
+            path.rename(aside / path.name)
+    except OSError as error:
+        text = f"{out}: results of an earlier run cannot be moved to {aside.name} ({error.strerror})"
+        raise ReportError(ReasonCode.WRITE_FAILED, text) from error
+    return aside
 
 
 def _is_same(path: Path, folder: Path) -> bool:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import resource
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from analyses import Run, bone_ssl, outcomes, strict_json
+from analyses import ROOT, Run, bone_ssl, outcomes, strict_json
 from dicom_factory import make_radiograph
 from PIL import Image
 from pydicom import dcmread
@@ -217,3 +221,70 @@ def test_a_full_disk_leaves_no_half_file(
         else:
             assert "Rows" not in dcmread(path)
             assert left[path.name] == sizes[path.name]
+
+
+# --- folders used again, and runs that are stopped ---------------------------------------------------------
+
+
+def test_results_of_an_earlier_run_are_set_aside(image: Path, tmp_path: Path, tiny_folder: Path) -> None:
+    """A report of an image that is no longer in the input must not lie beside a result.json without it."""
+    out = tmp_path / "out"
+    assert bone_ssl("analyze", image, "-o", out, "--model", tiny_folder, "--evidence").code == 0
+    (out / "notes.txt").write_text("the reader's own")
+    first = {path.name: path.read_bytes() for path in out.iterdir() if path.name != "notes.txt"}
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "text").write_text("no image")
+    run = bone_ssl("analyze", other, "-o", out, "--model", tiny_folder)
+    assert run.code == 3
+    assert run.stderr == f"bone-ssl: results of an earlier run are now in {out / 'earlier_1'}\n"
+    assert {path.name: path.read_bytes() for path in (out / "earlier_1").iterdir()} == first
+    assert {path.name for path in out.iterdir()} == {"earlier_1", "notes.txt", "result.json", "index.html"}
+    assert bone_ssl("analyze", image, "-o", out, "--model", tiny_folder).code == 0
+    assert {path.name for path in (out / "earlier_2").iterdir()} == {"result.json", "index.html"}
+    assert set(outcomes(out)) == {image.name}
+
+
+SLOW = """
+import time
+from monai_bone_ssl.model import preprocessing
+from monai_bone_ssl import analysis
+def slowly(*arguments):
+    time.sleep(0.2)
+    return preprocessing.preprocess(*arguments)
+analysis.preprocess = slowly
+import sys
+from monai_bone_ssl.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_stopped_says_one_line(stop: int, tmp_path: Path, tiny_folder: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for number in range(60):
+        make_radiograph(folder / f"{number}.dcm", draw(0.8))
+    command = [
+        sys.executable,
+        "-c",
+        SLOW,
+        "analyze",
+        str(folder),
+        "-o",
+        str(out),
+        "--model",
+        str(tiny_folder),
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        deadline = time.monotonic() + 60
+        while not list(out.glob("overlay_*.png")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(stop)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1].endswith("bone-ssl: stopped")
+    assert "Traceback" not in errors
+    left = {path.name for path in out.iterdir()}
+    assert "result.json" not in left
+    assert all(name.endswith((".png", ".dcm")) for name in left), "no half file"

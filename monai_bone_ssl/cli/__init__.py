@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import signal
 from collections.abc import Callable, Sequence
 
 from monai_bone_ssl import __version__
 from monai_bone_ssl.cli import adapt, analyze, compare, data, evaluate, features, fit, pretrain, serve
 from monai_bone_ssl.cli.verbs import print_error
 from monai_bone_ssl.errors import BoneSSLError, ConfigError
-from monai_bone_ssl.show.results import EXIT_FAULT, EXIT_USAGE
+from monai_bone_ssl.show.results import EXIT_FAULT, EXIT_STOPPED, EXIT_USAGE
 
 __all__ = ["main"]
 
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code (contract C2)."""
     arguments = _parser().parse_args(argv)
     run: Callable[[argparse.Namespace], int] = arguments.run
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM stops as Ctrl+C does
     try:
         return run(arguments)
     except BoneSSLError as error:
@@ -36,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAULT
     except KeyboardInterrupt:
         print_error("stopped")
-        return 130
+        return EXIT_STOPPED
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,12 +19,16 @@ each analysed image, and index.html to look through all of it. With --evidence i
 evidence_*.npy for each analysed image: the contribution of each patch to the logit (float32 [h, w],
 numpy.load). An image that the model was not made for is not analysed, and its entry says why.
 
+What an earlier run left in OUT is moved into OUT/earlier_1 (then earlier_2, ...) first. A run that is stopped
+leaves whole files and no result.json.
+
 exit codes:
   0  every image was analysed
   1  a fault: the model cannot be trusted, or OUT cannot be written
   2  wrong usage
   3  nothing eligible in the input
   4  some images were not analysed or failed; result.json says why
+  130  stopped by Ctrl+C or SIGTERM
 """
 
 
@@ -52,12 +56,15 @@ def _run(arguments: argparse.Namespace) -> int:
     from monai_bone_ssl.dicom.collect import find_files
     from monai_bone_ssl.model.folder import default_model_folder
     from monai_bone_ssl.model.inference import Model
-    from monai_bone_ssl.pipeline import analyse
+    from monai_bone_ssl.pipeline import analyse, make_output_folder, set_aside_earlier_run
     from monai_bone_ssl.show.console import results_table
     from monai_bone_ssl.threads import images_at_once
 
     at_once, threads = images_at_once(len(find_files(arguments.paths, skip=arguments.out)))
     model = Model(arguments.model or default_model_folder(), threads=threads)
+    make_output_folder(arguments.out, arguments.paths)
+    if (aside := set_aside_earlier_run(arguments.out)) is not None:
+        print_error(f"results of an earlier run are now in {aside}")
     results = analyse(
         arguments.paths, arguments.out, model, evidence_maps=arguments.evidence, at_once=at_once
     )

@@ -38,6 +38,7 @@ from monai_bone_ssl.dicom.parsing import DicomFile, open_dicom
 from monai_bone_ssl.dicom.patient import check_decodable
 from monai_bone_ssl.dicom.stream import MAX_PIXELS
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
+from monai_bone_ssl.wording import counted
 
 __all__ = [
     "MODALITIES",
@@ -272,7 +273,8 @@ def _render(header: Dataset, codes: NDArray[np.uint16], pixel_format: PixelForma
     levels = np.unique(np.rint(display[occurs & ~padding] * 255)).size
     if levels < _MIN_LEVELS:
         raise UnsupportedImage(
-            ReasonCode.BLANK_IMAGE, f"The image shows {levels} grey levels: expected {_MIN_LEVELS} or more"
+            ReasonCode.BLANK_IMAGE,
+            f"The image shows {counted(levels, 'grey level')}: expected {_MIN_LEVELS} or more",
         )
     pixels = np.empty(codes.shape, np.float32)
     for row, row_codes in zip(pixels, codes, strict=True):

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_bone_ssl.dicom.stream import file_name
-from monai_bone_ssl.findings import UNVERIFIED, Answered, Target, describe_body_part, describe_image
+from monai_bone_ssl.findings import (
+    UNVERIFIED,
+    Answered,
+    Target,
+    describe_body_part,
+    describe_image,
+    radiographs,
+)
 from monai_bone_ssl.show.results import Results
 from monai_bone_ssl.wording import counted
 
@@ -40,9 +47,13 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 def results_summary(results: Results) -> str:
     """Results in one line without a file's name, for logs."""
     analysed = sum(isinstance(image, Answered) for image in results.images)
+    n_radiographs = len(radiographs(results.images))
+    others = len(results.images) - n_radiographs
     reports = sum(study.sr_path is not None for study in results.studies)
-    return (
-        f"{analysed} of {counted(len(results.images), 'image')} analysed, "
-        f"{counted(len(results.studies), 'study', 'studies')}, {counted(reports, 'report')} (DICOM SR). "
-        f"{UNVERIFIED}."
-    )
+    counts = [
+        f"{analysed} of {counted(n_radiographs, 'image')} analysed",
+        *([counted(others, "other file")] if others else []),
+        counted(len(results.studies), "study", "studies"),
+        f"{counted(reports, 'report')} (DICOM SR)",
+    ]
+    return f"{', '.join(counts)}. {UNVERIFIED}."

@@ -29,6 +29,7 @@ __all__ = [
     "EXIT_INCOMPLETE",
     "EXIT_NOTHING_ELIGIBLE",
     "EXIT_OK",
+    "EXIT_STOPPED",
     "EXIT_USAGE",
     "RESULT_SCHEMA_VERSION",
     "SOFTWARE_NAME",
@@ -51,6 +52,8 @@ EXIT_FAULT = 1
 EXIT_USAGE = 2
 EXIT_NOTHING_ELIGIBLE = 3
 EXIT_INCOMPLETE = 4
+#: Stopped by Ctrl+C or SIGTERM: 128 and the number of SIGINT, as shells have it.
+EXIT_STOPPED = 130
 
 
 class ModelIdentity(msgspec.Struct, frozen=True):

@@ -79,5 +79,12 @@ def test_the_table_and_the_bar_keep_apart(menagerie: Menagerie) -> None:
     assert "analysing" in run.stderr
     assert "analysing" not in table
     assert "%|" not in table
-    analysed = sum(image["status"] == "analysed" for image in result(out)["images"])
-    assert f"{analysed} of {len(EXPECTED) + 1} images analysed" in table
+    images = result(out)["images"]
+    analysed = sum(image["status"] == "analysed" for image in images)
+    others = sum(
+        image["status"] != "analysed"
+        and image["reason"]["code"] in ("not_dicom", "unsupported_sop_class", "duplicate_instance")
+        for image in images
+    )
+    assert len(images) == len(EXPECTED) + 1
+    assert f"{analysed} of {len(images) - others} images analysed, {others} other files, " in table
