@@ -30,7 +30,7 @@ def verb_links() -> str:
 def analyze_exit_codes() -> str:
     """Exit codes of analyze with their meaning, as its help lists them."""
     analyze = next(parser for parser in _verbs(_parser()) if parser.prog.endswith(" analyze"))
-    listed = re.findall(r"^  (\d)  (.+)$", analyze.description or "", re.MULTILINE)
+    listed = re.findall(r"^  (\d+) +(.+)$", analyze.description or "", re.MULTILINE)
     names = {getattr(results, name): name for name in results.__all__ if name.startswith("EXIT_")}
     if sorted(map(int, dict(listed))) != sorted(names):
         raise AssertionError("the help of analyze does not list the exit codes of results.py")
