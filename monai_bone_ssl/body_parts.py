@@ -68,7 +68,7 @@ UNSPECIFIC_TERMS = frozenset({"ARM", "EXTREMITY"})
 
 
 class Region(NamedTuple):
-    """What a training set means by a body part."""
+    """Meaning of a body part in a training set."""
 
     concept: Code
     """Smallest coded region that holds the whole part."""
@@ -140,6 +140,6 @@ def term_of_concept(concept: Code) -> str | None:
     sought = Code(concept.value, scheme, concept.meaning)
     if scheme not in ("SCT", "SRT"):
         return None
-    known = (term for term, code in ANATOMY.items() if code == sought)
+    terms = (term for term, code in ANATOMY.items() if code == sought)
     synonyms = (term for value, term in _SYNONYMS.items() if _sct(value, "") == sought)
-    return next(known, None) or next(synonyms, None)
+    return next(terms, None) or next(synonyms, None)

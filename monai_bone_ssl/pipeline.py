@@ -84,7 +84,7 @@ class StudyConclusion:
 
 @dataclass(frozen=True)
 class StudyOutcome:
-    """What was written of a study."""
+    """Finding of a study, and everything that was written of it."""
 
     study: StudyFinding | None
     """Finding of the study; None for a file that belongs to no study."""

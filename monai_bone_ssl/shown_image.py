@@ -53,7 +53,7 @@ class ImageEvidence:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What is written of each answered image."""
+    """Outputs to write of each answered image."""
 
     overlay: bool = True
     """Whether to write a picture."""
@@ -65,7 +65,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class ShownImage:
-    """What was made of one file; holds no pixels."""
+    """Analysis of one file and the names of its outputs; holds no pixels."""
 
     analysis: ImageAnalysis
     overlay: str | None = None
@@ -94,7 +94,7 @@ def show_image(
     algorithm
         The model and the software around it, as DICOM objects name them.
     outputs
-        What to write of the image.
+        Outputs to write of the image.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def make_evidence(
     image
         Answered image with its pixels.
     kinds
-        Which objects to make; may be empty.
+        Kinds of objects to make; may be empty.
     spec
         Specification of the model that made the evidence.
     algorithm

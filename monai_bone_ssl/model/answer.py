@@ -18,7 +18,7 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model answers for one image."""
+    """Answer of the model for one image."""
 
     logit: float
     """Logit of the target, before calibration."""

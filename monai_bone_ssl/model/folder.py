@@ -92,7 +92,7 @@ def current_folder(folder: Path) -> Path:
 
 
 def read_current(store: Path) -> Current:
-    """Which version of a store is in use, and the store's history.
+    """Version of a store that is in use, and the store's history.
 
     Raises
     ------

@@ -40,7 +40,7 @@ _OPTIONS = {_CUDA: {"use_tf32": "0"}, _CPU: {}}
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network computes for a batch of B images.
+    """Outputs of the network for a batch of B images.
 
     The probe is linear in the tokens that it pools: each logit is the offset plus the sum of the evidence.
     """
@@ -123,10 +123,10 @@ def _session(weights: bytes, path: Path, device: Device, threads: int) -> ort.In
     # Weights are stored as int8 per channel. Without this, onnxruntime keeps the DequantizeLinear nodes and
     # repeats them in every run; with it, they are folded once at load.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
-    wanted = [provider for provider in _PROVIDERS[device] if provider in ort.get_available_providers()]
-    if not wanted:
+    usable = [provider for provider in _PROVIDERS[device] if provider in ort.get_available_providers()]
+    if not usable:
         raise ModelError(ReasonCode.INVALID_MODEL, f"{device}: this onnxruntime cannot use it")
-    providers = [(provider, _OPTIONS[provider]) for provider in wanted]
+    providers = [(provider, _OPTIONS[provider]) for provider in usable]
     try:
         session = ort.InferenceSession(weights, options, providers=providers)
     except _LOAD_ERRORS as error:

@@ -159,8 +159,8 @@ _INDUSTRIAL = ("1.2.840.10008.5.1.4.1.1.501.", "1.2.840.10008.5.1.4.1.1.601.")
 
 def _is_current(sop_class: UID) -> bool:
     """Whether a SOP class is a medical one of today's standard: other classes' modules are not known."""
-    known = sop_class.name != sop_class  # pydicom has no names of private classes
-    return known and not sop_class.is_retired and not sop_class.startswith(_INDUSTRIAL)
+    is_public = sop_class.name != sop_class  # pydicom has no names of private classes
+    return is_public and not sop_class.is_retired and not sop_class.startswith(_INDUSTRIAL)
 
 
 def _identity(referenced: Sequence[tuple[ImageAnalysis, Dataset]], algorithm: Algorithm) -> list[str]:

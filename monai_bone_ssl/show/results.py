@@ -83,7 +83,7 @@ class SoftwareIdentity(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Results:
-    """What one run found."""
+    """Findings of one run."""
 
     model: ModelIdentity
     images: Sequence[ImageFinding]

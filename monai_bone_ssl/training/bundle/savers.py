@@ -101,13 +101,13 @@ class EvaluationSaver:
             )
 
     def _write(self, engine: Engine) -> None:
-        gathered = [self._answers]
+        shares = [self._answers]
         if distributed.is_initialized():
-            gathered = [{} for _ in range(distributed.get_world_size())]
-            distributed.all_gather_object(gathered, self._answers)
+            shares = [{} for _ in range(distributed.get_world_size())]
+            distributed.all_gather_object(shares, self._answers)
             if distributed.get_rank() > 0:
                 return
-        by_path = {path: answer for share in gathered for path, answer in share.items()}
+        by_path = {path: answer for share in shares for path, answer in share.items()}
         answers = [by_path[str(image.path)] for image in self.dataset.images]
         engine.logger.info(write_evaluation(self.dataset, answers, self.spec, self.output_dir))
 

@@ -104,10 +104,10 @@ class Findingd(MapTransform):
             part, points = eligibility.body_part, eligibility.covered.operating_points
             answer = Answer.of(scores.logit, evidence, _shape(meta, image), points, self.spec.calibration)
             item["finding"] = ImageResult.answered(path, part, answer)
-            named = {ImageMetaKey.FILENAME_OR_OBJ: path}
-            item["evidence"] = MetaTensor(torch.from_numpy(evidence)[None], meta=named)
+            source = {ImageMetaKey.FILENAME_OR_OBJ: path}
+            item["evidence"] = MetaTensor(torch.from_numpy(evidence)[None], meta=source)
             picture = self._draw(np.asarray(image[0].cpu()), evidence, part, answer)
-            item["overlay"] = MetaTensor(torch.from_numpy(picture), meta=named)
+            item["overlay"] = MetaTensor(torch.from_numpy(picture), meta=source)
         return item
 
     def _judge(self, scores: Scores, term: str | None) -> Eligible | Ineligible:

@@ -91,11 +91,11 @@ def operating_points(part: str, spec: ModelSpec) -> OperatingPoints:
     ModelError
         If no part has operating points.
     """
-    known = {p.name: p.operating_points for p in spec.body_parts if p.operating_points is not None}
-    if not known:
+    points_of = {p.name: p.operating_points for p in spec.body_parts if p.operating_points is not None}
+    if not points_of:
         text = f"{spec.name} {spec.version}: no body part has operating points, expected one at least"
         raise ModelError(ReasonCode.INVALID_MODEL, f"{text}; model.json says why under not_covered")
-    return known.get(part) or OperatingPoints(
-        min(points.high_sensitivity for points in known.values()),
-        max(points.high_specificity for points in known.values()),
+    return points_of.get(part) or OperatingPoints(
+        min(points.high_sensitivity for points in points_of.values()),
+        max(points.high_specificity for points in points_of.values()),
     )
