@@ -20,7 +20,6 @@ from monai_bone_ssl.dicom.collect import Source, Study, find_files, group_by_stu
 from monai_bone_ssl.errors import ConfigError, ReasonCode, ReportError
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.findings import (
-    AnsweredImage,
     ImageAnalysis,
     ImageFinding,
     Refused,
@@ -136,14 +135,14 @@ def analyse(
     few = len(files) < _PROGRESS_FROM
     studies = group_by_study(tqdm(files, desc="reading headers", unit="file", disable=few))
     numbered = [numbered_source for study in studies for numbered_source in enumerate(study.sources, 1)]
-    outputs, authors = Outputs(evidence_map=evidence_maps), algorithm(model)
+    outputs, author = Outputs(evidence_map=evidence_maps), algorithm(model)
 
     def show(item: tuple[int, Source]) -> ShownImage:
-        return show_image(item[1], item[0], out, model, authors, outputs)
+        return show_image(item[1], item[0], out, model, author, outputs)
 
     with (
-        closing(map_in_order(show, numbered, at_once)) as shown,
-        tqdm(shown, desc="analysing", unit="image", total=len(numbered), disable=few) as bar,
+        closing(map_in_order(show, numbered, at_once)) as images_shown,
+        tqdm(images_shown, desc="analysing", unit="image", total=len(numbered), disable=few) as bar,
     ):
         images = iter(bar)
         outcomes = [
@@ -153,15 +152,7 @@ def analyse(
     entries = [entry for outcome in outcomes for entry in outcome.entries]
     studies_found = [outcome.study for outcome in outcomes if outcome.study is not None]
     results = combine([entry.finding for entry in entries], studies_found, model)
-    write_page(
-        entries,
-        results.studies,
-        out,
-        target=model.spec.target,
-        model_name=model.spec.name,
-        model_version=model.spec.version,
-        software_version=__version__,
-    )
+    write_page(entries, results.studies, out, model.spec)
     write_atomically(out / "result.json", result_json(results))
     return results
 
@@ -174,24 +165,24 @@ def analyse_study(study: Study, out: Path, model: Model, outputs: Outputs) -> St
     ReportError
         ``WRITE_FAILED`` where ``out`` cannot be written.
     """
-    authors = algorithm(model)
+    author = algorithm(model)
     sources = enumerate(study.sources, start=1)
-    shown = [show_image(source, number, out, model, authors, outputs) for number, source in sources]
-    return _finish_study(study, shown, out, model)
+    images = [show_image(source, number, out, model, author, outputs) for number, source in sources]
+    return _finish_study(study, images, out, model)
 
 
-def _finish_study(study: Study, shown: Sequence[ShownImage], out: Path, model: Model) -> StudyOutcome:
+def _finish_study(study: Study, images: Sequence[ShownImage], out: Path, model: Model) -> StudyOutcome:
     """Conclude a study and write its report; without one, nothing that was drawn of its images stays."""
-    analyses = [image.analysis for image in shown]
-    overlays = [image.overlay for image in shown]
+    analyses = [image.analysis for image in images]
+    overlays = [image.overlay for image in images]
     conclusion = conclude_study(study.study_instance_uid, analyses, model, datetime.now())
     if conclusion.finding is None or conclusion.report is None:
-        withdraw([image.evidence_map for image in shown], out)
+        withdraw([image.evidence_map for image in images], out)
         return StudyOutcome(conclusion.finding, _entries(conclusion.analyses, withdraw(overlays, out)))
-    objects = [item for image in shown for item in image.evidence.objects]
+    objects = [item for image in images for item in image.evidence.objects]
     path, *others = write_study(conclusion.report, objects, out)
     finding = msgspec.structs.replace(conclusion.finding, sr_path=path.name)
-    left_out = [reason for image in shown for reason in image.evidence.left_out]
+    left_out = [reason for image in images for reason in image.evidence.left_out]
     entries = _entries(conclusion.analyses, overlays)
     return StudyOutcome(finding, entries, [other.name for other in others], left_out)
 
@@ -250,10 +241,7 @@ def combine(images: Sequence[ImageFinding], studies: Sequence[StudyFinding], mod
 
 
 def _entries(analyses: Sequence[ImageAnalysis], overlays: Sequence[str | None]) -> list[PageEntry]:
-    return [
-        PageEntry(image.finding, image.points if isinstance(image, AnsweredImage) else None, overlay)
-        for image, overlay in zip(analyses, overlays, strict=True)
-    ]
+    return [PageEntry(image.finding, overlay) for image, overlay in zip(analyses, overlays, strict=True)]
 
 
 def _patient_in_doubt(analyses: Sequence[ImageAnalysis]) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from tiny_model import POINTS, spec
 
 from monai_bone_ssl.errors import ReasonCode
-from monai_bone_ssl.findings import FRACTURE, Answered, BodyPart, Peak, Reason, Refused, Status, decide
+from monai_bone_ssl.findings import Answered, BodyPart, Peak, Reason, Refused, Status, decide
 from monai_bone_ssl.show.overlay import draw_overlay
 from monai_bone_ssl.show.overlay_file import write_png
 from monai_bone_ssl.show.page import PageEntry, write_page
@@ -32,12 +33,12 @@ def analysed(path, probability, uid=None, overlay=None):
         peak=Peak(45, 75),
         seconds=0.4,
     )
-    return PageEntry(found, POINTS, overlay)
+    return PageEntry(found, overlay)
 
 
 def left_out(path, status, code=ReasonCode.NOT_DICOM, text="not a DICOM file", uid=None):
     found = Refused(path=path, status=status, reason=Reason(code, text), seconds=0.02, study_instance_uid=uid)
-    return PageEntry(found, None, None)
+    return PageEntry(found, None)
 
 
 def make_overlay(path, probability=0.9):
@@ -65,12 +66,4 @@ def mixed_entries(folder):
 
 
 def write(entries, out, studies=()):
-    return write_page(
-        entries,
-        studies,
-        out,
-        target=FRACTURE,
-        model_name="bone-model",
-        model_version="1.2.3",
-        software_version="0.9",
-    )
+    return write_page(entries, studies, out, msgspec.structs.replace(spec(b""), name="bone-model"))

@@ -10,18 +10,20 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
+from monai_bone_ssl import __version__
 from monai_bone_ssl.findings import (
     UNVERIFIED,
     Answered,
     Decision,
     ImageFinding,
-    OperatingPoints,
     StudyFinding,
     Target,
     describe_body_part,
     describe_image,
     describe_study,
 )
+from monai_bone_ssl.model.eligibility import require_covered
+from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.show.html_document import write_html
 from monai_bone_ssl.show.overlay_file import read_thumbnail
 from monai_bone_ssl.show.probability_bar import ProbabilityBar
@@ -53,8 +55,6 @@ class PageEntry:
 
     finding: ImageFinding
     """Finding of the image."""
-    points: OperatingPoints | None
-    """Operating points of the image's body part; None where the image was not analysed."""
     overlay: str | None
     """Path of the overlay PNG relative to the page; None where there is none."""
 
@@ -87,11 +87,7 @@ def write_page(
     entries: Sequence[PageEntry],
     studies: Sequence[StudyFinding],
     out: Path,
-    *,
-    target: Target,
-    model_name: str,
-    model_version: str,
-    software_version: str,
+    spec: ModelSpec,
 ) -> Path:
     """Write ``index.html`` into ``out``, whole or not at all, card by card.
 
@@ -106,10 +102,8 @@ def write_page(
         Conclusions for the studies that the images belong to.
     out
         Folder of the page and of the overlays; made where missing.
-    target
-        Condition that the model looks for.
-    model_name, model_version, software_version
-        Names and versions for the header.
+    spec
+        Specification of the model that made the findings.
 
     Returns
     -------
@@ -123,23 +117,28 @@ def write_page(
     path = out / "index.html"
     ordered = sorted(entries, key=_priority)
     values = {
-        "target": target,
-        "model": f"{model_name} {model_version}",
-        "software": software_version,
+        "target": spec.target,
+        "model": f"{spec.name} {spec.version}",
+        "software": __version__,
         "unverified": UNVERIFIED,
         "entries": ordered,
         "groups": _groups(ordered),
-        "studies": _studies(ordered, studies, target),
+        "studies": _studies(ordered, studies, spec.target),
         "max_thumbnails": _THUMBNAILS,
         "thumbnail": lambda overlay: read_thumbnail(out / overlay),
         "link": _link,
-        "probability_bar": ProbabilityBar,
-        "answer": lambda finding: describe_image(finding, target),
+        "probability_bar": lambda finding: _probability_bar(finding, spec),
+        "answer": lambda finding: describe_image(finding, spec.target),
         "short_answer": _short_answer,
         "describe_body_part": describe_body_part,
     }
     write_html(path, "page.html", values)
     return path
+
+
+def _probability_bar(finding: Answered, spec: ModelSpec) -> ProbabilityBar:
+    points = require_covered(finding.body_part.value, spec).operating_points
+    return ProbabilityBar(finding.probability, points, 0, 332)
 
 
 def _group(finding: ImageFinding) -> str:

@@ -16,7 +16,9 @@ import pytest
 from html_page import HtmlPage
 from page_entries import HOSTILE, analysed, left_out, make_overlay, mixed_entries, write
 from PIL import Image
+from tiny_model import spec
 
+from monai_bone_ssl import __version__
 from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.findings import Answered, Refused, Status, study_finding
 
@@ -96,7 +98,7 @@ def test_counts_versions_and_caveat(tmp_path, mixed):
         "Not analysed": "1",
         "Negative": "2",
     }
-    assert "8 files in 2 studies. Model bone-model 1.2.3, software 0.9." in page.text
+    assert f"8 files in 2 studies. Model bone-model {spec(b'').version}, software {__version__}." in page.text
     assert "not verified by a reader" in page.text
     assert "Not a medical device" in page.text
 
