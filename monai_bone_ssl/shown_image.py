@@ -107,7 +107,7 @@ def show_image(
     return ShownImage(
         image.analysis,
         _write_overlay(image, out, model) if outputs.overlay else None,
-        _write_evidence_map(image, out, outputs.evidence_map),
+        _write_evidence_map(image, out) if outputs.evidence_map else None,
         make_evidence(image, outputs.evidence, model.spec, algorithm, number, datetime.now()),
     )
 
@@ -188,13 +188,9 @@ def _write_overlay(image: AnalysedImage, out: Path, model: Model) -> str:
     return name
 
 
-def _write_evidence_map(image: AnalysedImage, out: Path, wanted: bool) -> str | None:
-    """Write the map, or remove one that an earlier run left, perhaps of another model."""
+def _write_evidence_map(image: AnalysedImage, out: Path) -> str | None:
     uid = image.finding.sop_instance_uid
     if uid is None:
-        return None
-    if not wanted:
-        (out / evidence_map_name(uid)).unlink(missing_ok=True)
         return None
     content = BytesIO()
     np.save(content, image.evidence, allow_pickle=False)
