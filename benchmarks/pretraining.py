@@ -160,7 +160,7 @@ class OurLoop:
         process = Process(rank=0, count=1, local_rank=0, device=device)
         guard = CollapseGuard(patience=recipe.epochs)
         self.update = TrainingStep(framework, optimizer, guard, recipe, plan.steps, process)
-        self.batches = iter(Batches(images, plan, side=recipe.long_side, rank=0, processes=1))
+        self.batches = iter(Batches(images, plan, recipe.long_side, process))
 
     def step(self) -> None:
         """One update."""

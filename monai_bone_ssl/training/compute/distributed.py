@@ -33,6 +33,10 @@ class Process:
     device: torch.device
     """Device that this process computes on."""
 
+    def rows(self, images: int) -> slice:
+        """This process's rows of a global batch, in which each process has so many images."""
+        return slice(self.rank * images, (self.rank + 1) * images)
+
 
 @contextmanager
 def join_processes() -> Iterator[Process]:

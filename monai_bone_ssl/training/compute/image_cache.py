@@ -32,26 +32,19 @@ def default_image_cache() -> Path:
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    """Where an image stands in the file of pixels."""
+    """Offset of an image's first byte in the file of pixels, and its height and width in pixels.
+
+    Both sides are 0 where the image was left out, for the reason ``left_out``.
+    """
 
     offset: int
-    """Number of bytes before its first pixel."""
     height: int
-    """Number of rows; 0 where the image was left out."""
     width: int
-    """Number of columns; 0 where the image was left out."""
     left_out: str = ""
-    """Why the image was left out; empty where it was not."""
 
 
 class ImageCache:
-    """Preprocessed images, addressed by their place in the list they were made from.
-
-    Parameters
-    ----------
-    folder
-        Folder that :func:`open_image_cache` made.
-    """
+    """Preprocessed images in a folder that :func:`open_image_cache` made, in the order of their list."""
 
     def __init__(self, folder: Path) -> None:
         self.key = folder.name

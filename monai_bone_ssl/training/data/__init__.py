@@ -11,7 +11,6 @@ from monai_bone_ssl.training.data.dataset import (
 )
 from monai_bone_ssl.training.data.image_files import read_grey
 from monai_bone_ssl.training.data.kinds import load_dataset
-from monai_bone_ssl.training.data.unlabelled import UnlabelledImage, list_images
 
 __all__ = [
     "PROTOCOL_FOLDS",
@@ -20,8 +19,6 @@ __all__ = [
     "DataSource",
     "LabelledDataset",
     "LabelledImage",
-    "UnlabelledImage",
-    "list_images",
     "load_dataset",
     "read_grey",
     "splits",

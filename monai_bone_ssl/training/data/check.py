@@ -24,7 +24,7 @@ __all__ = ["DataCheck", "ImageCounts", "Problem", "ProblemKind", "Sizes", "check
 
 
 class ProblemKind(StrEnum):
-    """What can be wrong, in the order of the report."""
+    """Kinds of problems, in the order of the report."""
 
     PATIENT_IN_BOTH_SPLITS = "patient_in_both_splits"
     CONTRADICTION = "contradiction"
@@ -46,7 +46,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: ProblemKind
     """Kind of the problem."""
     text: str
-    """What is wrong, in words."""
+    """The problem in words."""
     images: tuple[str, ...] = ()
     """Names of the images concerned."""
     across: tuple[str, ...] = ()
@@ -115,8 +115,7 @@ def check_data(path: Path) -> tuple[DataCheck, LabelledDataset]:
     Raises
     ------
     ConfigError
-        With code ``invalid_data`` where the data are of no known kind, a list cannot be read, or no image is
-        listed.
+        Where the data are of no known kind, a list cannot be read, or no image is listed.
     """
     dataset, contradictions = read_listing(path)
     if not dataset.images:

@@ -11,14 +11,8 @@ from types import MappingProxyType
 
 from monai_bone_ssl.body_parts import ANATOMY, FRACATLAS_REGIONS, MURA_REGIONS, UNSPECIFIC_TERMS, Region
 from monai_bone_ssl.findings import ABNORMALITY
-from monai_bone_ssl.training.data.dataset import (
-    DataSource,
-    LabelledDataset,
-    LabelledImage,
-    Listing,
-    invalid_data,
-)
-from monai_bone_ssl.training.data.tables import Row, parse_flag, parse_split, read_table
+from monai_bone_ssl.training.data.dataset import DataSource, LabelledDataset, LabelledImage, Listing
+from monai_bone_ssl.training.data.tables import Row, invalid_data, parse_flag, parse_split, read_table
 
 __all__ = ["find_manifests", "load_csv"]
 
@@ -77,9 +71,9 @@ def _image(root: Path, row: Row) -> LabelledImage:
 def _regions(parts: Sequence[tuple[str, str]]) -> Mapping[str, Region]:
     """Meaning of part names, which come as (where, part)."""
     names = {part for _, part in parts}
-    for known in (MURA_REGIONS, FRACATLAS_REGIONS):
-        if names <= known.keys():
-            return MappingProxyType({name: known[name] for name in sorted(names)})
+    for regions in (MURA_REGIONS, FRACATLAS_REGIONS):
+        if names <= regions.keys():
+            return MappingProxyType({name: regions[name] for name in sorted(names)})
     return MappingProxyType({part: _region_of_term(part, where) for where, part in parts})
 
 

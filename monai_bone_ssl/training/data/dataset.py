@@ -1,4 +1,4 @@
-"""What every kind of labelled data becomes, and how it may be split."""
+"""Labelled radiographs, whatever kind of data they come from, and their splits and folds."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monai_bone_ssl.body_parts import Region
-from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import Target
 from monai_bone_ssl.stats.grouped_folds import grouped_folds
+from monai_bone_ssl.training.data.tables import Split, invalid_data
 
 __all__ = [
     "PROTOCOL_FOLDS",
@@ -24,13 +24,9 @@ __all__ = [
     "LabelledDataset",
     "LabelledImage",
     "Listing",
-    "Split",
     "check_images",
-    "invalid_data",
     "splits",
 ]
-
-Split = Literal["train", "valid"]
 
 #: The evaluation protocol: so many grouped folds under each seed, figures averaged over the three seeds.
 PROTOCOL_FOLDS = 5
@@ -70,7 +66,7 @@ class LabelledImage:
     part: str
     """Body part, a key of :attr:`LabelledDataset.regions` or ``mixed``."""
     group: str
-    """What must never be split: the patient, or the stand-in for one."""
+    """Patient, or the stand-in for one: images of one group must never be split."""
     study: str | None = None
     """Study, unique within the data; None where the list states none."""
     split: Split | None = None
@@ -156,7 +152,7 @@ class Listing(NamedTuple):
     dataset: LabelledDataset
     """All images that the lists name."""
     contradictions: tuple[str, ...] = ()
-    """What the lists say against themselves, one line each: a reason to refuse them."""
+    """Contradictions in the lists, one line each: a reason to refuse them."""
 
 
 def check_images(images: Sequence[LabelledImage], listing: str) -> None:
@@ -172,7 +168,7 @@ def check_images(images: Sequence[LabelledImage], listing: str) -> None:
     Raises
     ------
     ConfigError
-        With code ``invalid_data``. Patients are not named, an image of theirs is.
+        For the first fault. Patients are not named, an image of theirs is.
     """
     if not images:
         raise invalid_data(f"{listing}: no images listed, expected at least one")
@@ -233,8 +229,3 @@ def splits(
     folds = grouped_folds(labels, groups, n_splits, seed)
     for fold in range(n_splits):
         yield np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-
-
-def invalid_data(text: str) -> ConfigError:
-    """An error of code ``invalid_data``: what stands in a list or file, and what was expected there."""
-    return ConfigError(ReasonCode.INVALID_DATA, text)

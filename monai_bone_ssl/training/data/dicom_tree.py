@@ -24,27 +24,21 @@ from monai_bone_ssl.dicom.radiograph import anatomy, check_eligible, read_header
 from monai_bone_ssl.dicom.stream import file_name
 from monai_bone_ssl.errors import CorruptImage, UnsupportedImage
 from monai_bone_ssl.findings import ABNORMALITY
-from monai_bone_ssl.training.data.dataset import (
-    DataSource,
-    LabelledDataset,
-    LabelledImage,
-    Listing,
-    invalid_data,
-)
+from monai_bone_ssl.training.data.dataset import DataSource, LabelledDataset, LabelledImage, Listing
 from monai_bone_ssl.training.data.image_files import image_files, is_dicom
-from monai_bone_ssl.training.data.tables import Row, parse_flag, parse_split, read_table
+from monai_bone_ssl.training.data.tables import Row, invalid_data, parse_flag, parse_split, read_table
 
 __all__ = ["STUDY_LABELS", "DicomRadiograph", "digest", "load_dicom_tree", "read_radiograph_header"]
 
 #: File beside the DICOM files that labels them.
 STUDY_LABELS = "study_labels.csv"
 
-# What a row of labels may name, the most specific first: an image, a study, an order.
+# Columns that name an image, a study or an order, the most specific first.
 _KEYS = ("sop_instance_uid", "study_instance_uid", "accession_number")
 
 
 class _Key(NamedTuple):
-    """What a row of labels names."""
+    """Name of an image, study or order in a row of labels."""
 
     column: str
     """Column of ``study_labels.csv``, one of :data:`_KEYS`."""
@@ -54,7 +48,7 @@ class _Key(NamedTuple):
 
 @dataclass(frozen=True)
 class DicomRadiograph:
-    """What training takes from one radiograph's header."""
+    """A radiograph's header, as far as training uses it."""
 
     path: Path
     """DICOM file."""
@@ -104,7 +98,7 @@ def load_dicom_tree(root: Path) -> Listing:
 
 
 def read_radiograph_header(path: Path) -> DicomRadiograph | None:
-    """What training takes from a DICOM file's header; None where the file is no projection radiograph.
+    """A DICOM file's header, as far as training uses it; None where the file is no projection radiograph.
 
     Raises
     ------

@@ -25,9 +25,8 @@ from monai_bone_ssl.training.data.dataset import (
     LabelledDataset,
     LabelledImage,
     Listing,
-    invalid_data,
 )
-from monai_bone_ssl.training.data.tables import Row, parse_flag, read_table
+from monai_bone_ssl.training.data.tables import Row, invalid_data, parse_flag, read_table
 
 __all__ = ["MIXED", "load_fracatlas"]
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.training.data.csv_manifest import find_manifests, load_csv
 from monai_bone_ssl.training.data.dataset import LabelledDataset, Listing, check_images
 from monai_bone_ssl.training.data.dicom_tree import STUDY_LABELS, load_dicom_tree
 from monai_bone_ssl.training.data.fracatlas import load_fracatlas
 from monai_bone_ssl.training.data.image_files import is_dicom
 from monai_bone_ssl.training.data.mura import MURA_FOLDER, MURA_LISTS, find_mura, load_mura
+from monai_bone_ssl.training.data.tables import invalid_data
 
 __all__ = ["is_labelled", "load_dataset", "read_listing", "unknown_data"]
 
@@ -46,14 +47,14 @@ def load_dataset(path: Path) -> LabelledDataset:
     Raises
     ------
     ConfigError
-        With code ``invalid_data`` where the data are of no such kind, or contradict themselves.
+        Where the data are of no such kind, or contradict themselves.
     """
     dataset, contradictions = read_listing(path)
     if contradictions:
         text, more = contradictions[0], len(contradictions) - 1
         if more:
             text += f"; {more} more such contradictions, all shown by: bone-ssl data check {path.name}"
-        raise ConfigError(ReasonCode.INVALID_DATA, text)
+        raise invalid_data(text)
     check_images(dataset.images, path.resolve().name)
     return dataset
 
@@ -87,7 +88,7 @@ def _loader(path: Path) -> Callable[[], Listing] | None:
 
 def unknown_data(path: Path) -> ConfigError:
     """The error for a path of no known kind: what was expected, and what to give instead."""
-    return ConfigError(ReasonCode.INVALID_DATA, f"{path.resolve().name}: {_advice(path)}")
+    return invalid_data(f"{path.resolve().name}: {_advice(path)}")
 
 
 def _advice(path: Path) -> str:
@@ -110,7 +111,7 @@ def _folders_nearby(path: Path) -> Iterator[Path]:
 
 
 def _missing(path: Path) -> str | None:
-    """What a folder lacks that is almost one of the known kinds."""
+    """The files that a folder lacks to be of a known kind; None where it resembles none."""
     if any((path / split).is_dir() and any((path / split).glob("XR_*")) for split in ("train", "valid")):
         return "MURA's lists beside its folders: {train,valid}_image_paths.csv and _labeled_studies.csv"
     manifests = find_manifests(path)

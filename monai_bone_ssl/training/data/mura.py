@@ -12,15 +12,8 @@ from types import MappingProxyType
 
 from monai_bone_ssl.body_parts import MURA_REGIONS
 from monai_bone_ssl.findings import ABNORMALITY
-from monai_bone_ssl.training.data.dataset import (
-    DataSource,
-    LabelledDataset,
-    LabelledImage,
-    Listing,
-    Split,
-    invalid_data,
-)
-from monai_bone_ssl.training.data.tables import parse_flag, read_rows
+from monai_bone_ssl.training.data.dataset import DataSource, LabelledDataset, LabelledImage, Listing
+from monai_bone_ssl.training.data.tables import Split, invalid_data, parse_flag, read_rows
 
 __all__ = ["MURA_FOLDER", "MURA_LISTS", "find_mura", "load_mura"]
 

@@ -28,7 +28,7 @@ __all__ = ["ImageScan", "look_inverted", "same_pictures", "scan_images", "simila
 
 # Rows and columns of a thumbnail.
 _SIDE = 32
-# As the models' preprocessing, but small; an image is blank here where it is blank there.
+# The models' preprocessing at a small size; an image is blank here where it is blank there.
 _SMALL = input_spec(64, 1)
 
 # Pearson correlation of two thumbnails. Copies that were halved, recompressed (JPEG quality 30) or brightened
@@ -44,7 +44,7 @@ _BORDER_QUARTILE = 0.15
 
 @dataclass(frozen=True, eq=False)
 class ImageScan:
-    """What decoding one file told."""
+    """One file decoded, and reduced to what is compared."""
 
     file_digest: str | None = None
     """SHA-256 of the file; None where it cannot be read."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from monai_bone_ssl.training.data.dataset import Split, invalid_data
+from monai_bone_ssl.errors import ConfigError, ReasonCode
 
-__all__ = ["Row", "parse_flag", "parse_split", "read_rows", "read_table"]
+__all__ = ["Row", "Split", "invalid_data", "parse_flag", "parse_split", "read_rows", "read_table"]
+
+Split = Literal["train", "valid"]
 
 _SPLITS: Mapping[str, Split | None] = {"train": "train", "valid": "valid", "val": "valid", "": None}
 
@@ -71,3 +73,8 @@ def parse_split(row: Row) -> Split | None:
     if split not in _SPLITS:
         raise invalid_data(f"{row.where}: split is '{split}', expected train, valid, val or nothing")
     return _SPLITS[split]
+
+
+def invalid_data(text: str) -> ConfigError:
+    """The error for a list or file: what stands there, and what was expected."""
+    return ConfigError(ReasonCode.INVALID_DATA, text)

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from monai_bone_ssl.errors import ConfigError, CorruptImage, ReasonCode
+from monai_bone_ssl.errors import CorruptImage
 from monai_bone_ssl.training.data.dicom_tree import digest, read_radiograph_header
 from monai_bone_ssl.training.data.image_files import image_files, is_dicom
 from monai_bone_ssl.training.data.kinds import is_labelled, load_dataset, unknown_data
+from monai_bone_ssl.training.data.tables import invalid_data
 
 __all__ = ["ImageSources", "UnlabelledImage", "list_images", "read_sources"]
 
@@ -87,7 +88,7 @@ def read_sources(paths: Sequence[Path]) -> ImageSources:
     resolved = [path.resolve() for path in paths]
     for path in resolved:
         if resolved.count(path) > 1:
-            raise ConfigError(ReasonCode.INVALID_DATA, f"{path.name}: given twice, expected each source once")
+            raise invalid_data(f"{path.name}: given twice, expected each source once")
     sources = [list_images(path) for path in paths]
     return ImageSources(
         names=tuple(name for name, _ in sources),
@@ -116,7 +117,7 @@ def list_images(path: Path) -> tuple[str, tuple[UnlabelledImage, ...]]:
     Raises
     ------
     ConfigError
-        With code ``invalid_data`` where there is no image, or labelled data contradict themselves.
+        Where there is no image, or labelled data contradict themselves.
     """
     if not is_labelled(path):
         return _images_of_folder(path)
@@ -135,8 +136,7 @@ def _images_of_folder(root: Path) -> tuple[str, tuple[UnlabelledImage, ...]]:
     described = (_describe(file) for file in tqdm(image_files(root), desc=name, unit="file"))
     images = tuple(image for image in described if image is not None)
     if not images:
-        text = f"{name}: no image in it, expected PNG, JPEG or DICOM radiographs"
-        raise ConfigError(ReasonCode.INVALID_DATA, text)
+        raise invalid_data(f"{name}: no image in it, expected PNG, JPEG or DICOM radiographs")
     return name, images
 
 

@@ -1,4 +1,4 @@
-"""Which images make a batch: balanced over sources, a pure function of seed and epoch."""
+"""Images in batches: their order is balanced over sources, a pure function of seed and epoch."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.threads import map_in_order
+from monai_bone_ssl.training.compute.distributed import Process
 from monai_bone_ssl.training.compute.image_cache import ByteImage, ImageCache
 
 __all__ = ["Batch", "BatchPlan", "Batches", "collate"]
@@ -132,17 +133,15 @@ class Batches:
         Order of the images.
     side
         Side of a canvas in pixels (S).
-    rank, processes
-        Number of this process, from 0, and of all: rows ``rank * B`` to ``(rank + 1) * B`` of each global
-        batch are its share, B = G / processes.
+    process
+        This process, whose share of each global batch is B = G / ``process.count`` images.
     """
 
-    def __init__(self, images: ImageCache, plan: BatchPlan, *, side: int, rank: int, processes: int) -> None:
+    def __init__(self, images: ImageCache, plan: BatchPlan, side: int, process: Process) -> None:
         self.images = images
         self.plan = plan
         self.side = side
-        share = plan.batch_size // processes
-        self.rows = slice(rank * share, (rank + 1) * share)
+        self.rows = process.rows(plan.batch_size // process.count)
         self.first_epoch = 0
         """Epoch in which the iteration begins; those before it were done by an earlier run."""
 

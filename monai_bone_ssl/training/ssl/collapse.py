@@ -35,15 +35,10 @@ def feature_entropy(covariance: Tensor) -> Tensor:
 
 
 class CollapseGuard:
-    """Collects an epoch's outputs and says whether they collapsed.
+    """Collects an epoch's outputs and stops a run after ``patience`` collapsed epochs in a row.
 
-    All processes have to call it alike: sums go over all of them.
-
-    Parameters
-    ----------
-    patience
-        Number of collapsed epochs in a row that stop the run. Networks begin near collapse: with random
-        weights all images look alike.
+    Networks begin near collapse: with random weights all images look alike. All processes have to call the
+    guard alike, as sums go over all of them.
     """
 
     def __init__(self, patience: int) -> None:
@@ -52,7 +47,7 @@ class CollapseGuard:
         self._sums: dict[str, Tensor] = {}
 
     def state_dict(self) -> dict[str, int]:
-        """What a resumed run has to know."""
+        """State for a resumed run."""
         return {"collapsed_epochs": self.collapsed_epochs}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:

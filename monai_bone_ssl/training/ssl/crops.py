@@ -159,7 +159,7 @@ def sample_crops(pyramid: Tensor, matrices: Tensor, sizes: Tensor, size: int) ->
 
 
 def first_with_structure(pyramid: Tensor, candidates: Tensor, sizes: Tensor) -> Tensor:
-    """Of candidate crops [B, K, 2, 3] each image's first [B, 2, 3] that is not blank; the first if all are.
+    """Each image's first crop [B, 2, 3] that is not blank, of its candidates [B, K, 2, 3]; else the first.
 
     Much of many radiographs is empty background, of which no view tells anything about the image.
     """

@@ -77,9 +77,7 @@ class EpochMonitor:
         measures |= self.guard.finish_epoch()
         seconds = time.monotonic() - self._started
         if self.knn.possible:
-            measures[KEY_METRIC] = self.knn(
-                self.framework.exported, self.process.device, self.process.rank, self.process.count
-            )
+            measures[KEY_METRIC] = self.knn(self.framework.exported, self.process)
             if engine.state.best_metric_epoch == -1 or measures[KEY_METRIC] > engine.state.best_metric:
                 engine.state.best_metric = measures[KEY_METRIC]
                 engine.state.best_metric_epoch = engine.state.epoch
@@ -88,7 +86,7 @@ class EpochMonitor:
         engine.state.history.append({"epoch": engine.state.epoch, **measures, **timing})
 
     def _check_finite(self, engine: Workflow) -> None:
-        # A sum with NaN or infinity in it stays so; the largest loss of all processes decides for all alike.
+        # A sum with NaN or infinity in it stays so, and the sum over all processes decides for all alike.
         total = float(sum_over_processes(self._sums["loss"]))
         if not math.isfinite(total):
             raise TrainingError(

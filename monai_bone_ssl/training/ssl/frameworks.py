@@ -28,7 +28,7 @@ _AUTOENCODER_SCALE, _AUTOENCODER_BLUR = (0.2, 1.0), 0.1
 
 
 class Progress(NamedTuple):
-    """How far a run has come."""
+    """Position of a step in its run."""
 
     epoch: int
     """Number of epochs done."""
@@ -98,9 +98,11 @@ class Distillation(Framework):
         masks = None
         if self.recipe.ibot_weight > 0:
             side = self.recipe.size // self.exported.patch_size
-            images = process.count * len(views[0])
-            drawn = [block_masks(images, side, side, random) for _ in range(GLOBAL_VIEWS)]
-            masks = torch.cat([_share(each, process) for each in drawn]).to(process.device)  # [2 * B, N]
+            images = len(views[0])
+            of_views = [block_masks(process.count * images, side, side, random) for _ in range(GLOBAL_VIEWS)]
+            masks = torch.cat([mask[process.rows(images)] for mask in of_views]).to(
+                process.device
+            )  # [2 * B, N]
         first, last = self.recipe.teacher_temperature
         warmup_steps = round(_TEMPERATURE_WARMUP * progress.steps)
         return views, masks, warmup_constant(progress.step, first, last, warmup_steps)
@@ -132,14 +134,9 @@ class Autoencoding(Framework):
         """The image's only view, and numbers that choose which of its patches are seen."""
         (view,) = views
         noise = torch.rand(process.count * len(view), self.patches, generator=random)
-        return view, _share(noise, process).to(process.device)
+        return view, noise[process.rows(len(view))].to(process.device)
 
 
 def make_framework(backbone: GreyViT, recipe: Recipe) -> Framework:
     """The recipe's framework around a backbone."""
     return Autoencoding(backbone, recipe) if recipe.method == "mae" else Distillation(backbone, recipe)
-
-
-def _share(drawn: Tensor, process: Process) -> Tensor:
-    """This process's rows [B, ...] of what was drawn for the global batch."""
-    return drawn.chunk(process.count)[process.rank]

@@ -26,20 +26,15 @@ _EPS = 1e-8
 
 
 class Centre(nn.Module):
-    """Moving average of the teacher's outputs, over all processes.
+    """Moving average [K] of the teacher's outputs for K prototypes, over all processes.
 
     The teacher's distributions are centred, which keeps one prototype from taking all images (DINO,
     arXiv:2104.14294, section 3.1).
-
-    Parameters
-    ----------
-    out_dim
-        Number of prototypes (K).
     """
 
-    def __init__(self, out_dim: int) -> None:
+    def __init__(self, prototypes: int) -> None:
         super().__init__()
-        self.value = nn.Buffer(torch.zeros(out_dim))
+        self.value = nn.Buffer(torch.zeros(prototypes))
 
     @torch.no_grad()
     def probabilities(self, teacher: Tensor, temperature: float) -> Tensor:
@@ -60,18 +55,16 @@ class Centre(nn.Module):
         self.value.lerp_(mean, weight)
 
 
-class DINOLoss(nn.Module):
-    """Cross-entropy between the teacher's global views and the student's other views (arXiv:2104.14294).
+class _CentredLoss(nn.Module):
+    """A loss against the teacher's centred distributions over K prototypes."""
 
-    Parameters
-    ----------
-    out_dim
-        Number of prototypes (K).
-    """
-
-    def __init__(self, out_dim: int) -> None:
+    def __init__(self, prototypes: int) -> None:
         super().__init__()
-        self.centre = Centre(out_dim)
+        self.centre = Centre(prototypes)
+
+
+class DINOLoss(_CentredLoss):
+    """Cross-entropy between the teacher's global views and the student's other views (arXiv:2104.14294)."""
 
     def forward(self, student: Tensor, teacher: Tensor, teacher_temperature: float) -> Tensor:
         """Mean loss over the batch and over all pairs of a teacher's view and another view of the student.
@@ -96,20 +89,11 @@ class DINOLoss(nn.Module):
         return torch.stack(losses).mean()
 
 
-class IBOTPatchLoss(nn.Module):
+class IBOTPatchLoss(_CentredLoss):
     """Cross-entropy between the teacher's view of a patch and what the student makes of its surroundings.
 
     iBOT's loss (arXiv:2111.07832), weighted as in DINOv2 (arXiv:2304.07193).
-
-    Parameters
-    ----------
-    out_dim
-        Number of prototypes (K).
     """
-
-    def __init__(self, out_dim: int) -> None:
-        super().__init__()
-        self.centre = Centre(out_dim)
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor, teacher_temperature: float) -> Tensor:
         """Mean over a view's masked patches, then over the views; a view without masked patches counts as 0.
@@ -128,9 +112,9 @@ class IBOTPatchLoss(nn.Module):
         """
         target = self.centre.probabilities(teacher, teacher_temperature)
         loss = -(target * _student_log_probabilities(student)).sum(dim=-1)  # [M]
-        masked = mask.sum(dim=1)  # [B]
+        patches = mask.sum(dim=1)  # [B]
         # Indexing with the mask would wait for the GPU.
-        share = (1 / masked.clamp_min(1)).repeat_interleave(masked, output_size=loss.shape[0])  # [M]
+        share = (1 / patches.clamp_min(1)).repeat_interleave(patches, output_size=loss.shape[0])  # [M]
         return (loss * share).sum() / mask.shape[0]
 
 

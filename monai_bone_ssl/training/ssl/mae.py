@@ -64,8 +64,8 @@ class MaskedAutoencoder(nn.Module):
         visible = self.visible(noise)
         prediction = self.decode(self.encode(image, visible), visible, grid).float()
         error = (prediction - _normalised(patchify(image, self.backbone.patch_size))).square().mean(dim=2)
-        masked = torch.ones_like(error).scatter(1, visible, 0.0)  # [B, h * w]
-        loss = (error * masked).sum() / masked.sum()
+        mask = torch.ones_like(error).scatter(1, visible, 0.0)  # [B, h * w]
+        loss = (error * mask).sum() / mask.sum()
         return MethodOutput(loss, {"reconstruction": loss.detach()})
 
     def visible(self, noise: Tensor) -> Tensor:

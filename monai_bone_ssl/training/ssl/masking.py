@@ -45,16 +45,16 @@ def block_masks(
     Tensor
         bool [B, h * w] on the CPU, in row order; True where the student does not see the patch.
     """
-    masked = torch.rand(images, generator=generator) < probability
+    chosen = torch.rand(images, generator=generator) < probability
     share = ratio[0] + (ratio[1] - ratio[0]) * torch.rand(images, generator=generator)
-    wanted = masked * (share * height * width).round().long()  # [B]
+    patches = chosen * (share * height * width).round().long()  # [B]
     mask = torch.zeros(images, height * width, dtype=torch.bool)
     for _ in range(_BLOCKS):
-        missing = wanted - mask.sum(dim=1)
+        missing = patches - mask.sum(dim=1)
         block = _random_blocks(missing, height, width, generator)
         fits = (block & ~mask).sum(dim=1) <= missing
         mask |= block & fits[:, None]
-    return mask | _random_patches(~mask, wanted - mask.sum(dim=1), generator)
+    return mask | _random_patches(~mask, patches - mask.sum(dim=1), generator)
 
 
 def _random_blocks(missing: Tensor, height: int, width: int, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a framework of self-supervised learning gives the training loop."""
+"""Output of a framework of self-supervised learning, for the training loop."""
 
 from __future__ import annotations
 

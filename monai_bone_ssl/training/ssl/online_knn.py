@@ -1,4 +1,4 @@
-"""How well features tell body parts, by nearest neighbours, while pre-training goes on.
+"""Score of features while pre-training goes on: body parts told by nearest neighbours.
 
 Epochs are compared by body part and never by a diagnosis: what is fitted later on diagnostic labels must not
 have been chosen by them. The images are those of the pre-training.
@@ -16,10 +16,10 @@ from torch.nn.functional import interpolate, normalize
 
 from monai_bone_ssl.model.preprocessing import PreprocessSpec
 from monai_bone_ssl.stats.grouped_folds import grouped_folds
-from monai_bone_ssl.training.compute.distributed import sum_over_processes
+from monai_bone_ssl.training.compute.distributed import Process, sum_over_processes
 from monai_bone_ssl.training.compute.image_cache import ImageCache
 from monai_bone_ssl.training.data.fracatlas import MIXED
-from monai_bone_ssl.training.data.unlabelled import UnlabelledImage
+from monai_bone_ssl.training.data.unlabelled import ImageSources, UnlabelledImage
 from monai_bone_ssl.training.networks.backbone import GreyViT
 from monai_bone_ssl.training.probes.knn import TEMPERATURE, knn_probabilities
 
@@ -41,10 +41,8 @@ class BodyPartKNN:
 
     Parameters
     ----------
-    images
+    sources
         All images of the pre-training.
-    source_of
-        Number of each image's source: groups are unique within a source only.
     cache
         Pixels of the images.
     spec
@@ -53,19 +51,14 @@ class BodyPartKNN:
         Seed of the choice of images of a common part, and of the folds.
     """
 
-    def __init__(
-        self,
-        images: Sequence[UnlabelledImage],
-        source_of: Sequence[int],
-        cache: ImageCache,
-        spec: PreprocessSpec,
-        seed: int,
-    ) -> None:
+    def __init__(self, sources: ImageSources, cache: ImageCache, spec: PreprocessSpec, seed: int) -> None:
         self.cache = cache
         self.spec = spec
+        images = sources.images
         chosen = _choose(images, cache.usable, np.random.default_rng(seed))
         parts, labels = np.unique([str(images[i].part) for i in chosen], return_inverse=True)
-        groups = [f"{source_of[i]} {images[i].group}" for i in chosen]
+        # Groups are unique within a source only.
+        groups = [f"{sources.source_of[i]} {images[i].group}" for i in chosen]
         self.chosen: IntArray = chosen
         self.parts: list[str] = parts.tolist()
         self.labels: IntArray = labels
@@ -82,17 +75,15 @@ class BodyPartKNN:
         """Whether the images have parts to tell: two or more, in two groups or more."""
         return bool(self.folds)
 
-    def __call__(self, backbone: GreyViT, device: torch.device, rank: int = 0, processes: int = 1) -> float:
+    def __call__(self, backbone: GreyViT, process: Process) -> float:
         """Mean over parts of the share of images whose part the images of other groups tell, 0 to 1.
 
         Each process computes the features of its share of the images; all get the same score.
         """
-        features = torch.zeros(len(self.chosen), 2 * backbone.width, device=device)
-        mine = np.arange(rank, len(self.chosen), processes)
+        features = torch.zeros(len(self.chosen), 2 * backbone.width, device=process.device)
+        mine = slice(process.rank, None, process.count)
         pixels = [self.cache[index] for index in self.chosen[mine].tolist()]
-        features[torch.from_numpy(mine).to(device)] = whole_image_features(
-            backbone, pixels, self.spec, device
-        )
+        features[mine] = whole_image_features(backbone, pixels, self.spec, process.device)
         return self.score(sum_over_processes(features).cpu())
 
     def score(self, features: Tensor) -> float:

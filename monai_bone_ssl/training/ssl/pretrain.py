@@ -17,7 +17,7 @@ from monai_bone_ssl.training.compute.image_cache import ImageCache, open_image_c
 from monai_bone_ssl.training.compute.software import software
 from monai_bone_ssl.training.data.input_spec import input_spec
 from monai_bone_ssl.training.data.unlabelled import ImageSources, read_sources
-from monai_bone_ssl.training.networks.backbone import GreyViT, create_backbone, load_backbone
+from monai_bone_ssl.training.networks.backbone import create_backbone, load_backbone
 from monai_bone_ssl.training.networks.weights import parse_source
 from monai_bone_ssl.training.ssl.batches import Batches, BatchPlan
 from monai_bone_ssl.training.ssl.frameworks import make_framework
@@ -99,7 +99,10 @@ def make_pretrainer(
         text = f"batch of {recipe.batch_size}: expected a multiple of the {process.count} processes"
         raise ConfigError(ReasonCode.INVALID_CONFIG, text)
     with seeded(recipe.seed, process.device):  # random first weights come from torch's global stream
-        vit = _first_backbone(backbone, recipe.drop_path)
+        if isinstance(backbone, Path):
+            vit = load_backbone(backbone, recipe.drop_path)
+        else:
+            vit = create_backbone(backbone, recipe.drop_path)
         sources = read_sources(data)
         images = _decoded(sources, input_spec(recipe.long_side, vit.patch_size), cache, process)
         framework = make_framework(vit, recipe)
@@ -110,15 +113,9 @@ def make_pretrainer(
     record = _record(backbone, recipe, sources, images, plan, process)
     folder.check_same_run(record.arguments)
     spec = input_spec(recipe.size, framework.exported.patch_size)
-    knn = BodyPartKNN(sources.images, sources.source_of, images, spec, recipe.seed)
-    batches = Batches(images, plan, side=recipe.long_side, rank=process.rank, processes=process.count)
+    knn = BodyPartKNN(sources, images, spec, recipe.seed)
+    batches = Batches(images, plan, recipe.long_side, process)
     return Pretrainer(framework, batches, knn, recipe, folder, record, process, minutes)
-
-
-def _first_backbone(backbone: Path | str, drop_path: float) -> GreyViT:
-    if isinstance(backbone, Path):
-        return load_backbone(backbone, drop_path)
-    return create_backbone(backbone, drop_path)
 
 
 def _decoded(sources: ImageSources, spec: PreprocessSpec, cache: Path, process: Process) -> ImageCache:

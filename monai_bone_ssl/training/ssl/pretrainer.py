@@ -24,6 +24,9 @@ from monai_bone_ssl.training.ssl.training_step import TrainingStep, compile_bloc
 
 __all__ = ["Pretrainer"]
 
+# Silent unless the caller sets up logging: the engine would tell each error twice.
+_LOGGER = logging.getLogger("monai_bone_ssl.pretrain")
+_LOGGER.addHandler(logging.NullHandler())
 # Number of steps between points of the curves in TensorBoard.
 _LOG_EVERY = 10
 
@@ -61,7 +64,7 @@ class Pretrainer(Trainer):
             iteration_update=TrainingStep(framework, optimizer, guard, recipe, steps, process),
             decollate=False,
         )
-        self.logger = _quiet_logger()
+        self.logger = _LOGGER
         self.framework = framework
         self.batches = batches
         self.folder = folder
@@ -69,12 +72,8 @@ class Pretrainer(Trainer):
         self.process = process
         self.minutes = minutes
         EpochMonitor(framework, guard, knn, process, steps * recipe.batch_size).attach(self)
-        self.checkpointed = {
-            "module": framework.module,
-            "optimizer": optimizer,
-            "trainer": self,
-            "guard": guard,
-        }
+        states = {"module": framework.module, "optimizer": optimizer, "trainer": self, "guard": guard}
+        self.checkpointed: dict[str, object] = states
         if recipe.early_stop is not None and knn.possible:
             self._stop_early(recipe.early_stop)
 
@@ -132,11 +131,3 @@ class Pretrainer(Trainer):
 def _raise(_engine: Trainer, error: BaseException) -> None:
     """Last of the handlers of an exception; with the progress bar's alone the error would be swallowed."""
     raise error
-
-
-def _quiet_logger() -> logging.Logger:
-    """Silent unless the caller sets up logging: the engine would tell each error twice."""
-    logger = logging.getLogger("monai_bone_ssl.pretrain")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
-    return logger

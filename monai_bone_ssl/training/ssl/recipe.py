@@ -1,4 +1,4 @@
-"""What determines a pre-training run, beside its images and first weights."""
+"""Recipe of a pre-training run: all that its result depends on, beside images and first weights."""
 
 from __future__ import annotations
 
@@ -74,10 +74,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         self._expect("learning_rate", self.learning_rate > 0, "more than 0")
         self._expect("teacher_momentum", all(0 <= m <= 1 for m in self.teacher_momentum), "0 to 1")
         self._expect("drop_path", 0 <= self.drop_path < 1, "0 to less than 1")
-        whole = self.trainable_blocks is None and self.ibot_weight == self.koleo_weight == 0
-        self._expect(
-            "method", self.method == "dino" or whole, "dino: mae has no trainable blocks, iBOT or KoLeo"
-        )
+        plain = self.trainable_blocks is None and self.ibot_weight == self.koleo_weight == 0
+        expected = "dino: mae has no trainable blocks, iBOT or KoLeo"
+        self._expect("method", self.method == "dino" or plain, expected)
         self._expect("early_stop", self.early_stop is None or self.early_stop >= 1, "1 or more")
 
     def _expect(self, name: str, holds: bool, expected: str) -> None:

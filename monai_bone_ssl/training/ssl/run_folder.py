@@ -1,4 +1,4 @@
-"""What a pre-training run keeps in its folder, and where an interrupted run goes on from."""
+"""Folder of a pre-training run: its record, log, backbones and checkpoints."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Content of run.json."""
 
     arguments: Mapping[str, Any]
-    """What the result depends on; a run is only continued with the same."""
+    """Values that the result depends on; a run is only continued with the same."""
     sources: Sequence[SourceCounts]
     """Numbers of images, source by source."""
     images_an_epoch: int
     """Number of images that an epoch learns from, whole batches of them."""
     note: str = _NOTE
-    """What the network has seen, for readers of figures measured with it."""
+    """Images that the network has seen, for readers of figures measured with it."""
     software: Mapping[str, str]
     """Versions by distribution."""
     device: str
@@ -65,12 +65,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 class RunFolder:
     """Writes a run's record, log and backbones; each file whole or not at all.
 
-    Parameters
-    ----------
-    path
-        Folder of the run.
-    architecture
-        timm name that the backbones' files begin with.
+    The names of the backbones' files begin with the timm name of the ``architecture``.
     """
 
     def __init__(self, path: Path, architecture: str) -> None:

@@ -66,15 +66,8 @@ class DINOHead(nn.Module):
 class Branch(nn.Module):
     """A backbone with its heads; student and teacher are one each.
 
-    Parameters
-    ----------
-    backbone
-        Vision Transformer of width C.
-    prototypes
-        Number of outputs of a head (K).
-    with_patch_head
-        Whether patches have a head of their own, as iBOT's objective needs it. DINOv2 found two heads better
-        than a shared one (arXiv:2304.07193, section 4).
+    For iBOT's objective patches have a head of their own: DINOv2 found two heads better than a shared one
+    (arXiv:2304.07193, section 4).
     """
 
     def __init__(self, backbone: GreyViT, prototypes: int, *, with_patch_head: bool) -> None:

@@ -32,7 +32,7 @@ _CANDIDATES = 4  # crops drawn for a view, of which the first with structure is 
 
 
 class View(NamedTuple):
-    """How one view of an image is made."""
+    """Size, content and blur of one view of an image."""
 
     size: int
     """Side in pixels."""
@@ -64,17 +64,10 @@ def dino_views(global_size: int, local_size: int, local_views: int) -> list[View
 class MultiCrop:
     """Random crops in any orientation (see ``crops``) with varied grey levels (see ``augmentation``).
 
-    Parameters
-    ----------
-    patch_size
-        Side of a patch in pixels.
-    views
-        Views to make of each image.
-
     Raises
     ------
     ConfigError
-        If a side is not a multiple of the patch size.
+        If the side of a view is not a multiple of the patch size.
     """
 
     def __init__(self, patch_size: int, views: Sequence[View]) -> None:
@@ -109,7 +102,7 @@ class MultiCrop:
         """
         images, device = len(batch.canvases), process.device
         uniform, seeds = _draw(process.count * images, len(self.views), random)
-        rows = slice(process.rank * images, (process.rank + 1) * images)
+        rows = process.rows(images)
         uniform = uniform[rows].to(device, non_blocking=True)
         image = partner = _pyramid(batch.canvases, batch.sizes, device)
         if batch.partner_canvases is not batch.canvases:

@@ -11,7 +11,7 @@ from dicom_factory import limb_pixels, make_radiograph
 from pydicom import uid
 
 from monai_bone_ssl.errors import ConfigError
-from monai_bone_ssl.training.data import UnlabelledImage, list_images
+from monai_bone_ssl.training.data.unlabelled import UnlabelledImage, list_images
 
 
 def test_an_unlabelled_image_has_no_place_for_a_label() -> None:

@@ -9,9 +9,11 @@ from functools import partial
 import pytest
 import torch
 
+from monai_bone_ssl.training.compute.distributed import Process
 from monai_bone_ssl.training.ssl import frameworks, self_distillation
 from monai_bone_ssl.training.ssl.self_distillation import DINOHead
 
+ALONE = Process(rank=0, count=1, local_rank=0, device=torch.device("cpu"))
 NAME = "test_vit"  # timm's smallest: 6 blocks of width 64
 BLOCKS = 6
 SMALL = {

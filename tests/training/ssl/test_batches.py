@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.training.data.unlabelled import ImageSources, UnlabelledImage
 from monai_bone_ssl.training.ssl.batches import Batches, BatchPlan, collate
+from training.ssl.runs import ALONE
 
 
 class Pictures:
@@ -79,10 +81,9 @@ def test_partners_are_other_images_of_the_same_study():
 
 
 def test_processes_share_the_batches_of_one_process():
-    whole = list(islice(Batches(Pictures(), plan(13), side=4, rank=0, processes=1), 7))
-    halves = [
-        list(islice(Batches(Pictures(), plan(13), side=4, rank=rank, processes=2), 7)) for rank in (0, 1)
-    ]
+    whole = list(islice(Batches(Pictures(), plan(13), 4, ALONE), 7))
+    two = [replace(ALONE, rank=rank, count=2) for rank in (0, 1)]
+    halves = [list(islice(Batches(Pictures(), plan(13), 4, process), 7)) for process in two]
     for batch, first, second in zip(whole, *halves, strict=True):
         assert (batch.epoch, batch.step) == (first.epoch, first.step) == (second.epoch, second.step)
         for name in ("canvases", "sizes", "partner_canvases", "partner_sizes"):
@@ -91,9 +92,9 @@ def test_processes_share_the_batches_of_one_process():
 
 
 def test_batches_go_on_from_the_first_epoch_asked_for():
-    every = list(islice(Batches(Pictures(), plan(12), side=4, rank=0, processes=1), 9))
+    every = list(islice(Batches(Pictures(), plan(12), 4, ALONE), 9))
     assert [(batch.epoch, batch.step) for batch in every] == [(e, s) for e in range(3) for s in range(3)]
-    resumed = Batches(Pictures(), plan(12), side=4, rank=0, processes=1)
+    resumed = Batches(Pictures(), plan(12), 4, ALONE)
     resumed.first_epoch = 2
     for batch, again in zip(every[6:], resumed, strict=False):
         assert (batch.epoch, batch.step) == (again.epoch, again.step)
@@ -110,7 +111,7 @@ def test_images_stand_in_the_corner_of_their_canvas():
 
 
 def test_own_partners_are_not_decoded_twice():
-    batch = next(iter(Batches(Pictures(), plan(8), side=4, rank=0, processes=1)))
+    batch = next(iter(Batches(Pictures(), plan(8), 4, ALONE)))
     assert batch.partner_canvases is batch.canvases, "views of it are made once then"
 
 

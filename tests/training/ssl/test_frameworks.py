@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
-from monai_bone_ssl.training.compute.distributed import Process
 from monai_bone_ssl.training.networks.backbone import create_backbone
 from monai_bone_ssl.training.ssl.batches import Batches, BatchPlan
 from monai_bone_ssl.training.ssl.collapse import CollapseGuard
@@ -14,11 +12,9 @@ from monai_bone_ssl.training.ssl.frameworks import make_framework
 from monai_bone_ssl.training.ssl.pretrain import make_pretrainer
 from monai_bone_ssl.training.ssl.recipe import Recipe
 from monai_bone_ssl.training.ssl.training_step import TrainingStep, make_optimizer
-from training.ssl.runs import NAME, SMALL
+from training.ssl.runs import ALONE, NAME, SMALL
 
 pytestmark = pytest.mark.usefixtures("narrow_networks")
-
-ALONE = Process(rank=0, count=1, local_rank=0, device=torch.device("cpu"))
 
 
 class DarkAndBright:
@@ -41,7 +37,7 @@ def images_and_views(method):
     framework.module.register_forward_pre_hook(lambda _module, arguments: given.append(arguments[0]))
     optimizer = make_optimizer(framework.module, ALONE.device)
     step = TrainingStep(framework, optimizer, CollapseGuard(patience=9), recipe, plan.steps, ALONE)
-    batch = next(iter(Batches(DarkAndBright(), plan, side=64, rank=0, processes=1)))
+    batch = next(iter(Batches(DarkAndBright(), plan, 64, ALONE)))
     step(None, batch)
     return batch.canvases, given[0]
 

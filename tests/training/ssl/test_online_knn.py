@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
 
 from monai_bone_ssl.model.preprocessing import PreprocessSpec
-from monai_bone_ssl.training.data.unlabelled import UnlabelledImage
+from monai_bone_ssl.training.data.unlabelled import ImageSources, UnlabelledImage
 from monai_bone_ssl.training.networks.backbone import create_backbone
 from monai_bone_ssl.training.ssl.online_knn import BodyPartKNN, whole_image_features
-from training.ssl.runs import NAME
+from training.ssl.runs import ALONE, NAME
 
 SPEC = PreprocessSpec(32, 16, 1.0, 99.0)
 
@@ -33,7 +35,8 @@ def described(parts, groups):
 
 def knn_of(parts, groups, sources=None):
     images = described(parts, groups)
-    return BodyPartKNN(images, sources or [0] * len(parts), Pictures(len(parts)), SPEC, seed=0)
+    one_list = ImageSources(("one", "two"), tuple(images), tuple(sources or [0] * len(parts)))
+    return BodyPartKNN(one_list, Pictures(len(parts)), SPEC, seed=0)
 
 
 def test_score_is_the_balanced_accuracy_of_weighted_neighbours_in_other_groups():
@@ -105,6 +108,6 @@ def test_shares_of_processes_make_the_whole():
     seen = []
     knn.score = lambda features: float(seen.append(features) or 0)
     for rank, count in ((0, 1), (0, 2), (1, 2)):
-        knn(backbone, torch.device("cpu"), rank, count)
+        knn(backbone, replace(ALONE, rank=rank, count=count))
     torch.testing.assert_close(seen[0], seen[1] + seen[2], rtol=1e-4, atol=1e-5)
     assert backbone.training, "left as it was"

@@ -13,7 +13,7 @@ from monai_bone_ssl.training.networks.backbone import create_backbone, load_back
 from monai_bone_ssl.training.ssl.online_knn import BodyPartKNN
 from monai_bone_ssl.training.ssl.pretrain import pretrain
 from monai_bone_ssl.training.ssl.recipe import Recipe
-from training.ssl.runs import measures
+from training.ssl.runs import ALONE, measures
 
 TINY = "vit_tiny_patch16_224"
 
@@ -41,12 +41,12 @@ def test_pretraining_from_random_weights_tells_body_parts_better(tmp_path):
 
     sources = read_sources([shared("data/fracatlas")])
     images = open_image_cache(sources.paths, PreprocessSpec(96, 16, 1.0, 99.0), cache)
-    knn = BodyPartKNN(sources.images, sources.source_of, images, PreprocessSpec(64, 16, 1.0, 99.0), seed=0)
+    knn = BodyPartKNN(sources, images, PreprocessSpec(64, 16, 1.0, 99.0), seed=0)
     random = []
     for seed in range(3):
         with torch.random.fork_rng():
             torch.manual_seed(seed)  # 0: what the run began with
-            random.append(knn(create_backbone(TINY), torch.device("cpu")))
-    learnt = knn(load_backbone(tmp_path / "out" / f"{TINY}.last.safetensors"), torch.device("cpu"))
+            random.append(knn(create_backbone(TINY), ALONE))
+    learnt = knn(load_backbone(tmp_path / "out" / f"{TINY}.last.safetensors"), ALONE)
     assert learnt == pytest.approx(measures(tmp_path / "out")[-1]["body_part_knn"], abs=0.01)
     assert learnt > max(random) + 0.03, f"{learnt} with learnt, {random} with random weights"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,11 +13,10 @@ from analyses import ROOT
 from toy_radiographs import write_limbs
 
 from monai_bone_ssl.errors import ConfigError
-from monai_bone_ssl.training.compute.distributed import Process
 from monai_bone_ssl.training.networks.backbone import create_backbone
 from monai_bone_ssl.training.ssl.losses import Centre
 from monai_bone_ssl.training.ssl.pretrain import make_pretrainer, pretrain
-from training.ssl.runs import NAME, record
+from training.ssl.runs import ALONE, NAME, record
 from training.ssl.two_processes import OUTPUTS, RECIPE, SHARES
 
 pytestmark = pytest.mark.usefixtures("narrow_networks")
@@ -87,6 +87,6 @@ def test_unequal_shares_have_the_centre_of_one_process(runs):
 
 
 def test_batch_that_cannot_be_shared_is_refused(data, cache, tmp_path):
-    second = Process(rank=1, count=3, local_rank=1, device=torch.device("cpu"))
+    second = replace(ALONE, rank=1, count=3)
     with pytest.raises(ConfigError, match="batch of 8: expected a multiple of the 3 processes"):
         make_pretrainer([data], tmp_path, NAME, RECIPE, second, cache=cache)

@@ -12,7 +12,6 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from monai_bone_ssl.errors import ConfigError
-from monai_bone_ssl.training.compute.distributed import Process
 from monai_bone_ssl.training.data.augmentation import (
     INTENSITY_DRAWS,
     add_noise,
@@ -31,6 +30,7 @@ from monai_bone_ssl.training.ssl.crops import (
     sample_crops,
 )
 from monai_bone_ssl.training.ssl.views import MultiCrop, View, dino_views
+from training.ssl.runs import ALONE
 
 SIDE = 256
 
@@ -278,9 +278,6 @@ def test_some_views_keep_their_grey_levels_exactly():
 
 
 # --- multi-crop ---------------------------------------------------------------------------------------------
-
-
-ALONE = Process(rank=0, count=1, local_rank=0, device=torch.device("cpu"))
 
 
 def images(count, seed=0):
