@@ -9,6 +9,7 @@ is slightly too kind. Figures at the operating points are those of the protocol'
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from shipped import parse
 from monai_bone_ssl.findings import decide
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.training.data import LabelledDataset
-from monai_bone_ssl.training.measure.metrics import BinaryMetrics, compute_metrics
+from monai_bone_ssl.training.measure.metrics import compute_metrics
 from monai_bone_ssl.training.measure.sample import Sample
 from monai_bone_ssl.training.probes.cross_validation import auroc_figures, cross_validate, share_figure
 
@@ -28,16 +29,7 @@ def _row(name: str, n: int, value: float, low: float | None, high: float | None)
 
 def _at(name: str, sample: Sample, threshold: float) -> None:
     """Sensitivity and specificity of one part at one threshold."""
-    metrics: BinaryMetrics = compute_metrics(
-        Sample(
-            labels=sample.labels,
-            probabilities=sample.probabilities,
-            thresholds=np.full(len(sample), threshold),
-            decisions=sample.decisions,
-            groups=sample.groups,
-            parts=sample.parts,
-        )
-    )
+    metrics = compute_metrics([replace(sample, thresholds=np.full(len(sample), threshold))])
     for what in ("sensitivity", "specificity"):
         figure = getattr(metrics, what)
         _row(f"{what} at {name}, {threshold:.3f}", len(sample), figure.value, figure.ci_low, figure.ci_high)
@@ -95,7 +87,7 @@ def main() -> None:
         groups=dataset.groups,
         parts=dataset.parts,
     )
-    metrics = compute_metrics(everything)
+    metrics = compute_metrics([everything])
     for what in ("accuracy", "balanced_accuracy", "kappa", "ece"):
         figure = getattr(metrics, what)
         _row(f"{what} at 0.5", len(dataset), figure.value, figure.ci_low, figure.ci_high)

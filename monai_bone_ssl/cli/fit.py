@@ -27,7 +27,7 @@ the calibration and the operating points are chosen by cross-validation inside D
 patient.
 
 MODEL_DIR also gets cases.npz, by which training images that are similar to an image are found. It has the
-names of the images where these are public. --cases-only writes it for a model that was fitted without it.
+names of the images where these are public.
 
 {DATA_KINDS}
 example:
@@ -55,23 +55,14 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "--model-version", default="1.0.0", help="version of the model (default: %(default)s)"
     )
     add_input_size(parser)
-    parser.add_argument(
-        "--cases-only",
-        action="store_true",
-        help="only add cases.npz to MODEL_DIR, a model that was fitted on DATA",
-    )
     add_feature_cache(parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     with extra("train"):
-        from monai_bone_ssl.training.fit import add_similar_cases, fit
+        from monai_bone_ssl.training.fit import fit
         from monai_bone_ssl.training.networks.features import default_cache
 
-    cache = arguments.cache or default_cache()
-    if arguments.cases_only:
-        add_similar_cases(arguments.data, arguments.backbone, arguments.out, cache=cache)
-        return EXIT_OK
     fit(
         arguments.data,
         arguments.backbone,
@@ -79,6 +70,6 @@ def _run(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         version=arguments.model_version,
         long_side=arguments.long_side,
-        cache=cache,
+        cache=arguments.cache or default_cache(),
     )
     return EXIT_OK

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from ignite.engine import Engine, Events
-from ignite.handlers import ProgressBar
-from monai.engines.evaluator import SupervisedEvaluator
-from monai.engines.trainer import SupervisedTrainer
-from monai.handlers.roc_auc import ROCAUC
-from monai.handlers.validation_handler import ValidationHandler
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
+from tqdm import trange
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.model.preprocessing import PreprocessSpec
@@ -34,7 +31,6 @@ from monai_bone_ssl.training.probes.nested import INNER_FOLDS
 __all__ = ["finetune_and_predict"]
 
 IntArray = npt.NDArray[np.int64]
-Batch = tuple[Tensor, Tensor]
 
 _WEIGHT_DECAY = 0.01
 _WARM_UP = 0.1  # share of the steps
@@ -60,77 +56,40 @@ class Classifier(nn.Module):
         nn.init.constant_(self.head.bias, math.log(prevalence / (1 - prevalence)))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits [B, 1] of images [B, 1, H, W] in [0, 1].
+        """Logits [B] of images [B, 1, H, W] in [0, 1].
 
         In evaluation mode they are averaged over image and mirror image, as frozen features are.
         """
-        logits: Tensor = self.head(self.encoder(image))
+        logits: Tensor = self.head(self.encoder(image))[:, 0]
         if self.training:
             return logits
-        mirrored: Tensor = self.head(self.encoder(image.flip(3)))
+        mirrored: Tensor = self.head(self.encoder(image.flip(3)))[:, 0]
         return (logits + mirrored) / 2
 
 
-class BestEpoch:
-    """Keeps the network's weights at the epoch with the best validation AUROC, in memory.
-
-    Parameters
-    ----------
-    network
-        Network in training.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        self._network = network
-        self._auroc = -math.inf
-        self._state: dict[str, Tensor] = {}
-
-    def attach(self, engine: Engine) -> None:
-        """Compare AUROCs whenever an evaluator has run."""
-        engine.add_event_handler(Events.COMPLETED, self._keep)
-
-    def restore(self) -> None:
-        """Give the network the weights of the best epoch."""
-        self._network.load_state_dict(self._state)
-
-    def _keep(self, engine: Engine) -> None:
-        if engine.state.metrics["auroc"] > self._auroc:
-            self._auroc = engine.state.metrics["auroc"]
-            self._state = {name: value.clone() for name, value in self._network.state_dict().items()}
-
-
-class Canvases(Dataset[Batch]):
-    """Images centred on a black square, addressed by whole batches.
+class Canvases:
+    """Images centred on a black square.
 
     Parameters
     ----------
     images
         Decoded images.
-    indices
-        Indices [n] of the images to use.
-    labels
-        Labels [n] of the images to use, 0 or 1.
     side
-        Side of the square in pixels.
+        Side of the square in pixels (S).
     """
 
-    def __init__(self, images: ImageCache, indices: IntArray, labels: IntArray, side: int) -> None:
+    def __init__(self, images: ImageCache, side: int) -> None:
         self._images = images
-        self._indices = indices
-        self._labels = torch.from_numpy(labels).float()[:, None]
         self._side = side
 
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, batch: list[int]) -> Batch:
-        """Canvases uint8 [B, 1, S, S] and labels float [B, 1]."""
-        canvases = torch.zeros(len(batch), 1, self._side, self._side, dtype=torch.uint8)
-        for canvas, index in zip(canvases, self._indices[batch], strict=True):
+    def __getitem__(self, indices: IntArray) -> Tensor:
+        """Images [B, 1, S, S] in [0, 1], on the device to compute on."""
+        canvases = torch.zeros(len(indices), 1, self._side, self._side, dtype=torch.uint8)
+        for canvas, index in zip(canvases, indices, strict=True):
             image = torch.tensor(self._images[int(index)])
             top, left = ((self._side - side) // 2 for side in image.shape)
             canvas[0, top : top + image.shape[0], left : left + image.shape[1]] = image
-        return canvases, self._labels[batch]
+        return canvases.to(computing_device()).float() / 255
 
 
 def finetune_and_predict(
@@ -192,20 +151,67 @@ def finetune_and_predict(
     if epochs < 1:
         raise ConfigError(ReasonCode.INVALID_CONFIG, f"epochs is {epochs}, expected at least 1")
     fitting, choosing = _inner_split(dataset, train, seed)
-    images = _open_all(dataset, spec, image_cache or default_image_cache())
+    canvases = Canvases(_open_all(dataset, spec, image_cache or default_image_cache()), spec.long_side)
     labels = dataset.labels
-    load = partial(_loader, images, side=spec.long_side)
-    held_out = load(choosing, labels[choosing], batch_size)
-
     network = Classifier(_encoder(weights), prevalence=float(labels[fitting].mean()))
     _prepare_for_training(network)
-    generator = torch.Generator().manual_seed(seed)
-    drawn = load(fitting, labels[fitting], min(batch_size, len(fitting)), generator)
-    _train(network, drawn, held_out, epochs=epochs, learning_rate=learning_rate, generator=generator)
+    best_auroc, best_state = -math.inf, network.state_dict()
+    epochs_done = _epochs(
+        network,
+        canvases,
+        labels,
+        fitting,
+        epochs=epochs,
+        seed=seed,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+    )
+    for _ in epochs_done:
+        auroc = float(roc_auc_score(labels[choosing], _logits(network, canvases, choosing, batch_size)))
+        if auroc > best_auroc:
+            best_auroc, best_state = auroc, {name: v.clone() for name, v in network.state_dict().items()}
+    network.load_state_dict(best_state)
 
-    calibration = fit_calibration(_logits(network, held_out), labels[choosing])
-    unlabelled = np.zeros(len(test), dtype=np.int64)
-    return calibration.probabilities(_logits(network, load(test, unlabelled, batch_size)))
+    calibration = fit_calibration(_logits(network, canvases, choosing, batch_size), labels[choosing])
+    return calibration.probabilities(_logits(network, canvases, test, batch_size))
+
+
+def _epochs(
+    network: Classifier,
+    canvases: Canvases,
+    labels: IntArray,
+    fitting: IntArray,
+    *,
+    epochs: int,
+    seed: int,
+    learning_rate: float,
+    batch_size: int,
+) -> Iterator[int]:
+    """Train the network on the images at ``fitting``; the number of each epoch, when it has ended."""
+    decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]  # biases and norms
+    groups = [{"params": decayed, "weight_decay": _WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate)
+    batch_size = min(batch_size, len(fitting))
+    steps = len(fitting) // batch_size
+    scheduler = LambdaLR(optimizer, partial(_rate, steps=epochs * steps))
+    generator = torch.Generator().manual_seed(seed)
+    progress = trange(epochs, desc="fine-tuning", unit="epoch")
+    for epoch in progress:
+        order = fitting[torch.randperm(len(fitting), generator=generator).numpy()]
+        network.train()
+        for batch in order[: steps * batch_size].reshape(steps, batch_size):
+            images = augment(canvases[batch], generator)
+            loss = binary_cross_entropy_with_logits(network(images), torch.tensor(labels[batch]).to(images))
+            if not loss.isfinite():
+                text = "fine-tuning diverged: the loss is not finite; try a lower learning rate"
+                raise ConfigError(ReasonCode.INVALID_CONFIG, text)
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            scheduler.step()
+        progress.set_postfix(loss=loss.item())
+        yield epoch
 
 
 def _inner_split(dataset: LabelledDataset, train: IntArray, seed: int) -> tuple[IntArray, IntArray]:
@@ -242,55 +248,6 @@ def _prepare_for_training(network: Classifier) -> None:
             module.momentum = _NORM_MOMENTUM
 
 
-def _train(
-    network: Classifier,
-    drawn: DataLoader[Batch],
-    held_out: DataLoader[Batch],
-    *,
-    epochs: int,
-    learning_rate: float,
-    generator: torch.Generator,
-) -> None:
-    """Train the network, and give it the weights of the epoch that ranks the held-out images best."""
-    decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]  # biases and norms
-    groups = [{"params": decayed, "weight_decay": _WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=learning_rate)
-    scheduler = LambdaLR(optimizer, partial(_rate, steps=epochs * len(drawn)))
-    best = BestEpoch(network)
-    evaluator = SupervisedEvaluator(
-        device=computing_device(),
-        val_data_loader=held_out,
-        network=network,
-        prepare_batch=_prepare_batch,
-        key_val_metric={"auroc": ROCAUC(output_transform=_prediction_and_label)},
-        val_handlers=[best],
-        decollate=False,
-    )
-    trainer = SupervisedTrainer(
-        device=computing_device(),
-        max_epochs=epochs,
-        train_data_loader=drawn,
-        network=network,
-        optimizer=optimizer,
-        loss_function=nn.BCEWithLogitsLoss(),
-        prepare_batch=partial(_augmented_batch, generator=generator),
-        train_handlers=[ValidationHandler(interval=1, validator=evaluator)],
-        decollate=False,
-    )
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda _: scheduler.step())
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, _stop_on_nan)
-    ProgressBar(desc="fine-tuning").attach(trainer, output_transform=lambda output: {"loss": output["loss"]})
-    trainer.run()
-    best.restore()
-
-
-def _stop_on_nan(engine: Engine) -> None:
-    if not math.isfinite(engine.state.output["loss"].item()):  # type: ignore[index] # Any | None
-        text = "fine-tuning diverged: the loss is not finite; try a lower learning rate"
-        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-
-
 def _rate(step: int, steps: int) -> float:
     """Share of the learning rate: linear warm-up, then half a cosine to 0."""
     warm_up = max(1, round(_WARM_UP * steps))
@@ -300,40 +257,10 @@ def _rate(step: int, steps: int) -> float:
 
 
 @torch.inference_mode()
-def _logits(network: Classifier, batches: DataLoader[Batch]) -> npt.NDArray[np.float32]:
-    """Logits [n] of the images in the loader's order."""
+def _logits(
+    network: Classifier, canvases: Canvases, indices: IntArray, batch_size: int
+) -> npt.NDArray[np.float32]:
+    """Logits [n] of the images at the indices [n]."""
     network.eval()
-    parts = [network(_prepare_batch(batch, computing_device())[0]) for batch in batches]
-    return np.asarray(torch.cat(parts)[:, 0].cpu().numpy())
-
-
-def _loader(
-    images: ImageCache,
-    indices: IntArray,
-    labels: IntArray,
-    batch_size: int,
-    shuffle: torch.Generator | None = None,
-    *,
-    side: int,
-) -> DataLoader[Batch]:
-    """All batches in order; where ``shuffle`` is given, full batches in a random order."""
-    data = Canvases(images, indices, labels, side)
-    order = SequentialSampler(data) if shuffle is None else RandomSampler(data, generator=shuffle)
-    batches = BatchSampler(order, batch_size, drop_last=shuffle is not None)
-    return DataLoader(data, sampler=batches, batch_size=None, generator=shuffle)
-
-
-def _prepare_batch(batch: Batch, device: torch.device, non_blocking: bool = False) -> Batch:
-    canvases, labels = (tensor.to(device, non_blocking=non_blocking) for tensor in batch)
-    return canvases.float() / 255, labels
-
-
-def _augmented_batch(
-    batch: Batch, device: torch.device, non_blocking: bool, generator: torch.Generator
-) -> Batch:
-    images, labels = _prepare_batch(batch, device, non_blocking)
-    return augment(images, generator), labels
-
-
-def _prediction_and_label(output: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    return output["pred"], output["label"]
+    batches = np.split(indices, range(batch_size, len(indices), batch_size))
+    return np.concatenate([network(canvases[batch]).cpu().numpy() for batch in batches])

@@ -10,10 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.findings import CodedConcept
-from monai_bone_ssl.model.folder import read_model_folder, write_model_folder
-from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.model.similar_cases import SimilarCases
 from monai_bone_ssl.model.spec import (
@@ -37,7 +34,7 @@ from monai_bone_ssl.training.probes.cross_validation import CrossValidation, aur
 from monai_bone_ssl.training.probes.logistic import LinearProbe, fit_logistic
 from monai_bone_ssl.training.probes.novelty import Novelty, fit_novelty, out_of_fold_distances
 
-__all__ = ["add_similar_cases", "fit", "similar_cases"]
+__all__ = ["fit"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -48,9 +45,6 @@ _CONFLICT_CONFIDENCE = 0.9
 
 # Share of training images whose distance is within the limit.
 _ACCEPTED = 0.99
-
-# Largest difference between features of the torch network and of the exported one that rounding explains.
-_ROUNDING = 1e-2
 
 _LIBRARIES = ("torch", "timm", "scikit-learn", "onnx", "numpy", "pillow")
 
@@ -118,58 +112,14 @@ def fit(
     )
     height, width = preprocessing.size(5, 4)
     exported = store_compactly(to_onnx(network, height, width))
-    return write_model(exported, spec, out, similar_cases(features, dataset).encode())
+    return write_model(exported, spec, out, _similar_cases(features, dataset).encode())
 
 
-def similar_cases(features: FloatArray, dataset: LabelledDataset) -> SimilarCases:
-    """The training images among which similar cases are found, by number where their names are not public.
-
-    Parameters
-    ----------
-    features
-        Features of the images [n, D].
-    dataset
-        n labelled images.
-    """
+def _similar_cases(features: FloatArray, dataset: LabelledDataset) -> SimilarCases:
+    """The training images among which similar cases are found, by number where their names are not public."""
     public = dataset.source.public_names
     names = [image.name if public else str(number) for number, image in enumerate(dataset.images, start=1)]
     return SimilarCases.fit(features, dataset.labels, dataset.parts, np.array(names))
-
-
-def add_similar_cases(data: Path, backbone: Path, model_folder: Path, *, cache: Path) -> ModelSpec:
-    """Write cases.npz into a model folder that was fitted without one; the network stays as it is.
-
-    Parameters
-    ----------
-    data, backbone
-        Labelled radiographs and file of weights that the model was fitted with.
-    model_folder
-        Model folder; ``cases.npz`` is added, and model.json gets the hash of it.
-    cache
-        Folder for features, see :func:`fit`.
-
-    Returns
-    -------
-    New content of model.json.
-
-    Raises
-    ------
-    ConfigError, CorruptImage, ReportError
-        See :func:`fit`; a ConfigError also where the weights are not those of the model.
-    ModelError
-        If the folder is not a model folder.
-    """
-    content = read_model_folder(model_folder)
-    dataset = load_dataset(data).training()
-    extractor = product_features(load_backbone(backbone))
-    features = extract_features(extractor, content.spec.preprocessing, dataset.paths, cache)
-    first = preprocess(read_grey(dataset.paths[0]), content.spec.preprocessing)[None, None]
-    of_model = Model(model_folder).predict(first).features[0]
-    if of_model.shape != features[0].shape or np.abs(of_model - features[0]).max() > _ROUNDING:
-        text = f"{backbone.name}: gives other features than {model_folder}, expected the model's backbone"
-        raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-    cases = similar_cases(features, dataset).encode()
-    return write_model_folder(model_folder, content.weights, content.spec, cases)
 
 
 def _body_part(name: str, dataset: LabelledDataset, judged: CrossValidation) -> BodyPartSpec:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import msgspec
 import numpy as np
 import pytest
@@ -20,7 +18,7 @@ from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.model.similar_cases import SimilarCases
 from monai_bone_ssl.training import fit as training_fit
 from monai_bone_ssl.training.data import load_dataset, read_grey
-from monai_bone_ssl.training.fit import add_similar_cases, fit
+from monai_bone_ssl.training.fit import fit
 from monai_bone_ssl.training.measure.evaluate_model import evaluate_model, write_evaluation
 from monai_bone_ssl.training.networks import features
 from monai_bone_ssl.training.networks.backbone import load_backbone, round_to_storage
@@ -147,7 +145,7 @@ def test_evaluation_cautions_where_the_labels_mean_something_else(fitted, data, 
     assert "taken to mean" not in same
 
 
-def test_similar_cases_are_the_training_images_by_number(fitted, folder, data, backbone, cache, tmp_path):
+def test_similar_cases_are_the_training_images_by_number(fitted, folder, data):
     """A list of one's own may name patients in its paths: only public names are shown."""
     dataset = load_dataset(data)
     cases = SimilarCases.load(folder)
@@ -156,20 +154,3 @@ def test_similar_cases_are_the_training_images_by_number(fitted, folder, data, b
         assert nearest.distance < 0.01
         assert (nearest.part, nearest.label) == (dataset.images[number].part, dataset.images[number].label)
         assert nearest.identifier == str(number + 1)
-    out = tmp_path / "model"
-    shutil.copytree(folder, out)
-    (out / "cases.npz").unlink()
-    spec = add_similar_cases(data, backbone, out, cache=cache)
-    assert msgspec.structs.replace(spec, cases_sha256=fitted.spec.cases_sha256) == fitted.spec
-    assert (out / "model.onnx").read_bytes() == (folder / "model.onnx").read_bytes()
-    first = _predict(fitted, dataset.images[0]).features[0]
-    added, original = (SimilarCases.load(model).nearest(first, n=5) for model in (out, folder))
-    assert [case.identifier for case in added] == [case.identifier for case in original]
-
-
-def test_similar_cases_of_another_backbone_are_refused(folder, data, cache, tmp_path):
-    torch.manual_seed(1)
-    other = tmp_path / f"{NAME}.safetensors"
-    save_file(timm.create_model(NAME, num_classes=0).state_dict(), other)
-    with pytest.raises(ConfigError, match="expected the model's backbone"):
-        add_similar_cases(data, other, folder, cache=cache)

@@ -13,7 +13,7 @@ from monai_bone_ssl.training.comparison.outcome import RowOutcome
 from monai_bone_ssl.training.comparison.protocol import make_sample
 from monai_bone_ssl.training.data import LabelledDataset
 from monai_bone_ssl.training.measure.evaluate import hardware_of, studies_of
-from monai_bone_ssl.training.measure.metrics import average_metrics, mean_over_parts
+from monai_bone_ssl.training.measure.metrics import compute_metrics, mean_over_parts
 from monai_bone_ssl.training.measure.paired_tests import PairedComparison, compare_pair
 from monai_bone_ssl.training.measure.sample import Sample, merge_studies
 
@@ -71,7 +71,7 @@ def _measure(method: Method, runs: Runs, baseline: Runs | None, evaluated: Label
         name=method.name,
         description=method.description,
         seeds=tuple(runs),
-        metrics=average_metrics(samples, hardware=hardware_of(evaluated.images), studies=studies),
+        metrics=compute_metrics(samples, hardware=hardware_of(evaluated.images), studies=studies),
         mean_over_parts=mean_over_parts(samples),
         study_mean_over_parts=study_mean,
         against_baseline=_pair(runs, baseline),

@@ -57,7 +57,7 @@ def evaluate(
     """
     sample = _sample(dataset, answers, threshold)
     metrics = compute_metrics(
-        sample,
+        [sample],
         hardware=hardware_of(dataset.images),
         studies=studies_of(dataset.images),
         localisation=localise(dataset.images, [answer.peak_box.centre for answer in answers]),

@@ -25,7 +25,6 @@ __all__ = [
     "MeanOverParts",
     "Metrics",
     "MetricsByPart",
-    "average_metrics",
     "compute_metrics",
     "mean_over_parts",
 ]
@@ -109,44 +108,25 @@ class Metrics(MetricsByPart, frozen=True, kw_only=True):
 
 
 def compute_metrics(
-    sample: Sample,
-    *,
-    hardware: NDArray[np.bool_] | None = None,
-    studies: NDArray[np.str_] | None = None,
-    localisation: Localisation | None = None,
-) -> Metrics:
-    """All figures of contract C4.
-
-    Parameters
-    ----------
-    sample
-        Labels and predictions of n images.
-    hardware
-        Whether implants or fixation are visible [n]; None where nobody noted it.
-    studies
-        Study of each image [n]; None where studies are unknown.
-    localisation
-        Outcome of the pointing game, copied into the result.
-    """
-    return average_metrics([sample], hardware=hardware, studies=studies, localisation=localisation)
-
-
-def average_metrics(
     runs: Sequence[Sample],
     *,
     hardware: NDArray[np.bool_] | None = None,
     studies: NDArray[np.str_] | None = None,
     localisation: Localisation | None = None,
 ) -> Metrics:
-    """Like :func:`compute_metrics` for several runs over the same images: figures are means over the runs.
+    """All figures of contract C4, each the mean over runs on the same images.
 
     Parameters
     ----------
     runs
-        Predictions of the same n images, for instance out of fold under several seeds. A resample draws the
-        groups once for all runs, because seeds are no further patients.
-    hardware, studies, localisation
-        See :func:`compute_metrics`.
+        Labels and predictions of the same n images: one run, or for instance one under each of several seeds.
+        A resample draws the groups once for all runs, because seeds are no further patients.
+    hardware
+        Whether implants or fixation are visible [n]; None where nobody noted it.
+    studies
+        Study of each image [n]; None where studies are unknown.
+    localisation
+        Outcome of the pointing game, copied into the result.
     """
     without_hardware = None
     if hardware is not None and not hardware.all():
@@ -166,7 +146,7 @@ def mean_over_parts(runs: Sequence[Sample]) -> MeanOverParts | None:
     Parameters
     ----------
     runs
-        Predictions of the same images, see :func:`average_metrics`.
+        Predictions of the same images, see :func:`compute_metrics`.
     """
     parts = parts_with_cases(runs[0])
     if not parts:

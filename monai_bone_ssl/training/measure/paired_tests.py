@@ -143,7 +143,7 @@ def compare_pair(first: Sequence[Sample], second: Sequence[Sample]) -> PairedCom
     ----------
     first, second
         Predictions of both models for the same images, run by run; see
-        :func:`~monai_bone_ssl.training.measure.metrics.average_metrics`.
+        :func:`~monai_bone_ssl.training.measure.metrics.compute_metrics`.
     """
     one, other = first[0], second[0]
     parts = parts_with_cases(one)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal, Protocol
+from abc import ABC, abstractmethod
+from typing import Literal
 
 import msgspec
 import timm
@@ -39,38 +40,27 @@ PRODUCT_BLOCKS = 4
 # DINOv2's linear evaluation uses the class tokens of the last block, or of the last four.
 _CLASS_TOKEN_BLOCKS = 4
 
-# Nearly every CNN halves the sides of the image five times.
-_CNN_STRIDE = 32
-
 # The name of the backbone in the model that comes with the package.
 _SHIPPED = "shipped"
 
 FeatureKind = Literal["auto", "tokens", "class", "pooled"]
 
 
-class FeatureExtractor(Protocol):
-    """A frozen network in evaluation mode that turns grey images into feature vectors."""
+class FeatureExtractor(nn.Module, ABC):
+    """A frozen network in evaluation mode: features [B, D] of images [B, 1, H, W] in [0, 1]."""
+
+    width: int
+    """Number of features (D)."""
+    stride: int
+    """Pixels that the sides of an image have to be a multiple of."""
 
     @property
-    def width(self) -> int:
-        """Number of features (D)."""
-
-    @property
-    def stride(self) -> int:
-        """Pixels that the sides of an image have to be a multiple of."""
-
-    @property
+    @abstractmethod
     def recipe(self) -> str:
         """Digest of all that features depend on besides the image: architecture, weights and pooling."""
 
-    def to(self, device: torch.device) -> object:
-        """Move the network to a device."""
 
-    def __call__(self, image: Tensor) -> Tensor:
-        """Features [B, D] of images [B, 1, H, W] in [0, 1]."""
-
-
-class TokenFeatures(nn.Module):
+class TokenFeatures(FeatureExtractor):
     """The features that the shipped model classifies: mean and maximum of patch tokens, in two views.
 
     Parameters
@@ -82,16 +72,8 @@ class TokenFeatures(nn.Module):
     def __init__(self, pooling: TokenPooling) -> None:
         super().__init__()
         self.pooling = pooling
-
-    @property
-    def width(self) -> int:
-        """Number of features, 2 * blocks * C."""
-        return self.pooling.width
-
-    @property
-    def stride(self) -> int:
-        """The patch size."""
-        return self.pooling.backbone.patch_size
+        self.width = pooling.width
+        self.stride = pooling.backbone.patch_size
 
     @property
     def recipe(self) -> str:
@@ -106,7 +88,7 @@ class TokenFeatures(nn.Module):
         return features
 
 
-class ClassTokens(nn.Module):
+class ClassTokens(FeatureExtractor):
     """Class tokens of the last blocks, and the mean patch token of the last one: DINOv2's linear evaluation.
 
     Source: Oquab et al. 2023, arXiv:2304.07193, and the code published with it.
@@ -123,16 +105,8 @@ class ClassTokens(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.blocks = blocks
-
-    @property
-    def width(self) -> int:
-        """Number of features, (L + 1) * C."""
-        return (self.blocks + 1) * self.backbone.width
-
-    @property
-    def stride(self) -> int:
-        """The patch size."""
-        return self.backbone.patch_size
+        self.width = (blocks + 1) * backbone.width
+        self.stride = backbone.patch_size
 
     @property
     def recipe(self) -> str:
@@ -146,7 +120,7 @@ class ClassTokens(nn.Module):
         return torch.cat([*(tokens[:, 0] for tokens in outputs), outputs[-1][:, 1:].mean(dim=1)], dim=1)
 
 
-class CNNFeatures(nn.Module):
+class CNNFeatures(FeatureExtractor):
     """Globally pooled features of a CNN.
 
     Parameters
@@ -155,19 +129,12 @@ class CNNFeatures(nn.Module):
         CNN without a classifier.
     """
 
+    stride = 32  # nearly every CNN halves the sides five times; feature maps then have whole sizes
+
     def __init__(self, cnn: GreyCNN) -> None:
         super().__init__()
         self.cnn = cnn
-
-    @property
-    def width(self) -> int:
-        """Number of features."""
-        return self.cnn.width
-
-    @property
-    def stride(self) -> int:
-        """32 pixels: the feature maps of nearly every CNN then have whole sizes."""
-        return _CNN_STRIDE
+        self.width = cnn.width
 
     @property
     def recipe(self) -> str:
@@ -181,7 +148,7 @@ class CNNFeatures(nn.Module):
         return features
 
 
-class MirrorAveraged(nn.Module):
+class MirrorAveraged(FeatureExtractor):
     """Features averaged over an image and its mirror image, as the shipped model averages its own.
 
     Parameters
@@ -190,19 +157,11 @@ class MirrorAveraged(nn.Module):
         Features of one view.
     """
 
-    def __init__(self, extractor: ClassTokens | CNNFeatures) -> None:
+    def __init__(self, extractor: FeatureExtractor) -> None:
         super().__init__()
         self.extractor = extractor
-
-    @property
-    def width(self) -> int:
-        """Number of features."""
-        return self.extractor.width
-
-    @property
-    def stride(self) -> int:
-        """Stride of the features of one view."""
-        return self.extractor.stride
+        self.width = extractor.width
+        self.stride = extractor.stride
 
     @property
     def recipe(self) -> str:
@@ -211,8 +170,8 @@ class MirrorAveraged(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Features [B, D] of images [B, 1, H, W] in [0, 1]."""
-        one, mirrored = self.extractor(torch.cat((image, image.flip(3)))).chunk(2)
-        features: Tensor = (one + mirrored) / 2
+        straight, mirrored = self.extractor(torch.cat((image, image.flip(3)))).chunk(2)
+        features: Tensor = (straight + mirrored) / 2
         return features
 
 

@@ -10,7 +10,6 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, roc_auc_score
 from monai_bone_ssl.stats.bootstrap import cluster_bootstrap
 from monai_bone_ssl.training.measure.estimates import parts_with_cases
 from monai_bone_ssl.training.measure.metrics import (
-    average_metrics,
     compute_metrics,
     mean_over_parts,
 )
@@ -44,7 +43,7 @@ def _figures(sample: Sample, drawn: NDArray[np.int64]) -> dict[str, float]:
 def test_value_is_the_mean_and_the_resamples_are_joint() -> None:
     """Groups are drawn once for all runs: three seeds do not make the interval of a mean of three narrower
     than patients allow."""
-    metrics = average_metrics(RUNS)
+    metrics = compute_metrics(RUNS)
     everything = np.arange(132)
     weights = cluster_bootstrap(lambda w: w, GROUPS)[:120]
     resampled = {name: [] for name in ("auroc", "accuracy", "kappa")}
@@ -61,12 +60,8 @@ def test_value_is_the_mean_and_the_resamples_are_joint() -> None:
         assert (estimate.ci_low, estimate.ci_high) == pytest.approx((low, high), abs=0.03)
 
 
-def test_one_run_is_the_plain_figure() -> None:
-    assert average_metrics([RUNS[0]]) == compute_metrics(RUNS[0])
-
-
 def test_equal_runs_change_nothing() -> None:
-    one, three = compute_metrics(RUNS[1]), average_metrics([RUNS[1]] * 3)
+    one, three = compute_metrics([RUNS[1]]), compute_metrics([RUNS[1]] * 3)
     for name in ("auroc", "accuracy", "kappa", "ece"):
         a, b = getattr(one, name), getattr(three, name)
         assert (a.value, a.ci_low, a.ci_high) == pytest.approx((b.value, b.ci_low, b.ci_high))
@@ -76,7 +71,7 @@ def test_mean_over_parts_counts_each_part_alike_and_leaves_small_ones_out() -> N
     mean = mean_over_parts(RUNS)
     assert mean is not None
     assert mean.parts == parts_with_cases(RUNS[0]) == ("hand", "wrist")
-    per_part = average_metrics(RUNS).per_part
+    per_part = compute_metrics(RUNS).per_part
     for name in ("auroc", "accuracy", "balanced_accuracy", "kappa", "sensitivity", "specificity", "ece"):
         expected = np.mean([getattr(per_part[part], name).value for part in ("hand", "wrist")])
         estimate = getattr(mean, name)
@@ -93,8 +88,8 @@ def test_no_part_with_cases_has_no_mean() -> None:
 def test_study_level_and_hardware_average_over_the_runs_too() -> None:
     studies = np.array([f"s{i // 2}" for i in range(132)])
     hardware = np.arange(132) < 10
-    metrics = average_metrics(RUNS, hardware=hardware, studies=studies)
-    each = [compute_metrics(run, hardware=hardware, studies=studies) for run in RUNS]
+    metrics = compute_metrics(RUNS, hardware=hardware, studies=studies)
+    each = [compute_metrics([run], hardware=hardware, studies=studies) for run in RUNS]
     assert metrics.without_hardware is not None
     assert metrics.study_level is not None
     assert metrics.without_hardware.auroc.value == pytest.approx(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,7 +24,7 @@ from monai_bone_ssl.stats import bootstrap
 from monai_bone_ssl.stats.bootstrap import cluster_bootstrap, percentile_interval, weighted_auroc
 from monai_bone_ssl.training.measure.estimates import probability_bins
 from monai_bone_ssl.training.measure.localisation import pointing_game
-from monai_bone_ssl.training.measure.metrics import BinaryMetrics, compute_metrics
+from monai_bone_ssl.training.measure.metrics import BinaryMetrics, Metrics, compute_metrics
 from monai_bone_ssl.training.measure.sample import Sample
 
 POINTS = OperatingPoints(high_sensitivity=0.15, high_specificity=0.65)
@@ -39,6 +40,11 @@ FIGURES = (
     "sensitivity_at_high_sensitivity",
     "specificity_at_high_specificity",
 )
+
+
+def _measure(sample: Sample, **more: Any) -> Metrics:
+    """The figures of one run."""
+    return compute_metrics([sample], **more)
 
 
 def _sample(
@@ -86,7 +92,7 @@ BY_HAND = {
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_computed_by_hand(name: str) -> None:
-    metrics = compute_metrics(_sample(LABELS, PROBABILITIES))
+    metrics = _measure(_sample(LABELS, PROBABILITIES))
     estimate = getattr(metrics, name)
     assert estimate.value == pytest.approx(BY_HAND[name], abs=1e-12)
     assert estimate.ci_low <= estimate.value <= estimate.ci_high
@@ -94,12 +100,12 @@ def test_figures_computed_by_hand(name: str) -> None:
 
 
 def test_counts_and_threshold_are_stated() -> None:
-    metrics = compute_metrics(_sample(LABELS, PROBABILITIES, groups=list("aabbccdd")))
+    metrics = _measure(_sample(LABELS, PROBABILITIES, groups=list("aabbccdd")))
     assert (metrics.n, metrics.n_positive, metrics.n_groups, metrics.threshold) == (8, 3, 4, 0.5)
 
 
 def test_threshold_moves_two_state_figures_only() -> None:
-    low = compute_metrics(_sample(LABELS, PROBABILITIES, threshold=0.2))
+    low = _measure(_sample(LABELS, PROBABILITIES, threshold=0.2))
     assert low.sensitivity.value == 1.0
     assert low.specificity.value == pytest.approx(2 / 5)
     assert low.auroc.value == pytest.approx(BY_HAND["auroc"])
@@ -111,7 +117,7 @@ def test_point_values_agree_with_scikit_learn() -> None:
         sample = _random_sample(80, 20, seed)
         y, p = sample.labels, sample.probabilities
         called = p >= 0.5
-        metrics = compute_metrics(sample)
+        metrics = _measure(sample)
         assert metrics.auroc.value == pytest.approx(roc_auc_score(y, p), abs=1e-12)
         assert metrics.accuracy.value == pytest.approx(accuracy_score(y, called), abs=1e-12)
         assert metrics.balanced_accuracy.value == pytest.approx(balanced_accuracy_score(y, called), abs=1e-12)
@@ -165,7 +171,7 @@ def test_intervals_agree_with_a_naive_bootstrap_over_the_same_resamples() -> Non
     sample = _random_sample(60, 15, 7)
     weights = cluster_bootstrap(lambda w: w, sample.groups)
     resampled = [_naive(sample, np.repeat(np.arange(60), row.astype(int))) for row in weights]
-    metrics = compute_metrics(sample)
+    metrics = _measure(sample)
     for name in ("auroc", "accuracy", "kappa", "sensitivity", "specificity"):
         low, high = np.percentile([figures[name] for figures in resampled], (2.5, 97.5))
         estimate = getattr(metrics, name)
@@ -207,14 +213,14 @@ def test_interval_of_a_mean_agrees_with_scipy() -> None:
 def test_images_of_one_patient_widen_the_interval() -> None:
     one = _random_sample(40, 1000, 2)
     labels, probabilities = np.repeat(one.labels, 5).tolist(), np.repeat(one.probabilities, 5).tolist()
-    alone = compute_metrics(_sample(labels, probabilities)).auroc
-    grouped = compute_metrics(_sample(labels, probabilities, [f"g{i // 5}" for i in range(200)])).auroc
+    alone = _measure(_sample(labels, probabilities)).auroc
+    grouped = _measure(_sample(labels, probabilities, [f"g{i // 5}" for i in range(200)])).auroc
     assert alone.value == grouped.value
     assert grouped.ci_high - grouped.ci_low > 1.7 * (alone.ci_high - alone.ci_low)  # sqrt(5) in expectation
 
 
 def test_figures_of_one_class_are_undefined_with_a_reason() -> None:
-    metrics = compute_metrics(_sample([0, 0, 0], [0.1, 0.2, 0.7]))
+    metrics = _measure(_sample([0, 0, 0], [0.1, 0.2, 0.7]))
     assert metrics.auroc.reason == "needs positive and negative cases"
     assert metrics.sensitivity.reason == "no positive cases"
     assert metrics.balanced_accuracy.value is None
@@ -231,13 +237,13 @@ def test_figures_of_one_class_are_undefined_with_a_reason() -> None:
 
 
 def test_kappa_without_any_variation_is_undefined() -> None:
-    assert compute_metrics(_sample([0, 0], [0.1, 0.2])).kappa.reason == (
+    assert _measure(_sample([0, 0], [0.1, 0.2])).kappa.reason == (
         "all labels and all decisions are of one class"
     )
 
 
 def test_one_group_has_no_interval() -> None:
-    metrics = compute_metrics(_sample(LABELS, PROBABILITIES, groups=["a"] * 8))
+    metrics = _measure(_sample(LABELS, PROBABILITIES, groups=["a"] * 8))
     for name in FIGURES:
         estimate = getattr(metrics, name)
         assert estimate.value == pytest.approx(BY_HAND[name])
@@ -249,7 +255,7 @@ def test_parts_and_hardware_are_subsets() -> None:
     parts = ["hand", "hand", "leg", "leg", "hand", "leg", "hand", "leg"]
     sample = _sample(LABELS, PROBABILITIES, parts=parts)
     hardware = np.array([True, False, False, False, True, False, False, False])
-    metrics = compute_metrics(sample, hardware=hardware)
+    metrics = _measure(sample, hardware=hardware)
     assert set(metrics.per_part) == {"hand", "leg"}
     assert metrics.per_part["hand"] == _alone(sample.take(sample.parts == "hand"))
     assert metrics.without_hardware == _alone(sample.take(~hardware))
@@ -258,14 +264,14 @@ def test_parts_and_hardware_are_subsets() -> None:
 
 
 def _alone(sample: Sample) -> BinaryMetrics:
-    metrics = compute_metrics(sample)
+    metrics = _measure(sample)
     return BinaryMetrics(**{name: getattr(metrics, name) for name in BinaryMetrics.__struct_fields__})
 
 
 def test_without_hardware_is_absent_where_unknown_or_empty() -> None:
     sample = _sample(LABELS, PROBABILITIES)
-    assert compute_metrics(sample).without_hardware is None
-    assert compute_metrics(sample, hardware=np.ones(8, dtype=bool)).without_hardware is None
+    assert _measure(sample).without_hardware is None
+    assert _measure(sample, hardware=np.ones(8, dtype=bool)).without_hardware is None
 
 
 def test_study_level_averages_probabilities() -> None:
@@ -276,7 +282,7 @@ def test_study_level_averages_probabilities() -> None:
         groups=["p1", "p1", "p2", "p2", "p2", "p3"],
         parts=["hand", "hand", "leg", "leg", "leg", "hand"],
     )
-    metrics = compute_metrics(sample, studies=np.array(["s1", "s1", "s2", "s2", "s3", "s4"]))
+    metrics = _measure(sample, studies=np.array(["s1", "s1", "s2", "s2", "s3", "s4"]))
     study = metrics.study_level
     assert study is not None
     assert (study.n, study.n_positive, study.n_groups) == (4, 2, 3)
@@ -291,7 +297,7 @@ def test_study_level_averages_probabilities() -> None:
 
 def test_study_is_positive_where_one_of_its_images_is() -> None:
     sample = _sample([1, 0, 0], [0.9, 0.1, 0.2])
-    metrics = compute_metrics(sample, studies=np.array(["s1", "s1", "s2"]))
+    metrics = _measure(sample, studies=np.array(["s1", "s1", "s2"]))
     assert metrics.study_level is not None
     assert (metrics.study_level.n, metrics.study_level.n_positive) == (2, 1)
 
@@ -302,7 +308,7 @@ def test_threshold_is_null_where_parts_differ() -> None:
     mixed = Sample(
         sample.labels, sample.probabilities, thresholds, sample.decisions, sample.groups, sample.parts
     )
-    metrics = compute_metrics(mixed)
+    metrics = _measure(mixed)
     assert metrics.threshold is None
     assert metrics.per_part["hand"].threshold == 0.15
     assert metrics.sensitivity.value == 1.0
