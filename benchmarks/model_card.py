@@ -77,7 +77,7 @@ def main() -> None:
     for name, figure in auroc_figures(dataset, judged.logits).items():
         _row(name, len(dataset), figure.value, figure.ci_low, figure.ci_high)
     _views(dataset, judged.logits)
-    for name in dataset.regions:
+    for name in dataset.known_parts:
         _part(dataset, probabilities, model, name)
     everything = Sample(
         labels=dataset.labels,

@@ -14,10 +14,10 @@ from pydicom.sr.coding import Code
 
 __all__ = [
     "ANATOMY",
-    "FRACATLAS_REGIONS",
-    "MURA_REGIONS",
+    "FRACATLAS_PARTS",
+    "MURA_PARTS",
     "UNSPECIFIC_TERMS",
-    "Region",
+    "Part",
     "term_of_concept",
 ]
 
@@ -63,27 +63,27 @@ ANATOMY: Mapping[str, Code] = MappingProxyType(
     }
 )
 
-#: Terms that name no region: what the image shows counts.
+#: Terms that name no anatomic region: what the image shows counts.
 UNSPECIFIC_TERMS = frozenset({"ARM", "EXTREMITY"})
 
 
-class Region(NamedTuple):
+class Part(NamedTuple):
     """Meaning of a body part in a training set."""
 
     concept: Code
-    """Smallest coded region that holds the whole part."""
+    """Smallest coded anatomic region that holds the whole part."""
     terms: tuple[str, ...]
     """Body Part Examined terms that the part covers; all are keys of :data:`ANATOMY`."""
 
 
 #: FracAtlas' parts. Its "hand" reaches from the hand to the elbow, its "leg" from the foot to the femur.
-FRACATLAS_REGIONS: Mapping[str, Region] = MappingProxyType(
+FRACATLAS_PARTS: Mapping[str, Part] = MappingProxyType(
     {
-        "hand": Region(
+        "hand": Part(
             ANATOMY["ARM"],
             ("HAND", "FINGER", "THUMB", "WRIST", "FOREARM", "RADIUS", "ULNA", "RADIUSULNA", "ELBOW"),
         ),
-        "leg": Region(
+        "leg": Part(
             ANATOMY["LEG"],
             (
                 "LEG",
@@ -101,25 +101,25 @@ FRACATLAS_REGIONS: Mapping[str, Region] = MappingProxyType(
                 "FEMUR",
             ),
         ),
-        "hip": Region(ANATOMY["HIP"], ("HIP", "PELVIS")),
-        "shoulder": Region(ANATOMY["SHOULDER"], ("SHOULDER", "CLAVICLE", "SCAPULA", "HUMERUS", "UPPERARM")),
+        "hip": Part(ANATOMY["HIP"], ("HIP", "PELVIS")),
+        "shoulder": Part(ANATOMY["SHOULDER"], ("SHOULDER", "CLAVICLE", "SCAPULA", "HUMERUS", "UPPERARM")),
     }
 )
 
 #: MURA's seven parts (Rajpurkar et al. 2018, arXiv:1712.06957), each one anatomic region.
-MURA_REGIONS: Mapping[str, Region] = MappingProxyType(
+MURA_PARTS: Mapping[str, Part] = MappingProxyType(
     {
-        "elbow": Region(ANATOMY["ELBOW"], ("ELBOW",)),
-        "finger": Region(ANATOMY["FINGER"], ("FINGER", "THUMB")),
-        "forearm": Region(ANATOMY["FOREARM"], ("FOREARM", "RADIUS", "ULNA", "RADIUSULNA")),
-        "hand": Region(ANATOMY["HAND"], ("HAND",)),
-        "humerus": Region(ANATOMY["HUMERUS"], ("HUMERUS", "UPPERARM")),
-        "shoulder": Region(ANATOMY["SHOULDER"], ("SHOULDER", "CLAVICLE", "SCAPULA")),
-        "wrist": Region(ANATOMY["WRIST"], ("WRIST",)),
+        "elbow": Part(ANATOMY["ELBOW"], ("ELBOW",)),
+        "finger": Part(ANATOMY["FINGER"], ("FINGER", "THUMB")),
+        "forearm": Part(ANATOMY["FOREARM"], ("FOREARM", "RADIUS", "ULNA", "RADIUSULNA")),
+        "hand": Part(ANATOMY["HAND"], ("HAND",)),
+        "humerus": Part(ANATOMY["HUMERUS"], ("HUMERUS", "UPPERARM")),
+        "shoulder": Part(ANATOMY["SHOULDER"], ("SHOULDER", "CLAVICLE", "SCAPULA")),
+        "wrist": Part(ANATOMY["WRIST"], ("WRIST",)),
     }
 )
 
-# SNOMED CT codes of the same regions that senders also use (CID 4031 and retired choices).
+# SNOMED CT codes of the same anatomic regions that senders also use (CID 4031 and retired choices).
 _SYNONYMS = {
     "8205005": "WRIST",
     "344001": "ANKLE",

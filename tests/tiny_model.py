@@ -23,7 +23,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from monai_bone_ssl.body_parts import FRACATLAS_REGIONS
+from monai_bone_ssl.body_parts import FRACATLAS_PARTS
 from monai_bone_ssl.findings import FRACTURE, CodedConcept, OperatingPoints
 from monai_bone_ssl.model.preprocessing import PreprocessSpec
 from monai_bone_ssl.model.spec import (
@@ -191,11 +191,11 @@ def spec(weights: bytes) -> ModelSpec:
 
 
 def _body_part(name: str) -> BodyPartSpec:
-    region = FRACATLAS_REGIONS[name]
+    part = FRACATLAS_PARTS[name]
     return BodyPartSpec(
         name=name,
-        concept=CodedConcept(region.concept.value, region.concept.scheme_designator, region.concept.meaning),
-        terms=region.terms,
+        concept=CodedConcept(part.concept.value, part.concept.scheme_designator, part.concept.meaning),
+        terms=part.terms,
         operating_points=POINTS if name in COVERED else None,
         not_covered=None if name in COVERED else f"too few {name} fractures to measure",
     )

@@ -100,7 +100,7 @@ def fit(
         architecture=f"{backbone.name.split('.')[0]}, mean and maximum of the last {PRODUCT_BLOCKS} blocks",
         preprocessing=preprocessing,
         target=dataset.target,
-        body_parts=tuple(_body_part(part, dataset, judged) for part in dataset.regions),
+        body_parts=tuple(_body_part(part, dataset, judged) for part in dataset.known_parts),
         calibration=judged.calibration,
         out_of_distribution=_out_of_distribution(novelty, mean_tokens, dataset),
         evidence_limit=_evidence_limit(network, preprocessing, dataset),
@@ -123,8 +123,8 @@ def _similar_cases(features: FloatArray, dataset: LabelledDataset) -> SimilarCas
 
 
 def _body_part(name: str, dataset: LabelledDataset, judged: CrossValidation) -> BodyPartSpec:
-    region = dataset.regions[name]
-    concept = CodedConcept(region.concept.value, region.concept.scheme_designator, region.concept.meaning)
+    part = dataset.known_parts[name]
+    concept = CodedConcept(part.concept.value, part.concept.scheme_designator, part.concept.meaning)
     here = dataset.parts == name
     labels = dataset.labels[here]
     positives, negatives = int(labels.sum()), int((1 - labels).sum())
@@ -133,13 +133,13 @@ def _body_part(name: str, dataset: LabelledDataset, judged: CrossValidation) -> 
         return BodyPartSpec(
             name=name,
             concept=concept,
-            terms=region.terms,
+            terms=part.terms,
             operating_points=None,
             not_covered=f"{found}; {MIN_CASES_TO_FIT} are needed",
         )
     probabilities = judged.probabilities[:, here].ravel()
     points = fix_operating_points(probabilities, np.tile(labels, len(PROTOCOL_SEEDS)))
-    return BodyPartSpec(name=name, concept=concept, terms=region.terms, operating_points=points)
+    return BodyPartSpec(name=name, concept=concept, terms=part.terms, operating_points=points)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from monai_bone_ssl.body_parts import ANATOMY, FRACATLAS_REGIONS, MURA_REGIONS, UNSPECIFIC_TERMS, Region
+from monai_bone_ssl.body_parts import ANATOMY, FRACATLAS_PARTS, MURA_PARTS, UNSPECIFIC_TERMS, Part
 from monai_bone_ssl.findings import ABNORMALITY
 from monai_bone_ssl.training.data.dataset import DataSource, LabelledDataset, LabelledImage, Listing
 from monai_bone_ssl.training.data.tables import Row, invalid_data, parse_flag, parse_split, read_table
@@ -43,10 +43,10 @@ def load_csv(path: Path) -> Listing:
     """
     rows = read_table(path, _COLUMNS)
     images = tuple(_image(path.parent, row) for row in rows)
-    regions = _regions([(row.where, image.part) for row, image in zip(rows, images, strict=True)])
+    parts = _known_parts([(row.where, image.part) for row, image in zip(rows, images, strict=True)])
     name = f"{path.resolve().parent.name}/{path.name}"
     source = DataSource(name, licence="not stated", reference="CSV list given by the user")
-    return Listing(LabelledDataset(images, regions, ABNORMALITY, source))
+    return Listing(LabelledDataset(images, parts, ABNORMALITY, source))
 
 
 def _is_manifest(path: Path) -> bool:
@@ -68,20 +68,20 @@ def _image(root: Path, row: Row) -> LabelledImage:
     )
 
 
-def _regions(parts: Sequence[tuple[str, str]]) -> Mapping[str, Region]:
+def _known_parts(parts: Sequence[tuple[str, str]]) -> Mapping[str, Part]:
     """Meaning of part names, which come as (where, part)."""
     names = {part for _, part in parts}
-    for regions in (MURA_REGIONS, FRACATLAS_REGIONS):
-        if names <= regions.keys():
-            return MappingProxyType({name: regions[name] for name in sorted(names)})
-    return MappingProxyType({part: _region_of_term(part, where) for where, part in parts})
+    for known in (MURA_PARTS, FRACATLAS_PARTS):
+        if names <= known.keys():
+            return MappingProxyType({name: known[name] for name in sorted(names)})
+    return MappingProxyType({part: _part_of_term(part, where) for where, part in parts})
 
 
-def _region_of_term(part: str, where: str) -> Region:
+def _part_of_term(part: str, where: str) -> Part:
     term = part.upper()
     if term not in ANATOMY or term in UNSPECIFIC_TERMS:
         raise invalid_data(
-            f"{where}: unknown part '{part}', expected one of {', '.join(MURA_REGIONS)}; "
-            f"or of {', '.join(FRACATLAS_REGIONS)}; or a specific DICOM Body Part Examined term such as knee"
+            f"{where}: unknown part '{part}', expected one of {', '.join(MURA_PARTS)}; "
+            f"or of {', '.join(FRACATLAS_PARTS)}; or a specific DICOM Body Part Examined term such as knee"
         )
-    return Region(ANATOMY[term], (term,))
+    return Part(ANATOMY[term], (term,))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_bone_ssl.body_parts import Region
+from monai_bone_ssl.body_parts import Part
 from monai_bone_ssl.findings import Target
 from monai_bone_ssl.stats.grouped_folds import grouped_folds
 from monai_bone_ssl.training.data.tables import Split, invalid_data
@@ -64,7 +64,7 @@ class LabelledImage:
     label: int
     """1 where the target is present, else 0."""
     part: str
-    """Body part, a key of :attr:`LabelledDataset.regions` or ``mixed``."""
+    """Body part, a key of :attr:`LabelledDataset.known_parts` or ``mixed``."""
     group: str
     """Patient, or the stand-in for one: images of one group must never be split."""
     study: str | None = None
@@ -98,8 +98,8 @@ class LabelledDataset:
 
     images: tuple[LabelledImage, ...]
     """Images in the order of the list."""
-    regions: Mapping[str, Region]
-    """Meaning of each part name; a part without one region (``mixed``) is not in it."""
+    known_parts: Mapping[str, Part]
+    """Body parts by name, without ``mixed``, which is no single part."""
     target: Target
     """Meaning of label 1."""
     source: DataSource

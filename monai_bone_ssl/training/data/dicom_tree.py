@@ -16,7 +16,7 @@ from typing import NamedTuple, NoReturn
 from pydicom import Dataset
 from tqdm import tqdm
 
-from monai_bone_ssl.body_parts import ANATOMY, MURA_REGIONS, UNSPECIFIC_TERMS, Region
+from monai_bone_ssl.body_parts import ANATOMY, MURA_PARTS, UNSPECIFIC_TERMS, Part
 from monai_bone_ssl.dicom.body_part_words import term_of_body_part
 from monai_bone_ssl.dicom.header import text, uid
 from monai_bone_ssl.dicom.patient import patient_key
@@ -55,7 +55,7 @@ class DicomRadiograph:
     keys: tuple[_Key, ...]
     """UIDs and number that may name this image in ``study_labels.csv``, the most specific first."""
     part: str | None
-    """MURA's part where the header names one of its regions, else the Body Part Examined term in lower case;
+    """MURA's part where the header names one of MURA's parts, else the Body Part Examined term in lower case;
     None where the header names no specific one."""
     group: str | None
     """Digest of the patient's identity; None where the header has none."""
@@ -92,9 +92,9 @@ def load_dicom_tree(root: Path) -> Listing:
     contradictions += [
         f"{row.where}: {key.column} of no radiograph in the folder" for key, row in unused.items()
     ]
-    regions = MappingProxyType({part: _region(part) for part in sorted({image.part for image in images})})
+    parts = MappingProxyType({name: _known_part(name) for name in sorted({image.part for image in images})})
     source = DataSource(root.resolve().name, "not stated", "DICOM files given by the user")
-    return Listing(LabelledDataset(tuple(images), regions, ABNORMALITY, source), tuple(contradictions))
+    return Listing(LabelledDataset(tuple(images), parts, ABNORMALITY, source), tuple(contradictions))
 
 
 def read_radiograph_header(path: Path) -> DicomRadiograph | None:
@@ -178,7 +178,7 @@ def _labelled_part(row: Row) -> str | None:
     part = _part(term_of_body_part(stated))
     if stated and part is None:
         raise invalid_data(
-            f"{row.where}: unknown part '{stated}', expected one of {', '.join(MURA_REGIONS)}; "
+            f"{row.where}: unknown part '{stated}', expected one of {', '.join(MURA_PARTS)}; "
             "or a specific DICOM Body Part Examined term such as knee"
         )
     return part
@@ -194,11 +194,11 @@ def _no_part(name: str) -> NoReturn:
 def _part(term: str | None) -> str | None:
     if term is None or term in UNSPECIFIC_TERMS or term not in ANATOMY:
         return None
-    return next((name for name, region in MURA_REGIONS.items() if term in region.terms), term.lower())
+    return next((name for name, part in MURA_PARTS.items() if term in part.terms), term.lower())
 
 
-def _region(part: str) -> Region:
-    return MURA_REGIONS.get(part) or Region(ANATOMY[part.upper()], (part.upper(),))
+def _known_part(name: str) -> Part:
+    return MURA_PARTS.get(name) or Part(ANATOMY[name.upper()], (name.upper(),))
 
 
 def _patient(header: Dataset) -> str | None:

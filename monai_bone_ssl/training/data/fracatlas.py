@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from monai_bone_ssl.body_parts import FRACATLAS_REGIONS
+from monai_bone_ssl.body_parts import FRACATLAS_PARTS
 from monai_bone_ssl.findings import FRACTURE
 from monai_bone_ssl.training.data.dataset import (
     AnnotatedBox,
@@ -30,7 +30,7 @@ from monai_bone_ssl.training.data.tables import Row, invalid_data, parse_flag, r
 
 __all__ = ["MIXED", "load_fracatlas"]
 
-#: Part name of images that show several parts, and so no single region.
+#: Part name of images that show several parts.
 MIXED = "mixed"
 
 _COLUMNS = ("image_id", "part", "fractured", "hardware", "block", "neardup_group")
@@ -70,20 +70,20 @@ def load_fracatlas(root: Path) -> Listing:
         for row, group in zip(rows, groups, strict=True)
     )
     parts = {image.part for image in images}
-    regions = {name: region for name, region in FRACATLAS_REGIONS.items() if name in parts}
+    known = {name: part for name, part in FRACATLAS_PARTS.items() if name in parts}
     contradictions = tuple(
         f"{row.where}: fractured is 0, but {_BOXES} outlines a fracture in {row.values['image_id']}"
         for row, image in zip(rows, images, strict=True)
         if image.boxes and not image.label
     )
-    return Listing(LabelledDataset(images, MappingProxyType(regions), FRACTURE, _SOURCE), contradictions)
+    return Listing(LabelledDataset(images, MappingProxyType(known), FRACTURE, _SOURCE), contradictions)
 
 
 def _image(root: Path, row: Row, group: str, boxes: tuple[AnnotatedBox, ...]) -> LabelledImage:
     image_id, part = row.required("image_id"), row.required("part")
     label = parse_flag(row.values["fractured"], "fractured", row.where)
-    if part not in FRACATLAS_REGIONS and part != MIXED:
-        expected = ", ".join((*FRACATLAS_REGIONS, MIXED))
+    if part not in FRACATLAS_PARTS and part != MIXED:
+        expected = ", ".join((*FRACATLAS_PARTS, MIXED))
         raise invalid_data(f"{row.where}: unknown part '{part}', expected one of {expected}")
     return LabelledImage(
         path=root / "images" / image_id,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from monai_bone_ssl.body_parts import MURA_REGIONS
+from monai_bone_ssl.body_parts import MURA_PARTS
 from monai_bone_ssl.findings import ABNORMALITY
 from monai_bone_ssl.training.data.dataset import DataSource, LabelledDataset, LabelledImage, Listing
 from monai_bone_ssl.training.data.tables import Split, invalid_data, parse_flag, read_rows
@@ -54,8 +54,8 @@ def load_mura(root: Path) -> Listing:
     contradictions: list[str] = []
     images = tuple(image for split in _SPLITS for image in _images_of_split(root, split, contradictions))
     parts = {image.part for image in images}
-    regions = {name: region for name, region in MURA_REGIONS.items() if name in parts}
-    dataset = LabelledDataset(images, MappingProxyType(regions), ABNORMALITY, _SOURCE)
+    known = {name: part for name, part in MURA_PARTS.items() if name in parts}
+    dataset = LabelledDataset(images, MappingProxyType(known), ABNORMALITY, _SOURCE)
     return Listing(dataset, tuple(contradictions))
 
 
@@ -115,7 +115,7 @@ def _path_in_mura(text: str, split: Split, depth: int, where: str) -> PurePosixP
 def _part(name: PurePosixPath, where: str) -> str:
     folder = name.parts[1]
     part = folder.removeprefix("XR_").lower()
-    if part not in MURA_REGIONS:
-        expected = ", ".join(f"XR_{region.upper()}" for region in MURA_REGIONS)
+    if part not in MURA_PARTS:
+        expected = ", ".join(f"XR_{name.upper()}" for name in MURA_PARTS)
         raise invalid_data(f"{where}: unknown part '{folder}', expected one of {expected}")
     return part

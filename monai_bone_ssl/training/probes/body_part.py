@@ -25,33 +25,33 @@ _NEVER = -1e4
 
 
 def fit_body_part_probe(features: FloatArray, dataset: LabelledDataset) -> LinearProbe:
-    """The probe with one logit for each of the data set's regions, in their order.
+    """The probe with one logit for each of the data set's known parts, in their order.
 
     Parameters
     ----------
     features
         Features of the images [n, D].
     dataset
-        n labelled images; those whose part is no single region are left out.
+        n labelled images; those that show several parts are left out.
     """
-    known, regions = _images_of_regions(dataset)
-    return fit_class_probe(features[known], regions, len(dataset.regions), _STRENGTH)
+    known, numbers = _images_of_known_parts(dataset)
+    return fit_class_probe(features[known], numbers, len(dataset.known_parts), _STRENGTH)
 
 
 def body_part_accuracy(features: FloatArray, dataset: LabelledDataset) -> Figure:
     """Share of images [n] whose body part is named by the probe of the folds that their group is not in."""
-    known, regions = _images_of_regions(dataset)
+    known, numbers = _images_of_known_parts(dataset)
     named_right = np.empty(len(known), dtype=np.bool_)
     for train, test in splits(dataset, seed=PROTOCOL_SEEDS[0]):
         learnt, unseen = np.isin(known, train), np.isin(known, test)
-        probe = fit_class_probe(features[known[learnt]], regions[learnt], len(dataset.regions), _STRENGTH)
-        named_right[unseen] = probe.logits(features[known[unseen]]).argmax(axis=1) == regions[unseen]
+        probe = fit_class_probe(features[known[learnt]], numbers[learnt], len(dataset.known_parts), _STRENGTH)
+        named_right[unseen] = probe.logits(features[known[unseen]]).argmax(axis=1) == numbers[unseen]
     return share_figure(named_right, dataset.groups[known])
 
 
-def _images_of_regions(dataset: LabelledDataset) -> tuple[IntArray, IntArray]:
-    """Indices of the images whose part is one region, and the number of each one's region."""
-    names = list(dataset.regions)
+def _images_of_known_parts(dataset: LabelledDataset) -> tuple[IntArray, IntArray]:
+    """Indices of the images that show one known part, and the number of each one's part."""
+    names = list(dataset.known_parts)
     known = np.flatnonzero(np.isin(dataset.parts, names))
     return known, np.array([names.index(part) for part in dataset.parts[known]])
 

@@ -88,7 +88,7 @@ def auroc_figures(dataset: LabelledDataset, logits: FloatArray) -> dict[str, Fig
         Out-of-fold logits [seeds, n].
     """
     subsets: dict[str, BoolArray] = {"auroc": np.ones(len(dataset), dtype=np.bool_)}
-    for name in dataset.regions:
+    for name in dataset.known_parts:
         here = dataset.parts == name
         if min(np.bincount(dataset.labels[here], minlength=2)) >= MIN_CASES_TO_FIT:
             subsets[f"auroc_{name}"] = here

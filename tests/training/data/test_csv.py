@@ -8,7 +8,7 @@ import pytest
 from data_trees import refusal, write_csv
 from outside import shared
 
-from monai_bone_ssl.body_parts import ANATOMY, FRACATLAS_REGIONS, MURA_REGIONS
+from monai_bone_ssl.body_parts import ANATOMY, FRACATLAS_PARTS, MURA_PARTS
 from monai_bone_ssl.findings import ABNORMALITY
 from monai_bone_ssl.training.data import load_dataset
 
@@ -39,14 +39,14 @@ def test_csv_without_study_and_split_holds_everything_out(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("parts", "expected"),
     [
-        (("hand", "wrist"), {"hand": MURA_REGIONS["hand"], "wrist": MURA_REGIONS["wrist"]}),
-        (("hand", "leg"), {"hand": FRACATLAS_REGIONS["hand"], "leg": FRACATLAS_REGIONS["leg"]}),
+        (("hand", "wrist"), {"hand": MURA_PARTS["hand"], "wrist": MURA_PARTS["wrist"]}),
+        (("hand", "leg"), {"hand": FRACATLAS_PARTS["hand"], "leg": FRACATLAS_PARTS["leg"]}),
         (("hand", "knee"), {"hand": (ANATOMY["HAND"], ("HAND",)), "knee": (ANATOMY["KNEE"], ("KNEE",))}),
     ],
 )
 def test_csv_part_names_choose_the_regions(tmp_path: Path, parts: tuple[str, str], expected: object) -> None:
     text = f"path,label,part,patient\na.png,0,{parts[0]},1\nb.png,1,{parts[1]},2\n"
-    assert dict(load_dataset(write_csv(tmp_path, text)).regions) == expected
+    assert dict(load_dataset(write_csv(tmp_path, text)).known_parts) == expected
 
 
 @pytest.mark.parametrize(
@@ -92,5 +92,5 @@ def test_knee_manifest_loads() -> None:
     assert len(dataset) == 6604
     assert dataset.labels.sum() == 2791
     assert len(set(dataset.groups)) == 3302
-    assert list(dataset.regions) == ["knee"]
+    assert list(dataset.known_parts) == ["knee"]
     assert len(dataset.held_out()) == 826

@@ -12,7 +12,7 @@ from dicom_factory import CR, DX, limb_pixels, make_radiograph
 from pydicom import Dataset, uid
 from pydicom.uid import generate_uid
 
-from monai_bone_ssl.body_parts import ANATOMY, MURA_REGIONS
+from monai_bone_ssl.body_parts import ANATOMY, MURA_PARTS
 from monai_bone_ssl.findings import ABNORMALITY
 from monai_bone_ssl.training.data import load_dataset, read_grey
 
@@ -64,10 +64,10 @@ def test_a_dicom_tree_is_read_with_what_its_headers_say(tmp_path: Path) -> None:
     assert dataset.labels.tolist() == [1, 1, 0, 0]
     assert dataset.parts.tolist() == ["wrist", "wrist", "knee", "finger"]
     assert [image.split for image in dataset.images] == [None] * 4
-    assert dict(dataset.regions) == {
-        "finger": MURA_REGIONS["finger"],
+    assert dict(dataset.known_parts) == {
+        "finger": MURA_PARTS["finger"],
         "knee": (ANATOMY["KNEE"], ("KNEE",)),
-        "wrist": MURA_REGIONS["wrist"],
+        "wrist": MURA_PARTS["wrist"],
     }
     assert dataset.target == ABNORMALITY
     first, same_study, same_patient, other = dataset.images

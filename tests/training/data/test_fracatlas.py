@@ -9,7 +9,7 @@ import pytest
 from data_trees import BOXES, FRACATLAS_ROWS, refusal, write_fracatlas
 from outside import shared
 
-from monai_bone_ssl.body_parts import FRACATLAS_REGIONS
+from monai_bone_ssl.body_parts import FRACATLAS_PARTS
 from monai_bone_ssl.findings import FRACTURE
 from monai_bone_ssl.training.data import AnnotatedBox, load_dataset, read_grey
 
@@ -23,7 +23,7 @@ def test_fracatlas_folder_is_read(tmp_path: Path) -> None:
     outline = ((1.0, 0.5), (3.0, 0.5), (3.0, 3.5))
     assert dataset.images[0].boxes == (AnnotatedBox(1.0, 0.5, 2.0, 3.0, (outline,)),)
     assert dataset.images[1].boxes == ()
-    assert dict(dataset.regions) == dict(FRACATLAS_REGIONS)
+    assert dict(dataset.known_parts) == dict(FRACATLAS_PARTS)
     assert dataset.target == FRACTURE
     assert dataset.source.licence == "CC BY 4.0"
 

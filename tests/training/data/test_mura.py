@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from data_trees import VALID, refusal, write_mura
 
-from monai_bone_ssl.body_parts import MURA_REGIONS
+from monai_bone_ssl.body_parts import MURA_PARTS
 from monai_bone_ssl.findings import ABNORMALITY
 from monai_bone_ssl.training.data import load_dataset
 
@@ -36,8 +36,8 @@ def test_mura_folder_is_read_wherever_its_lists_start(tmp_path: Path, folder: st
         ("finger", 0): 1,
     }
     assert dataset.target == ABNORMALITY
-    assert dataset.regions["shoulder"] == MURA_REGIONS["shoulder"]
-    assert set(dataset.regions) == {"elbow", "hand", "wrist", "shoulder", "finger"}
+    assert dataset.known_parts["shoulder"] == MURA_PARTS["shoulder"]
+    assert set(dataset.known_parts) == {"elbow", "hand", "wrist", "shoulder", "finger"}
     assert "no redistribution" in dataset.source.licence
 
 

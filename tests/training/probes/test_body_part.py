@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from monai_bone_ssl.body_parts import FRACATLAS_REGIONS
+from monai_bone_ssl.body_parts import FRACATLAS_PARTS
 from monai_bone_ssl.training.probes.body_part import (
     body_part_accuracy,
     fit_body_part_probe,
@@ -15,7 +15,7 @@ from monai_bone_ssl.training.probes.body_part import (
 )
 from training.labelled import make_dataset
 
-REGIONS = {name: FRACATLAS_REGIONS[name] for name in ("hand", "leg")}
+PARTS = {name: FRACATLAS_PARTS[name] for name in ("hand", "leg")}
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def _two_parts_and_mixed(rng):
     features = rng.normal(size=(n, 4)).astype(np.float32)
     features[:, 0] += np.where(parts == "leg", 4, -4)
     dataset = make_dataset(rng.integers(0, 2, n), parts, [f"group{i // 2}" for i in range(n)])
-    return features, replace(dataset, regions=REGIONS)
+    return features, replace(dataset, known_parts=PARTS)
 
 
 def test_the_probe_names_one_of_the_regions(rng):
@@ -52,7 +52,7 @@ def test_the_probe_names_one_of_the_regions(rng):
     logits = fit_body_part_probe(features, dataset).logits(features)
     assert logits.shape == (200, 2)
     single = dataset.parts != "mixed"
-    assert np.all(np.array(list(REGIONS))[logits.argmax(axis=1)][single] == dataset.parts[single])
+    assert np.all(np.array(list(PARTS))[logits.argmax(axis=1)][single] == dataset.parts[single])
 
 
 def test_the_accuracy_is_out_of_fold(rng):
@@ -62,5 +62,5 @@ def test_the_accuracy_is_out_of_fold(rng):
     blind = rng.normal(size=(200, 4000)).astype(np.float32)
     known = fit_body_part_probe(blind, dataset).logits(blind).argmax(axis=1)
     single = dataset.parts != "mixed"
-    assert (np.array(list(REGIONS))[known] == dataset.parts)[single].mean() > 0.95
+    assert (np.array(list(PARTS))[known] == dataset.parts)[single].mean() > 0.95
     assert body_part_accuracy(blind, dataset).value < 0.7
