@@ -18,11 +18,11 @@ from monai_bone_ssl.training.comparison.outcome import (
     EfficiencyPoint,
     ModelComparison,
 )
-from monai_bone_ssl.training.measure.estimates import Estimate
 from monai_bone_ssl.training.measure.plots import (
     COLOURS,
     LEGEND,
     LINES,
+    draw_bar,
     draw_reliability,
     frame_roc,
     interval_text,
@@ -122,7 +122,7 @@ def _accuracy_bars(comparison: ModelComparison) -> Figure:
     figure, panels = _panels(len(columns), 5, (1.9, 0.6 + 0.26 * len(comparison.rows)), sharey=True)
     for axes, column in zip(panels, columns, strict=True):
         for i, row in enumerate(comparison.rows):
-            _draw_bar(axes, i, row.estimate("accuracy", column))
+            draw_bar(axes, i, row.estimate("accuracy", column), _colour(i))
         axes.set_title(column if column in (MEAN_OF_PARTS, ALL_IMAGES) else column.capitalize(), fontsize=10)
         axes.set(xlim=(0, 1), xticks=(0, 0.5, 1))
         axes.tick_params(axis="y", length=0)
@@ -171,15 +171,6 @@ def _over_folds(points: Sequence[EfficiencyPoint], row: str, share: float, name:
         defined = [value for value in values if value is not None]
         means.append(float(np.mean(defined)) if defined else np.nan)
     return means
-
-
-def _draw_bar(axes: Axes, y: int, estimate: Estimate) -> None:
-    if estimate.value is None:
-        axes.text(0.02, y, "undefined", va="center", fontsize=8, color="0.35")
-        return
-    axes.barh(y, estimate.value, height=0.7, color=_colour(y), alpha=0.85)
-    if estimate.ci_low is not None and estimate.ci_high is not None:
-        axes.hlines(y, estimate.ci_low, estimate.ci_high, color="black", linewidth=1.2)
 
 
 def _panels(

@@ -99,7 +99,13 @@ def compare_methods(
     comparison = ModelComparison(
         schema_version=COMPARISON_SCHEMA_VERSION,
         data=_data_summary(dataset, protocol, store.data_digest),
-        protocol=_protocol_summary(protocol, probe_scope),
+        protocol=ProtocolSummary(
+            kind="held_out" if protocol.held_out else "cross_validated",
+            description=protocol.describe(),
+            seeds=protocol.seeds,
+            threshold=THRESHOLD,
+            probe_scope=probe_scope,
+        ),
         baseline=baseline,
         rows=rows,
         label_efficiency=tuple(efficiency),
@@ -139,28 +145,15 @@ def check_names(names: Sequence[str], baseline: str) -> None:
         raise ConfigError(ReasonCode.INVALID_CONFIG, text)
 
 
-def _protocol_summary(protocol: EvaluationProtocol, probe_scope: str | None) -> ProtocolSummary:
-    return ProtocolSummary(
-        kind="held_out" if protocol.held_out else "cross_validated",
-        description=protocol.describe(),
-        seeds=protocol.seeds,
-        threshold=THRESHOLD,
-        probe_scope=probe_scope,
-    )
-
-
 def _data_summary(dataset: LabelledDataset, protocol: EvaluationProtocol, digest: str) -> DataSummary:
     learnt = np.unique(np.concatenate([fold.train for fold in protocol.folds]))
     train, test = dataset.take(learnt), dataset.take(protocol.evaluated)
-    parts: dict[str, PartCounts] = {}
+    parts = {}
     for part in np.unique(test.parts):
-        train_labels, test_labels = (d.labels[d.parts == part] for d in (train, test))
-        parts[str(part)] = PartCounts(
-            train_positive=int(train_labels.sum()),
-            train_negative=int((1 - train_labels).sum()),
-            test_positive=int(test_labels.sum()),
-            test_negative=int((1 - test_labels).sum()),
+        (train_negative, train_positive), (test_negative, test_positive) = (
+            np.bincount(images.labels[images.parts == part], minlength=2).tolist() for images in (train, test)
         )
+        parts[str(part)] = PartCounts(train_positive, train_negative, test_positive, test_negative)
     studies = studies_of(test.images)
     return DataSummary(
         name=dataset.source.name,

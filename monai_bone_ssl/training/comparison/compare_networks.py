@@ -32,10 +32,7 @@ __all__ = ["Probe", "compare_networks"]
 #: A way to classify frozen features.
 Probe = Literal["linear", "knn"]
 
-_PROBE_ROWS: Mapping[Probe, type[LinearProbeRow | NeighboursRow]] = {
-    "linear": LinearProbeRow,
-    "knn": NeighboursRow,
-}
+_ROWS: Mapping[Probe, type[LinearProbeRow | NeighboursRow]] = {"linear": LinearProbeRow, "knn": NeighboursRow}
 
 
 def compare_networks(
@@ -104,11 +101,8 @@ def compare_networks(
     shelf = FeatureShelf(cache)
     frozen, trained = ([_parse(text) for text in texts] for texts in (features, supervised))
     networks = [_network(source, long_side) for source in frozen]
-    chosen = [row for probe, row in _PROBE_ROWS.items() if probe in probes]
-    rows: list[Method] = [
-        MetadataBaseline(),
-        *(row(network, shelf) for network in networks for row in chosen),
-    ]
+    rows: list[Method] = [MetadataBaseline()]
+    rows += [row(network, shelf) for network in networks for probe, row in _ROWS.items() if probe in probes]
     rows += [FineTunedRow(_network(source, long_side), source.weights, epochs) for source in trained]
     reference = _baseline(baseline, rows, [*frozen, *trained])
     check_names([row.name for row in rows], reference)  # before anything takes long

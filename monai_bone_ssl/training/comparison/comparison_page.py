@@ -97,8 +97,9 @@ def _figure_table(comparison: ModelComparison, figure: str, level: Level) -> _Ta
     """One figure: a line a row, a column a part; the best of each column in bold, with its interval."""
     columns = comparison.columns
     best = {column: _best(comparison, figure, column, level) for column in columns}
-    few = _parts_with_few(comparison, level)
-    styles = {column: "few" if column in few else _TOTALS.get(column, "") for column in columns}
+    mean = comparison.rows[0].mean_at(level)
+    enough = () if mean is None else mean.parts
+    styles = {column: _TOTALS.get(column, "" if column in enough else "few") for column in columns}
     lines = []
     for row in comparison.rows:
         name = f"{row.name} (baseline)" if row.name == comparison.baseline else row.name
@@ -152,13 +153,6 @@ def _best(comparison: ModelComparison, figure: str, column: str, level: Level) -
     if len(defined) < 2:
         return None
     return min(defined) if figure == "ece" else max(defined)
-
-
-def _parts_with_few(comparison: ModelComparison, level: Level) -> frozenset[str]:
-    blocks = comparison.rows[0].metrics_at(level).per_part.items()
-    return frozenset(
-        part for part, b in blocks if min(b.n_positive, b.n - b.n_positive) < MIN_CASES_TO_MEASURE
-    )
 
 
 def _difference_cells(pair: PairedComparison, columns: Sequence[str]) -> Iterator[_Cell]:

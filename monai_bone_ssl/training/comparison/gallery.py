@@ -81,12 +81,13 @@ def error_gallery(
     mean = np.mean([sample.probabilities for sample in runs.values()], axis=0)
     evaluated = dataset.take(protocol.evaluated)
     alarms, misses = _worst_errors(evaluated.labels, mean)
-    chosen = [int(protocol.evaluated[i]) for i in (*alarms, *misses)]
+    worst = [*alarms, *misses]
+    chosen = protocol.evaluated[worst].tolist()
     evidence = _evidence(method, store, protocol, chosen) if embed_images else {}
     # Full colour, one for all pictures of a row: the largest evidence that any of them has.
     limit = max([float(values.max()) for values in evidence.values()] + [1e-6])
     cards = []
-    for i, probability in zip(chosen, mean[[*alarms, *misses]], strict=True):
+    for i, probability in zip(chosen, mean[worst], strict=True):
         image = dataset.images[i]
         facts = f"{image.part}, {_label(image.label)}, probability {probability:.2f}"
         picture = _picture(image.path, evidence.get(i), limit) if embed_images else None

@@ -61,35 +61,28 @@ def measure_rows(
 
 
 def _measure(method: Method, runs: Runs, baseline: Runs | None, evaluated: LabelledDataset) -> RowOutcome:
-    samples = list(runs.values())
     studies = studies_of(evaluated.images)
-    study_mean = study_pair = None
-    if studies is not None:
-        study_mean = mean_over_parts(_merge(samples, studies))
-        study_pair = _pair(runs, baseline, studies)
+    by_study = _merge(runs, studies)
     return RowOutcome(
         name=method.name,
         description=method.description,
         seeds=tuple(runs),
-        metrics=compute_metrics(samples, hardware=hardware_of(evaluated.images), studies=studies),
-        mean_over_parts=mean_over_parts(samples),
-        study_mean_over_parts=study_mean,
+        metrics=compute_metrics(list(runs.values()), hardware=hardware_of(evaluated.images), studies=studies),
+        mean_over_parts=mean_over_parts(list(runs.values())),
+        study_mean_over_parts=None if by_study is None else mean_over_parts(list(by_study.values())),
         against_baseline=_pair(runs, baseline),
-        study_against_baseline=study_pair,
+        study_against_baseline=_pair(by_study, _merge(baseline, studies)),
     )
 
 
-def _pair(
-    runs: Runs, baseline: Runs | None, studies: NDArray[np.str_] | None = None
-) -> PairedComparison | None:
-    if baseline is None:
+def _merge(runs: Runs | None, studies: NDArray[np.str_] | None) -> Runs | None:
+    if runs is None or studies is None:
         return None
-    both = [seed for seed in runs if seed in baseline]
-    one, other = ([by_seed[seed] for seed in both] for by_seed in (runs, baseline))
-    if studies is None:
-        return compare_pair(one, other)
-    return compare_pair(_merge(one, studies), _merge(other, studies))
+    return {seed: merge_studies(sample, studies) for seed, sample in runs.items()}
 
 
-def _merge(samples: Sequence[Sample], studies: NDArray[np.str_]) -> list[Sample]:
-    return [merge_studies(sample, studies) for sample in samples]
+def _pair(runs: Runs | None, baseline: Runs | None) -> PairedComparison | None:
+    if runs is None or baseline is None:
+        return None
+    seeds = [seed for seed in runs if seed in baseline]
+    return compare_pair([runs[seed] for seed in seeds], [baseline[seed] for seed in seeds])

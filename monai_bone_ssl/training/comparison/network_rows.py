@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -86,10 +84,8 @@ class _FeatureRow:
 
     @property
     def recipe(self) -> str:
-        """Digest of network, input and classifier."""
-        return hashlib.sha256(
-            msgspec.json.encode([self.network.recipe, self.kind, self.description])
-        ).hexdigest()
+        """Network, input and classifier."""
+        return f"{self.network.recipe}, {self.kind}: {self.description}"
 
     def evidence(
         self, _dataset: LabelledDataset, _train: Ints, _images: Ints, /
@@ -169,10 +165,8 @@ class FineTunedRow:
 
     @property
     def recipe(self) -> str:
-        """Digest of the weights that training starts from, of the input and of the number of epochs."""
-        return hashlib.sha256(
-            msgspec.json.encode(["fine-tuned", self.network.recipe, self.epochs])
-        ).hexdigest()
+        """Weights that training starts from, input and number of epochs."""
+        return f"{self.network.recipe}, fine-tuned for {self.epochs} epochs"
 
     def predict(self, dataset: LabelledDataset, train: Ints, test: Ints, seed: int, /) -> Floats:
         """See :meth:`~monai_bone_ssl.training.comparison.methods.Method.predict`."""

@@ -104,11 +104,13 @@ class PredictionStore:
         try:
             with path.open(newline="", encoding="utf-8") as file:
                 rows = list(csv.DictReader(file))
-            if [row["path"] for row in rows] == names:
-                return np.array([float(row["probability"]) for row in rows])
+            if [row["path"] for row in rows] != names:
+                raise ValueError("other images")
+            return np.array([float(row["probability"]) for row in rows])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _altered(path) from error
-        raise _altered(path)
+            name = f"{path.parent.name}/{path.name}"
+            text = f"{name}: altered since it was written; delete it to compute it again"
+            raise ConfigError(ReasonCode.INVALID_DATA, text) from error
 
 
 def _content_digest(dataset: LabelledDataset) -> str:
@@ -124,8 +126,3 @@ def _content_digest(dataset: LabelledDataset) -> str:
 def row_folder(name: str) -> str:
     """Name of the folder that holds the predictions of a row of this name."""
     return re.sub(r"[^A-Za-z0-9-]+", "_", name).strip("_") or "row"
-
-
-def _altered(path: Path) -> ConfigError:
-    text = f"{path.parent.name}/{path.name}: altered since it was written; delete it to compute it again"
-    return ConfigError(ReasonCode.INVALID_DATA, text)

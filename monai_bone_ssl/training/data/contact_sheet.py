@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +24,8 @@ _ROWS_A_PROBLEM = 2
 _BACKGROUND, _TEXT, _DIM, _EMPTY = 255, 0, 90, 225
 
 
-@dataclass(frozen=True)
-class _Section:
-    """A heading and the images under it, each with a caption."""
-
-    heading: str
-    images: Sequence[LabelledImage]
-    captions: Sequence[str]
+# Images by heading, each after its caption.
+_Sections = dict[str, list[tuple[str, LabelledImage]]]
 
 
 def sample_sheet(dataset: LabelledDataset) -> bytes:
@@ -40,12 +33,11 @@ def sample_sheet(dataset: LabelledDataset) -> bytes:
     cells: dict[tuple[str, int], list[LabelledImage]] = defaultdict(list)
     for image in dataset.images:
         cells[image.part, image.label].append(image)
-    sections = []
+    sections: _Sections = {}
     for (part, label), images in sorted(cells.items()):
         chosen = np.linspace(0, len(images) - 1, min(_COLUMNS, len(images))).round().astype(int)
         heading = f"{part}, {('negative', 'positive')[label]} ({counted(len(images), 'image')})"
-        shown = [images[i] for i in chosen]
-        sections.append(_Section(heading, shown, [_short(image.name) for image in shown]))
+        sections[heading] = [(_short(images[i].name), images[i]) for i in chosen]
     return _sheet(sections)
 
 
@@ -55,7 +47,7 @@ def problem_sheet(check: DataCheck, dataset: LabelledDataset) -> bytes | None:
     Images of one problem stand side by side and carry the problem's number in ``problems.csv``.
     """
     by_name = {image.name: image for image in dataset.images}
-    sections = []
+    sections: _Sections = {}
     for kind in ProblemKind:
         shown = [
             (f"{number}: {_short(name)}", by_name[name])
@@ -65,20 +57,19 @@ def problem_sheet(check: DataCheck, dataset: LabelledDataset) -> bytes | None:
         ]
         if shown:
             first = shown[: _COLUMNS * _ROWS_A_PROBLEM]
-            heading = f"{kind.replace('_', ' ')}: {len(first)} of {counted(len(shown), 'image')}"
-            sections.append(_Section(heading, [image for _, image in first], [text for text, _ in first]))
+            sections[f"{kind.replace('_', ' ')}: {len(first)} of {counted(len(shown), 'image')}"] = first
     return _sheet(sections) if sections else None
 
 
-def _sheet(sections: Sequence[_Section]) -> bytes:
-    heights = [_HEADING + -(-len(section.images) // _COLUMNS) * (_TILE + _CAPTION) for section in sections]
+def _sheet(sections: _Sections) -> bytes:
+    heights = [_HEADING + -(-len(images) // _COLUMNS) * (_TILE + _CAPTION) for images in sections.values()]
     width = _GAP + _COLUMNS * (_TILE + _GAP)
     sheet = Image.new("L", (width, sum(heights) + _GAP), _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     top = 0
-    for section, height in zip(sections, heights, strict=True):
-        draw.text((_GAP, top + 8), section.heading, _TEXT, ImageFont.load_default(15))
-        for i, (image, caption) in enumerate(zip(section.images, section.captions, strict=True)):
+    for (heading, images), height in zip(sections.items(), heights, strict=True):
+        draw.text((_GAP, top + 8), heading, _TEXT, ImageFont.load_default(15))
+        for i, (caption, image) in enumerate(images):
             left = _GAP + i % _COLUMNS * (_TILE + _GAP)
             upper = top + _HEADING + i // _COLUMNS * (_TILE + _CAPTION)
             sheet.paste(_tile(image.path), (left, upper))
@@ -91,15 +82,14 @@ def _sheet(sections: Sequence[_Section]) -> bytes:
 
 def _tile(path: Path) -> Image.Image:
     """The image as the file has it, its aspect kept; an empty tile where the file cannot be read."""
+    tile = Image.new("L", (_TILE, _TILE), _EMPTY)
     try:
         pixels = read_grey(path)
     except (CorruptImage, UnsupportedImage):
-        tile = Image.new("L", (_TILE, _TILE), _EMPTY)
         ImageDraw.Draw(tile).text((8, 8), "not readable", _DIM, ImageFont.load_default(12))
         return tile
     picture = Image.fromarray((pixels * 255).round().astype(np.uint8))
     picture.thumbnail((_TILE, _TILE))
-    tile = Image.new("L", (_TILE, _TILE), _EMPTY)
     tile.paste(picture, ((_TILE - picture.width) // 2, (_TILE - picture.height) // 2))
     return tile
 

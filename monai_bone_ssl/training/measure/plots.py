@@ -31,6 +31,7 @@ __all__ = [
     "COLOURS",
     "LEGEND",
     "LINES",
+    "draw_bar",
     "draw_reliability",
     "frame_roc",
     "interval_text",
@@ -140,6 +141,16 @@ def parts_figure(metrics: Metrics) -> Figure:
     return figure
 
 
+def draw_bar(axes: Axes, y: int, estimate: Estimate, colour: str, *, pale: bool = False) -> None:
+    """A bar of one figure at a height, with the 95 % interval as a line; a word where it is undefined."""
+    if estimate.value is None:
+        axes.text(0.02, y, "undefined", va="center", fontsize=8, color="0.35")
+        return
+    axes.barh(y, estimate.value, height=0.65, color=colour, alpha=0.3 if pale else 0.85)
+    if estimate.ci_low is not None and estimate.ci_high is not None:
+        axes.hlines(y, estimate.ci_low, estimate.ci_high, color="black", linewidth=1.2)
+
+
 def frame_roc(axes: Axes) -> bool:
     """Add chance line, labels and limits to axes with ROC curves.
 
@@ -226,12 +237,7 @@ def _draw_histograms(axes: Axes, sample: Sample, points: OperatingPoints) -> Non
 
 def _draw_bars(axes: Axes, estimates: Sequence[Estimate], rows: Sequence[BinaryMetrics]) -> None:
     for y, (estimate, figures) in enumerate(zip(estimates, rows, strict=True)):
-        if estimate.value is None:
-            axes.text(0.02, y, "undefined", va="center", fontsize=8, color="0.35")
-            continue
-        axes.barh(y, estimate.value, height=0.62, color=_BLUE, alpha=0.85 if _has_enough(figures) else 0.3)
-        if estimate.ci_low is not None and estimate.ci_high is not None:
-            axes.hlines(y, estimate.ci_low, estimate.ci_high, color="black", linewidth=1.3)
+        draw_bar(axes, y, estimate, _BLUE, pale=not _has_enough(figures))
     axes.set(xlim=(min(0.0, axes.get_xlim()[0]), 1.0), xticks=(0, 0.25, 0.5, 0.75, 1))
 
 

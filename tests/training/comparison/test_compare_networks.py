@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from monai_bone_ssl.training.networks.backbone import create_backbone, save_back
 from monai_bone_ssl.training.networks.extractors import load_extractor
 from monai_bone_ssl.training.networks.features import extract_features
 from monai_bone_ssl.training.probes.nested import predict_held_out
+from training.comparison.brightness import read_csv
 from training.comparison.mura_tree import write_mura
 
 SIDE = 32
@@ -73,7 +73,7 @@ def test_the_table_from_one_command(
     (fold,) = make_protocol(dataset).folds
     expected = predict_held_out(features, dataset, fold.train, fold.test)
     found = [
-        [float(line["probability"]) for line in _read(path)]
+        [float(line["probability"]) for line in read_csv(path)]
         for path in (tmp_path / "out" / "predictions" / "ours_linear_probe").glob("*.csv")
     ]
     assert expected.tolist() in found
@@ -85,11 +85,6 @@ def test_with_nothing_named_the_shipped_backbone_is_compared(mura: Path, tmp_pat
     content = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert [row["name"] for row in content["rows"]] == ["metadata", "shipped, linear probe", "shipped, k-NN"]
     assert "--features shipped" in content["command"]
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_evidence_of_each_patch_sums_to_the_logit(
@@ -215,5 +210,5 @@ def test_fine_tuning_is_a_row_too(
     assert [row["name"] for row in content["rows"]] == names
     assert content["baseline"] == "cnn, fine-tuned"
     assert content["label_efficiency"] == []
-    stored = [len(_read(path)) for path in (tmp_path / "out" / "predictions").glob("*/*.csv")]
+    stored = [len(read_csv(path)) for path in (tmp_path / "out" / "predictions").glob("*/*.csv")]
     assert stored == [content["rows"][0]["metrics"]["n"]] * 3
