@@ -34,7 +34,9 @@ class StreamHeader:
     """Samples a pixel."""
     precision: int
     """Bits of a sample."""
-    signed: bool = False
+    signed: bool
+    data_start: int
+    """Where coded data begins in the stream, in bytes; its end is to be looked for from there."""
 
 
 def jpeg_header(frame: bytes) -> StreamHeader:
@@ -51,18 +53,22 @@ def jpeg_header(frame: bytes) -> StreamHeader:
         raise ValueError("no start of image")
     if frame.count(b"\xff\xda") > _MAX_SCANS:
         raise _too_large("scans", _MAX_SCANS)
-    position = 2
+    position, size = 2, None
     while True:
         prefix, marker, length = struct.unpack_from(">BBH", frame, position)
         if prefix != 0xFF:
             raise ValueError("no marker")
         if marker == 0xFF:  # fill byte
             position += 1
-        elif marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            precision, rows, columns, components = struct.unpack_from(">BHHB", frame, position + 4)
-            return StreamHeader(rows, columns, components, precision)
-        else:
-            position += 2 + length
+            continue
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            size = struct.unpack_from(">BHHB", frame, position + 4)
+        position += 2 + length
+        if marker == 0xDA:
+            if size is None:
+                raise ValueError("a scan before its frame header")
+            precision, rows, columns, components = size
+            return StreamHeader(rows, columns, components, precision, signed=False, data_start=position)
 
 
 def jpeg_2000_header(frame: bytes) -> StreamHeader:
@@ -92,7 +98,8 @@ def jpeg_2000_header(frame: bytes) -> StreamHeader:
         if marker in (_COD, _COC):
             has_precincts = bool(frame[content + (marker == _COC)] & 1)
             _check_style(frame[content + (5 if marker == _COD else 2) :], has_precincts, tile, tiles, layers)
-    return StreamHeader(rows, columns, components, (depth & 0x7F) + 1, signed=bool(depth & 0x80))
+    precision, signed = (depth & 0x7F) + 1, bool(depth & 0x80)
+    return StreamHeader(rows, columns, components, precision, signed, frame.index(b"\xff\x93", start))
 
 
 def _segments(frame: bytes, position: int) -> Iterator[tuple[int, int]]:

@@ -100,7 +100,8 @@ class Conversion:
             except PYDICOM_ERRORS:
                 del dataset[tag]
                 if tag.group == _IMAGE_GROUP:
-                    dataset[tag] = DataElement(tag, VR.OB, b"?")
+                    unknown = element.value if isinstance(element.value, bytes) else b"?"
+                    dataset[tag] = DataElement(tag, VR.OB, unknown)
             if self._left < 0:
                 break
         if _CHARACTER_SET in dataset:

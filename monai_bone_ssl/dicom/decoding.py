@@ -22,9 +22,10 @@ from imagecodecs import imagecodecs
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataelem import DataElement
-from pydicom.encaps import get_frame
+from pydicom.encaps import generate_fragments
 
 from monai_bone_ssl.dicom.codestreams import StreamHeader, jpeg_2000_header, jpeg_header
+from monai_bone_ssl.dicom.notes import Note, NoteCode
 from monai_bone_ssl.errors import CorruptImage, ReasonCode
 from monai_bone_ssl.threads import available_cores
 
@@ -45,6 +46,7 @@ _CODEC_ERRORS = (RuntimeError, ValueError, TypeError, OverflowError, MemoryError
 _ENCAPSULATION_ERRORS = (ValueError, EOFError, struct.error, OverflowError)
 
 _END_OF_IMAGE = b"\xff\xd9"  # of JPEG and JPEG-LS, and JPEG 2000's End of Codestream
+_STARTS_OF_IMAGE = (b"\xff\xd8", b"\xff\x4f", b"\0\0\0\x0cjP")  # of JPEG and JPEG-LS, JPEG 2000, JP2 boxes
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class PixelFormat:
         return self.rows, self.columns
 
 
-def decode_frame(pixel_data: DataElement, pixel_format: PixelFormat) -> NDArray[np.uint16]:
+def decode_frame(pixel_data: DataElement, pixel_format: PixelFormat, notes: list[Note]) -> NDArray[np.uint16]:
     """Decode the only frame of a monochrome image.
 
     Parameters
@@ -75,6 +77,8 @@ def decode_frame(pixel_data: DataElement, pixel_format: PixelFormat) -> NDArray[
         The (7FE0,0010) Pixel Data element.
     pixel_format
         What the header says about it.
+    notes
+        Where to add what was put right.
 
     Returns
     -------
@@ -85,16 +89,16 @@ def decode_frame(pixel_data: DataElement, pixel_format: PixelFormat) -> NDArray[
     ------
     CorruptImage
         ``UNSUPPORTED_TRANSFER_SYNTAX``, ``TRUNCATED_FILE``, ``DECODE_FAILED``, or ``INVALID_HEADER`` where
-        the pixel data does not have the size the header says.
+        the pixels are a picture of another width than the header says.
     """
     syntax = pixel_format.transfer_syntax
     precision = pixel_format.bits_allocated
     if syntax in _NATIVE:
-        words = _native(pixel_data, pixel_format)
+        words = _shaped(_native(pixel_data, pixel_format), pixel_format, notes)
     elif syntax == uid.RLELossless:
-        words = _run_length(_only_frame(pixel_data), pixel_format)
+        words = _shaped(_run_length(_only_frame(pixel_data, notes), pixel_format), pixel_format, notes)
     elif syntax in _STREAMS:
-        words, precision = _codestream(_only_frame(pixel_data), pixel_format)
+        words, precision = _codestream(_only_frame(pixel_data, notes), pixel_format, notes)
     else:
         raise CorruptImage(ReasonCode.UNSUPPORTED_TRANSFER_SYNTAX, f"No decoder for {_syntax_name(syntax)}")
     return _stored_codes(words.astype(np.uint16, copy=False), precision, pixel_format)
@@ -120,43 +124,65 @@ def _syntax_name(syntax: uid.UID) -> str:
 
 
 def _native(pixel_data: DataElement, pixel_format: PixelFormat) -> NDArray[Any]:
-    """Uncompressed pixels as unsigned words [H, W]."""
+    """Uncompressed pixels as unsigned words, those of the image first."""
     data = pixel_data.value
-    row_bytes = pixel_format.columns * pixel_format.bits_allocated // 8
-    expected = pixel_format.rows * row_bytes
+    expected = pixel_format.rows * pixel_format.columns * pixel_format.bits_allocated // 8
     if len(data) < expected:
         raise CorruptImage(
             ReasonCode.TRUNCATED_FILE, f"Pixel Data has {len(data)} bytes, expected {expected} for its size"
         )
-    if len(data) >= expected + max(row_bytes, 2):  # a spare row: Rows or Columns is wrong
-        raise CorruptImage(
-            ReasonCode.INVALID_HEADER, f"Pixel Data has {len(data)} bytes, Rows and Columns say {expected}"
-        )
     big_endian = pixel_format.transfer_syntax == uid.ExplicitVRBigEndian
     if pixel_format.bits_allocated == 16:
-        words = np.frombuffer(data, ">u2" if big_endian else "<u2", count=expected // 2)
-    elif big_endian and pixel_data.VR == "OW":  # PS3.5 8.1.2: bytes travel in 16-bit words
+        return np.frombuffer(data, ">u2" if big_endian else "<u2", len(data) // 2)
+    if big_endian and pixel_data.VR == "OW":  # PS3.5 8.1.2: bytes travel in 16-bit words
         even = data + b"\0" if len(data) % 2 else data
-        words = np.frombuffer(even, ">u2").astype("<u2").view(np.uint8)[:expected]
-    else:
-        words = np.frombuffer(data, np.uint8, count=expected)
-    return words.reshape(pixel_format.shape)
+        return np.frombuffer(even, ">u2").astype("<u2").view(np.uint8)
+    return np.frombuffer(data, np.uint8)
 
 
-def _only_frame(pixel_data: DataElement) -> bytes:
+def _shaped(words: NDArray[Any], pixel_format: PixelFormat, notes: list[Note]) -> NDArray[Any]:
+    """The image's words [H, W], without what comes after them (PS3.5 8.1.1: to be ignored)."""
+    count = pixel_format.rows * pixel_format.columns
+    image = words[:count].reshape(pixel_format.shape)
+    excess = words.size - count
+    if excess > 1:  # one is padding
+        columns, rest = divmod(words.size, pixel_format.rows)
+        if not rest and _roughness(words.reshape(-1, columns)) < 0.9 * _roughness(image):
+            raise CorruptImage(
+                ReasonCode.INVALID_HEADER,
+                f"Pixel Data is a picture of {columns} columns, the header says {pixel_format.columns}",
+            )
+        notes.append(Note(NoteCode.EXCESS_PIXEL_DATA, f"{excess} pixels after the image's last were ignored"))
+    return image
+
+
+def _roughness(words: NDArray[Any]) -> float:
+    """Mean difference of pixels that lie some rows apart in a column: large where rows are sheared."""
+    few = words[:, :: max(1, words.shape[1] // 256)].astype(np.float32)
+    return float(np.mean([np.abs(few[apart:] - few[:-apart]).mean() for apart in (2, 7, 23)]))
+
+
+def _only_frame(pixel_data: DataElement, notes: list[Note]) -> bytes:
+    """All fragments of the one frame, whatever the Basic Offset Table says of them."""
     try:
-        frame: bytes = get_frame(pixel_data.value, 0, number_of_frames=1)
+        table, *fragments = generate_fragments(pixel_data.value)
     except _ENCAPSULATION_ERRORS as error:
         raise CorruptImage(
             ReasonCode.DECODE_FAILED, "Pixel Data is not a valid sequence of encapsulated fragments"
         ) from error
-    return frame
+    if table.startswith(_STARTS_OF_IMAGE):
+        notes.append(Note(NoteCode.OFFSET_TABLE, "there is no Basic Offset Table, not even an empty one"))
+        fragments.insert(0, table)
+    elif table.strip(b"\0"):  # the first frame is at 0
+        notes.append(Note(NoteCode.OFFSET_TABLE, "the Basic Offset Table is wrong for one frame: ignored"))
+    return b"".join(fragments)
 
 
 def _run_length(frame: bytes, pixel_format: PixelFormat) -> NDArray[Any]:
+    """Pixels as unsigned words, those of the image first."""
     dtype = np.dtype(f"<u{pixel_format.bits_allocated // 8}")
     count = pixel_format.rows * pixel_format.columns
-    room = bytearray((count + 1) * dtype.itemsize)  # an odd segment is padded by a byte, which may be decoded
+    room = bytearray(2 * (count + 1) * dtype.itemsize)  # for excess pixels, but not for any number of them
     try:
         words = np.frombuffer(imagecodecs.dicomrle_decode(frame, dtype, out=room), dtype)
     except _CODEC_ERRORS as error:
@@ -165,10 +191,10 @@ def _run_length(frame: bytes, pixel_format: PixelFormat) -> NDArray[Any]:
         raise CorruptImage(
             ReasonCode.DECODE_FAILED, f"The RLE data holds {words.size} pixels, expected {count}"
         )
-    return words[:count].reshape(pixel_format.shape)
+    return words
 
 
-def _codestream(frame: bytes, pixel_format: PixelFormat) -> tuple[NDArray[np.uint16], int]:
+def _codestream(frame: bytes, pixel_format: PixelFormat, notes: list[Note]) -> tuple[NDArray[np.uint16], int]:
     """Samples [H, W] of a JPEG, JPEG-LS or JPEG 2000 stream, and their bits."""
     read_header, decode, name = _STREAMS[pixel_format.transfer_syntax]
     try:
@@ -176,11 +202,15 @@ def _codestream(frame: bytes, pixel_format: PixelFormat) -> tuple[NDArray[np.uin
     except (ValueError, IndexError, struct.error) as error:
         raise CorruptImage(ReasonCode.DECODE_FAILED, f"The {name} stream has no valid header") from error
     _check_stream(stream, pixel_format, name)
-    if _END_OF_IMAGE not in frame[-16:]:  # a few bytes may pad the last fragment
+    end = frame.rfind(_END_OF_IMAGE, stream.data_start) + len(_END_OF_IMAGE)
+    if end < len(_END_OF_IMAGE):
         raise CorruptImage(ReasonCode.TRUNCATED_FILE, f"The {name} stream stops before its end marker")
+    if len(frame) - end > 1:  # one byte pads the last fragment
+        text = f"{len(frame) - end} bytes after the end of the {name} stream were ignored"
+        notes.append(Note(NoteCode.EXCESS_PIXEL_DATA, text))
     dtype = np.dtype(f"{'i' if stream.signed else 'u'}{1 if stream.precision <= 8 else 2}")
     try:
-        decoded: NDArray[Any] = decode(frame, out=np.empty(pixel_format.shape, dtype))
+        decoded: NDArray[Any] = decode(frame[:end], out=np.empty(pixel_format.shape, dtype))
     except _CODEC_ERRORS as error:
         raise CorruptImage(ReasonCode.DECODE_FAILED, f"The {name} stream is damaged") from error
     wide = decoded.astype(np.int16 if stream.signed else np.uint16)

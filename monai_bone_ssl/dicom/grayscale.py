@@ -14,7 +14,8 @@ https://dicom.nema.org/medical/dicom/current/output/chtml/part04/sect_N.2.html
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,17 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import XRayRadiofluoroscopicImageStorage
 
-from monai_bone_ssl.dicom.header import first_item, integers, number, numbers, term, text
+from monai_bone_ssl.dicom.header import (
+    first_item,
+    integers,
+    items,
+    number,
+    numbers,
+    readable_numbers,
+    term,
+    text,
+)
+from monai_bone_ssl.dicom.notes import Note, NoteCode
 from monai_bone_ssl.errors import CorruptImage, ReasonCode
 
 __all__ = ["GrayscaleTable", "grayscale_table", "modality_values", "stored_values"]
@@ -39,7 +50,9 @@ class GrayscaleTable(NamedTuple):
     """[2^bits_stored], the codes that stand for "no image here"."""
 
 
-def grayscale_table(header: Dataset, occurs: NDArray[np.bool_], signed: bool) -> GrayscaleTable:
+def grayscale_table(
+    header: Dataset, occurs: NDArray[np.bool_], signed: bool, notes: list[Note]
+) -> GrayscaleTable:
     """Run the grayscale transformation on every stored code.
 
     Parameters
@@ -51,15 +64,17 @@ def grayscale_table(header: Dataset, occurs: NDArray[np.bool_], signed: bool) ->
         smallest to the largest value that occurs, padding aside.
     signed
         Whether stored values are two's complement (Pixel Representation 1).
+    notes
+        Where to add what was ignored: a bad window, a bad VOI LUT, a slope of 0.
 
     Raises
     ------
     CorruptImage
-        ``INVALID_HEADER`` where a value of the modality, VOI or presentation modules makes no sense.
+        ``INVALID_HEADER`` where a value of the modality or presentation modules makes no sense.
     """
     stored = stored_values(occurs.size, signed)
     padding = _is_padding(header, stored)
-    display = _voi(header, modality_values(header, stored), occurs & ~padding)
+    display = _voi(header, modality_values(header, stored, notes), occurs & ~padding, notes)
     if _is_inverse(header):
         display = 1.0 - display
     display[padding] = 0.0
@@ -91,8 +106,18 @@ def _as_stored(value: float, stored: NDArray[np.int64]) -> float:
     return value
 
 
-def modality_values(header: Dataset, stored: NDArray[np.int64]) -> Values:
-    """Apply Modality LUT Sequence, or Rescale Slope and Intercept (PS3.3 C.11.1)."""
+def modality_values(header: Dataset, stored: NDArray[np.int64], notes: list[Note]) -> Values:
+    """Apply Modality LUT Sequence, or Rescale Slope and Intercept (PS3.3 C.11.1).
+
+    Parameters
+    ----------
+    header
+        The image's header.
+    stored
+        Stored values, of any shape.
+    notes
+        Where to add what was ignored.
+    """
     values = stored.astype(np.float64)
     if _modality_is_for_measuring(header):
         return values
@@ -101,6 +126,9 @@ def modality_values(header: Dataset, stored: NDArray[np.int64]) -> Values:
         return _look_up(item, values).output
     slope, intercept = number(header, "RescaleSlope"), number(header, "RescaleIntercept")
     if slope is None and intercept is None:
+        return values
+    if slope == 0:  # not even a grey picture can be meant
+        notes.append(Note(NoteCode.RESCALE, "Rescale Slope is 0: the rescale was ignored"))
         return values
     slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
     # Beyond these no display value would be left to tell apart, or arithmetic would overflow.
@@ -115,29 +143,65 @@ def _modality_is_for_measuring(header: Dataset) -> bool:
     return is_xrf and term(header, "PixelIntensityRelationship") in ("LOG", "DISP")
 
 
-def _voi(header: Dataset, values: Values, visible: NDArray[np.bool_]) -> Values:
-    """Apply the first VOI LUT, else the first window, else the range of visible values (PS3.3 C.11.2)."""
-    item = first_item(header, "VOILUTSequence")
-    if item is not None:
-        lut = _look_up(item, values)
-        return lut.output / lut.largest
-    center, width = number(header, "WindowCenter"), number(header, "WindowWidth")
-    if center is not None and width is not None:
-        return _window(header, values, center, width)
+def _voi(header: Dataset, values: Values, visible: NDArray[np.bool_], notes: list[Note]) -> Values:
+    """Apply the first VOI LUT, else the first window, else the range of visible values (PS3.3 C.11.2).
+
+    One that makes no sense is noted, and the next is tried.
+    """
+    for code, apply in _voi_attempts(header, values, notes):
+        try:
+            shown, put_right = apply()
+        except CorruptImage as error:
+            notes.append(Note(code, f"{error.text}: ignored"))
+            continue
+        if put_right:
+            notes.append(Note(code, put_right))
+        return shown
     if not visible.any():
         return np.zeros_like(values)
     low, high = values[visible].min(), values[visible].max()
     return np.clip((values - low) / (high - low), 0.0, 1.0) if high > low else np.zeros_like(values)
 
 
-def _window(header: Dataset, values: Values, center: float, width: float) -> Values:
-    name = term(header, "VOILUTFunction") or "LINEAR"
-    if name not in _WINDOWS:
-        raise _invalid("VOI LUT Function is none of LINEAR, LINEAR_EXACT, SIGMOID")
+def _voi_attempts(
+    header: Dataset, values: Values, notes: list[Note]
+) -> Iterator[tuple[NoteCode, Callable[[], tuple[Values, str]]]]:
+    """VOI LUTs and windows in their order; each gives what is shown, and what was put right, if anything."""
+    try:
+        luts = items(header, "VOILUTSequence")
+    except CorruptImage as error:
+        notes.append(Note(NoteCode.VOI_LUT, f"{error.text}: ignored"))
+        luts = []
+    for item in luts:
+        yield NoteCode.VOI_LUT, partial(_voi_lut, item, values)
+    centers, widths = readable_numbers(header, "WindowCenter"), readable_numbers(header, "WindowWidth")
+    for center, width in zip(centers, widths, strict=False):
+        yield NoteCode.WINDOW, partial(_window, header, values, center, width)
+
+
+def _voi_lut(item: Dataset, values: Values) -> tuple[Values, str]:
+    """Shown in the range that the descriptor says, or that of the entries where those have other bits.
+
+    Agfa says 16 bits over entries of 12: by the descriptor, the picture would be all dark.
+    """
+    lut = _look_up(item, values)
+    entry_bits = lut.largest_entry.bit_length()
+    if 8 <= lut.bits <= 16 and lut.bits - 1 <= entry_bits <= lut.bits:
+        return lut.output / ((1 << lut.bits) - 1), ""
+    text = f"LUT Descriptor of a VOI LUT says {lut.bits} bits, its entries have {entry_bits}: these were used"
+    return lut.output / max((1 << entry_bits) - 1, 1), text
+
+
+def _window(header: Dataset, values: Values, center: float | None, width: float | None) -> tuple[Values, str]:
+    name = text(header, "VOILUTFunction") or "LINEAR"
+    put_right = "" if name in _WINDOWS else "VOI LUT Function is unknown: LINEAR was used"
+    name = "LINEAR" if put_right else name
+    if center is None or width is None:
+        raise _invalid("Window Center or Width is not a number")
     smallest = 1.0 if name == "LINEAR" else 1e-6
     if not smallest <= width <= 1e12 or abs(center) > 1e12:
-        raise _invalid(f"Window Center {center:g}, Width {width:g}: expected a width of {smallest:g} or more")
-    return _WINDOWS[name](values, center, width)
+        raise _invalid(f"Window Center {center:g}, Width {width:g}, expected a width of {smallest:g} or more")
+    return _WINDOWS[name](values, center, width), put_right
 
 
 def _linear(values: Values, center: float, width: float) -> Values:
@@ -166,27 +230,24 @@ _WINDOWS: dict[str, Callable[[Values, float, float], Values]] = {
 
 class _LookedUp(NamedTuple):
     output: Values
-    largest: int
+    largest_entry: int
+    bits: int
+    """Bits of an entry, as the descriptor says."""
 
 
 def _look_up(item: Dataset, values: Values) -> _LookedUp:
     """Apply one item of a Modality or VOI LUT Sequence (PS3.3 C.11.1.1, C.11.2.1.1)."""
     descriptor = integers(item, "LUTDescriptor")
     if descriptor is None or len(descriptor) != 3:
-        raise _invalid("LUT Descriptor: expected three values")
+        raise _invalid("LUT Descriptor has not three values")
     count, first, bits = descriptor[0] & 0xFFFF or 65536, descriptor[1], descriptor[2]
-    if not 8 <= bits <= 16:
-        raise _invalid(f"LUT Descriptor says {bits} bits: expected 8 to 16")
     entries = _lut_entries(item, count, bits)
-    largest = (1 << bits) - 1
-    if entries.max() > largest:
-        raise _invalid(f"LUT Data has entries over {bits} bits")
     if first < 0 <= values.min():  # written as SS, meant as US
         first += 65536
     elif first > 32767 and values.min() < 0:
         first -= 65536
     index = np.clip(np.rint(values) - first, 0, count - 1).astype(np.int64)
-    return _LookedUp(entries[index].astype(np.float64), largest)
+    return _LookedUp(entries[index].astype(np.float64), int(entries.max()), bits)
 
 
 def _lut_entries(item: Dataset, count: int, bits: int) -> NDArray[np.uint16]:
@@ -213,15 +274,18 @@ def _lut_words(item: Dataset) -> NDArray[np.uint16]:
 def _is_inverse(header: Dataset) -> bool:
     """Whether the largest value is shown black, so that bone must be inverted to be bright.
 
-    MONOCHROME1 and Presentation LUT Shape INVERSE say the same thing (PS3.3 C.8.11.1): once is enough.
+    MONOCHROME1 and Presentation LUT Shape INVERSE say the same thing (PS3.3 C.8.11.1), as MONOCHROME2 and
+    IDENTITY do: once is enough. Where the two contradict one another, some viewers follow the one and some
+    the other, and nobody can tell whether bone is bright.
     """
     shape = term(header, "PresentationLUTShape")
     monochrome1 = text(header, "PhotometricInterpretation") == "MONOCHROME1"
     if shape not in ("", "IDENTITY", "INVERSE"):
         raise _invalid("Presentation LUT Shape is neither IDENTITY nor INVERSE")
-    if monochrome1 and shape == "IDENTITY":
-        raise _invalid("Photometric Interpretation MONOCHROME1 contradicts Presentation LUT Shape IDENTITY")
-    return monochrome1 or shape == "INVERSE"
+    if shape and monochrome1 != (shape == "INVERSE"):
+        photometric = "MONOCHROME1" if monochrome1 else "MONOCHROME2"
+        raise _invalid(f"Photometric Interpretation {photometric} contradicts Presentation LUT Shape {shape}")
+    return monochrome1
 
 
 def _invalid(text: str) -> CorruptImage:

@@ -16,8 +16,10 @@ __all__ = [
     "first_item",
     "integer",
     "integers",
+    "items",
     "number",
     "numbers",
+    "readable_numbers",
     "term",
     "text",
     "uid",
@@ -57,6 +59,21 @@ def numbers(dataset: Dataset, keyword: str) -> list[float] | None:
     return [_to_number(value, keyword) for value in _values(dataset, keyword)] or None
 
 
+def readable_numbers(dataset: Dataset, keyword: str) -> list[float | None]:
+    """All values of an element, None for each that is no finite number; empty where it is absent or empty."""
+    values = _values(dataset, keyword)
+    if values and isinstance(values[0], bytes):  # one that is no number made all of them unreadable
+        values = values[0].decode("latin-1").strip(" \0").split("\\")
+    return [_readable(value, keyword) for value in values]
+
+
+def _readable(value: Any, keyword: str) -> float | None:
+    try:
+        return _to_number(value, keyword)
+    except CorruptImage:
+        return None
+
+
 def number(dataset: Dataset, keyword: str) -> float | None:
     """First value of an element as a finite number; None where it is absent or empty."""
     values = _values(dataset, keyword)
@@ -83,14 +100,19 @@ def integer(dataset: Dataset, keyword: str) -> int | None:
     return values[0]
 
 
-def first_item(dataset: Dataset, keyword: str) -> Dataset | None:
-    """First item of a sequence; None where it is absent or empty."""
+def items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    """Items of a sequence; none where it is absent or empty."""
     value = dataset.get(keyword)
     if value is None:
-        return None
+        return []
     if not isinstance(value, Sequence):
         raise _invalid(keyword, "a sequence")
-    return value[0] if len(value) else None
+    return list(value)
+
+
+def first_item(dataset: Dataset, keyword: str) -> Dataset | None:
+    """First item of a sequence; None where it is absent or empty."""
+    return next(iter(items(dataset, keyword)), None)
 
 
 def text(dataset: Dataset, keyword: str) -> str:

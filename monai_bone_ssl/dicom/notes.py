@@ -12,6 +12,12 @@ class NoteCode(StrEnum):
     """Stable, machine-readable kinds of notes. Texts may be improved, codes may not change."""
 
     CHARACTER_SET = "character_set"
+    PHOTOMETRIC_INTERPRETATION = "photometric_interpretation"
+    OFFSET_TABLE = "offset_table"
+    EXCESS_PIXEL_DATA = "excess_pixel_data"
+    RESCALE = "rescale"
+    VOI_LUT = "voi_lut"
+    WINDOW = "window"
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from monai_bone_ssl.dicom.body_part_words import term_of_body_part
 from monai_bone_ssl.dicom.decoding import PixelFormat, decode_frame
 from monai_bone_ssl.dicom.grayscale import grayscale_table
 from monai_bone_ssl.dicom.header import first_item, integer, numbers, text, uid
-from monai_bone_ssl.dicom.notes import Note
+from monai_bone_ssl.dicom.notes import Note, NoteCode
 from monai_bone_ssl.dicom.parsing import DicomFile, open_dicom
 from monai_bone_ssl.dicom.patient import check_decodable
 from monai_bone_ssl.dicom.stream import MAX_PIXELS
@@ -144,19 +144,20 @@ def read_radiograph(path: Path) -> Radiograph:
         check_eligible(header)
         _check_identified(header)
         pixel_format = _pixel_format(header)
-        codes = _decode(file, pixel_format)
-    pixels = _render(header, codes, pixel_format)
+        notes = [*file.notes, *_photometric_notes(header)]
+        codes = _decode(file, pixel_format, notes)
+    pixels = _render(header, codes, pixel_format, notes)
     spacing, spacing_source = _spacing(header)
     return Radiograph(
-        pixels, spacing, spacing_source, laterality(header), anatomy(header), header, tuple(file.notes)
+        pixels, spacing, spacing_source, laterality(header), anatomy(header), header, tuple(notes)
     )
 
 
-def _decode(file: DicomFile, pixel_format: PixelFormat) -> NDArray[np.uint16]:
+def _decode(file: DicomFile, pixel_format: PixelFormat, notes: list[Note]) -> NDArray[np.uint16]:
     pixel_data = file.read_pixel_data()
     if pixel_data is None:
         raise UnsupportedImage(ReasonCode.MISSING_PIXEL_DATA, "The DICOM file has no pixel data")
-    return decode_frame(pixel_data, pixel_format)
+    return decode_frame(pixel_data, pixel_format, notes)
 
 
 def check_eligible(header: FileDataset) -> None:
@@ -202,8 +203,17 @@ def _check_single_grey_frame(header: Dataset) -> None:
         raise CorruptImage(ReasonCode.INVALID_HEADER, f"Number of Frames is {frames}: expected 1")
     samples = integer(header, "SamplesPerPixel")
     photometric = text(header, "PhotometricInterpretation")
-    if (samples is not None and samples > 1) or photometric.startswith(("RGB", "YBR", "PALETTE")):
+    colours = ("RGB", "PALETTE") if samples == 1 else ("RGB", "YBR", "PALETTE")
+    if (samples is not None and samples > 1) or photometric.startswith(colours):
         raise UnsupportedImage(ReasonCode.COLOUR, "The image is in colour: expected a grey radiograph")
+
+
+def _photometric_notes(header: Dataset) -> list[Note]:
+    """What compressors stamp on grey images of one sample too: luminance, and so MONOCHROME2."""
+    if not text(header, "PhotometricInterpretation").startswith("YBR"):
+        return []
+    words = "Photometric Interpretation is one of colours over one sample a pixel: read as MONOCHROME2"
+    return [Note(NoteCode.PHOTOMETRIC_INTERPRETATION, words)]
 
 
 def _check_identified(header: Dataset) -> None:
@@ -227,7 +237,8 @@ def _pixel_format(header: FileDataset) -> PixelFormat:
         raise UnsupportedImage(
             ReasonCode.IMAGE_TOO_SMALL, f"Image size is {rows} x {columns}: expected {_MIN_SIDE} or more"
         )
-    if text(header, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
+    photometric = text(header, "PhotometricInterpretation")
+    if photometric not in ("MONOCHROME1", "MONOCHROME2") and not photometric.startswith("YBR"):
         raise CorruptImage(
             ReasonCode.INVALID_HEADER, "Photometric Interpretation is neither MONOCHROME1 nor MONOCHROME2"
         )
@@ -264,12 +275,14 @@ def _transfer_syntax(header: FileDataset) -> UID:
     return ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
 
 
-def _render(header: Dataset, codes: NDArray[np.uint16], pixel_format: PixelFormat) -> NDArray[np.float32]:
+def _render(
+    header: Dataset, codes: NDArray[np.uint16], pixel_format: PixelFormat, notes: list[Note]
+) -> NDArray[np.float32]:
     """Stored codes [H, W] to displayed pixels [H, W] in [0, 1]."""
     occurs = np.zeros(1 << pixel_format.bits_stored, np.bool_)
     for row in codes:  # a row at a time: numpy turns what it counts or looks up into 64-bit integers
         occurs[row] = True
-    display, padding = grayscale_table(header, occurs, pixel_format.signed)
+    display, padding = grayscale_table(header, occurs, pixel_format.signed, notes)
     levels = np.unique(np.rint(display[occurs & ~padding] * 255)).size
     if levels < _MIN_LEVELS:
         raise UnsupportedImage(

@@ -11,13 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 from dicom_factory import XRF, limb_pixels, lut_item, make_radiograph
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.valuerep import DSfloat
 from pydicom_files import real_radiograph
+from reading import reason
 from validators import run_tool
 
 from monai_bone_ssl.dicom.grayscale import grayscale_table, modality_values, stored_values
+from monai_bone_ssl.dicom.notes import Note, NoteCode
 from monai_bone_ssl.dicom.radiograph import read_radiograph
 from monai_bone_ssl.errors import CorruptImage, ReasonCode
 
@@ -36,7 +41,7 @@ def header(**elements: Any) -> Dataset:
 
 
 def display(dataset: Dataset, occurs: Any = ALL, signed: bool = False) -> Any:
-    return grayscale_table(dataset, occurs, signed).display
+    return grayscale_table(dataset, occurs, signed, []).display
 
 
 # --- closed forms (PS3.3 C.11.2.1.2 and C.11.2.1.3) ---------------------------------------------------------
@@ -110,7 +115,7 @@ def test_pipeline_equals_pydicoms(elements: dict[str, Any]) -> None:
         item["LUTData"].VR = "US"
         item.LUTData = np.frombuffer(item.LUTData, "<u2").tolist()
     values = apply_modality_lut(np.arange(4096, dtype=np.uint16), dataset)
-    np.testing.assert_allclose(modality_values(dataset, stored_values(4096, False)), values, atol=1e-9)
+    np.testing.assert_allclose(modality_values(dataset, stored_values(4096, False), []), values, atol=1e-9)
     shown = apply_voi_lut(values, dataset).astype(float)
     low, high = _pydicom_output_range(dataset)
     np.testing.assert_allclose(display(dataset), (shown - low) / (high - low), atol=1e-6)
@@ -130,7 +135,7 @@ def _pydicom_output_range(dataset: Dataset) -> tuple[float, float]:
 
 def test_lut_of_signed_values_starting_below_zero() -> None:
     dataset = header(ModalityLUTSequence=[lut_item(ROOT, -2048, 12, signed=True)])
-    values = modality_values(dataset, stored_values(4096, signed=True))
+    values = modality_values(dataset, stored_values(4096, signed=True), [])
     assert values[2048] == ROOT[0]  # the code 2048 is -2048
     assert values[0] == ROOT[2048]
     assert values[2047] == ROOT[4095]
@@ -154,7 +159,7 @@ def test_8_bit_lut_entries_may_be_packed_two_a_word() -> None:
 def test_a_lut_of_65536_entries_says_0() -> None:
     item = lut_item(list(range(65536)), 0, 16)
     assert item.LUTDescriptor[0] == 0
-    values = modality_values(header(ModalityLUTSequence=[item]), stored_values(65536, signed=False))
+    values = modality_values(header(ModalityLUTSequence=[item]), stored_values(65536, signed=False), [])
     np.testing.assert_array_equal(values, np.arange(65536))
 
 
@@ -166,7 +171,6 @@ def test_a_lut_of_65536_entries_says_0() -> None:
     [
         ("MONOCHROME2", None, False),
         ("MONOCHROME2", "IDENTITY", False),
-        ("MONOCHROME2", "INVERSE", True),
         ("MONOCHROME1", None, True),
         ("MONOCHROME1", "INVERSE", True),
     ],
@@ -198,7 +202,7 @@ def test_padding_is_black_and_out_of_the_range(
     dataset = header(PhotometricInterpretation=photometric)
     for keyword, value in elements.items():
         dataset.add_new(keyword, "SS" if value < 0 else "US", value)
-    table = grayscale_table(dataset, ALL, signed)
+    table = grayscale_table(dataset, ALL, signed, [])
     assert np.flatnonzero(table.padding).tolist() == list(padded)
     assert (table.display[table.padding] == 0).all()
     stored = stored_values(4096, signed)
@@ -220,7 +224,7 @@ def test_xrf_modality_is_not_for_display(relationship: str, applied: bool) -> No
     """PS3.3 C.8.7.1.1.2: there it leads back to X-ray intensity."""
     dataset = header(RescaleSlope=2, RescaleIntercept=5, PixelIntensityRelationship=relationship)
     dataset.SOPClassUID = XRF
-    assert modality_values(dataset, np.array([10])).tolist() == ([25.0] if applied else [10.0])
+    assert modality_values(dataset, np.array([10]), []).tolist() == ([25.0] if applied else [10.0])
 
 
 # --- refusals -----------------------------------------------------------------------------------------------
@@ -241,18 +245,11 @@ def without(keyword: str) -> Dataset:
 @pytest.mark.parametrize(
     ("elements", "says"),
     [
-        ({"WindowCenter": 100, "WindowWidth": 0}, "Width"),
-        ({"WindowCenter": 100, "WindowWidth": 0.5}, "1 or more"),
-        ({"WindowCenter": 100, "WindowWidth": -4, "VOILUTFunction": "SIGMOID"}, "Width"),
-        ({"WindowCenter": 100, "WindowWidth": 10, "VOILUTFunction": "CUBIC"}, "VOI LUT Function"),
-        ({"RescaleSlope": 0, "RescaleIntercept": 0}, "Rescale Slope"),
+        ({"RescaleSlope": 1e-12, "RescaleIntercept": 0}, "Rescale Slope"),
         ({"RescaleSlope": 1, "RescaleIntercept": 1e300}, "Intercept"),
         ({"PresentationLUTShape": "LIN OD"}, "Presentation LUT Shape"),
         ({"PresentationLUTShape": "IDENTITY", "PhotometricInterpretation": "MONOCHROME1"}, "contradicts"),
-        ({"VOILUTSequence": [lut(count=4097)]}, "4096 entries"),
-        ({"VOILUTSequence": [lut(count=0)]}, "65536"),
-        ({"VOILUTSequence": [lut(bits=20)]}, "20 bits"),
-        ({"VOILUTSequence": [lut(bits=10)]}, "over 10 bits"),
+        ({"PresentationLUTShape": "INVERSE", "PhotometricInterpretation": "MONOCHROME2"}, "contradicts"),
         ({"ModalityLUTSequence": [without("LUTData")]}, "LUT Data is missing"),
         ({"ModalityLUTSequence": [without("LUTDescriptor")]}, "three values"),
     ],
@@ -261,6 +258,124 @@ def test_values_that_make_no_sense(elements: dict[str, Any], says: str) -> None:
     with pytest.raises(CorruptImage, match=says) as caught:
         display(header(**elements))
     assert caught.value.code is ReasonCode.INVALID_HEADER
+
+
+# --- what is ignored ----------------------------------------------------------------------------------------
+
+GOOD = (1000.0, 500.0)
+BAD_WINDOWS = [(100, 0), (100, 0.5), (100, -4), (1e300, 100), (100, 1e300)]
+BAD_LUTS = [lut(count=4097), lut(count=0), without("LUTData"), without("LUTDescriptor")]
+
+
+def read(dataset: Dataset) -> tuple[Any, list[tuple[NoteCode, str]]]:
+    """What is shown, and the notes."""
+    notes: list[Note] = []
+    shown = grayscale_table(dataset, ALL, False, notes).display
+    return shown, [(note.code, note.text) for note in notes]
+
+
+@pytest.mark.parametrize("bad", BAD_WINDOWS)
+def test_a_bad_window_is_ignored(bad: tuple[float, float]) -> None:
+    """The next one is used, or the range of what occurs."""
+    alone, notes = read(header(WindowCenter=bad[0], WindowWidth=bad[1]))
+    np.testing.assert_array_equal(alone, display(header()))
+    ((code, words),) = notes
+    assert code is NoteCode.WINDOW
+    assert "ignored" in words
+    both, notes = read(header(WindowCenter=[bad[0], GOOD[0]], WindowWidth=[bad[1], GOOD[1]]))
+    np.testing.assert_array_equal(both, display(header(WindowCenter=GOOD[0], WindowWidth=GOOD[1])))
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize("text", [b"550,50", b"abc", b"NaN", b"inf", b"1e9999", b"5 50", b""])
+@pytest.mark.parametrize("keyword", ["WindowCenter", "WindowWidth"])
+def test_a_window_that_is_no_number_is_ignored(keyword: str, text: bytes) -> None:
+    """As the header keeps a value that is none: its bytes."""
+    dataset = header(WindowCenter=[7, GOOD[0]], WindowWidth=[7, GOOD[1]])
+    good = str(int(GOOD[keyword == "WindowWidth"])).encode()
+    dataset.add_new(keyword, "OB", text + b"\\" + good)
+    shown, notes = read(dataset)
+    np.testing.assert_array_equal(shown, display(header(WindowCenter=GOOD[0], WindowWidth=GOOD[1])))
+    assert notes == [(NoteCode.WINDOW, "Window Center or Width is not a number: ignored")]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(-1e5, 1e5) | st.sampled_from([0.0, 1e13]),
+            st.floats(-1e5, 1e5) | st.sampled_from([0.0, 0.5, 1.0, 1e13]),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from(["", "LINEAR", "LINEAR_EXACT", "SIGMOID", "CUBIC"]),
+)
+@settings(max_examples=200, derandomize=True, database=None, deadline=None)
+def test_the_first_window_that_makes_sense_counts(windows: list[tuple[float, float]], function: str) -> None:
+    centers, widths = zip(*windows, strict=True)
+    shown, notes = read(
+        header(
+            WindowCenter=[DSfloat(c, auto_format=True) for c in centers],
+            WindowWidth=[DSfloat(w, auto_format=True) for w in widths],
+            VOILUTFunction=function,
+        )
+    )
+    least = 1 if function in ("", "LINEAR", "CUBIC") else 1e-6
+    good = [window for window in windows if least <= window[1] <= 1e12 and abs(window[0]) <= 1e12]
+    expected = display(header())
+    if good:
+        name = function if function in ("LINEAR_EXACT", "SIGMOID") else "LINEAR"
+        values = np.arange(4096.0)
+        with np.errstate(over="ignore"):
+            expected = np.array([reference_window(x, *good[0], name) for x in values])
+    np.testing.assert_allclose(shown, expected, atol=1e-5)
+    bad = windows.index(good[0]) if good else len(windows)
+    assert len([words for _, words in notes if "ignored" in words]) == bad
+
+
+def test_an_unknown_function_is_linear() -> None:
+    shown, notes = read(header(WindowCenter=GOOD[0], WindowWidth=GOOD[1], VOILUTFunction="CUBIC"))
+    np.testing.assert_array_equal(shown, display(header(WindowCenter=GOOD[0], WindowWidth=GOOD[1])))
+    assert notes == [(NoteCode.WINDOW, "VOI LUT Function is unknown: LINEAR was used")]
+
+
+@pytest.mark.parametrize("bad", BAD_LUTS, ids=["short", "far too short", "no data", "no descriptor"])
+def test_a_bad_voi_lut_is_ignored(bad: Dataset) -> None:
+    """The next one is used, or the window."""
+    shown, notes = read(header(VOILUTSequence=[deepcopy(bad), lut_item(ROOT, 0, 12)]))
+    np.testing.assert_allclose(shown, np.array(ROOT) / 4095, atol=1e-7)
+    assert [code for code, _ in notes] == [NoteCode.VOI_LUT]
+    window = {"WindowCenter": GOOD[0], "WindowWidth": GOOD[1]}
+    shown, _ = read(header(VOILUTSequence=[deepcopy(bad)], **window))
+    np.testing.assert_array_equal(shown, display(header(**window)))
+
+
+@pytest.mark.parametrize("said", [0, 8, 10, 14, 16, 20, 32])
+def test_a_voi_lut_that_says_other_bits_than_its_entries_have(said: int) -> None:
+    """Agfa says 16 over 12: shown as if it said what is there."""
+    item = lut_item(ROOT, 0, 12)
+    item.LUTDescriptor = [4096, 0, said]
+    shown, notes = read(header(VOILUTSequence=[item]))
+    np.testing.assert_allclose(shown, np.array(ROOT) / 4095, atol=1e-7)
+    assert [code for code, _ in notes] == [NoteCode.VOI_LUT]
+
+
+@pytest.mark.parametrize("said", [12, 13])
+def test_a_voi_lut_may_use_half_its_range(said: int) -> None:
+    """As DCMTK shows it."""
+    item = lut_item(ROOT, 0, 12)
+    item.LUTDescriptor = [4096, 0, said]
+    shown, notes = read(header(VOILUTSequence=[item]))
+    np.testing.assert_allclose(shown, np.array(ROOT) / ((1 << said) - 1), atol=1e-7)
+    assert not notes
+
+
+def test_a_slope_of_0_is_ignored() -> None:
+    """As DCMTK does it: windows are then of stored values."""
+    window = {"WindowCenter": GOOD[0], "WindowWidth": GOOD[1]}
+    shown, notes = read(header(RescaleSlope=0, RescaleIntercept=100, **window))
+    np.testing.assert_array_equal(shown, display(header(**window)))
+    assert [code for code, _ in notes] == [NoteCode.RESCALE]
 
 
 # --- DCMTK's renderer ---------------------------------------------------------------------------------------
@@ -311,7 +426,10 @@ CASES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
             "edit": put(ModalityLUTSequence=[modality_lut()], PixelIntensityRelationship="LOG"),
         },
     ),
-    "inverse shape": (("+Wi", "1"), {"window": (2000, 4000), "edit": put(PresentationLUTShape="INVERSE")}),
+    "slope 0": (("+Wi", "1"), {"rescale": (0, 5), "window": (2000, 1500)}),
+    "second window": (("+Wi", "2"), {"edit": put(WindowCenter=[9, 2000], WindowWidth=[0, 1500])}),
+    "no good window": (("+Wm",), {"edit": put(WindowCenter=[9, 2000], WindowWidth=[0, -1])}),
+    "unknown function": (("+Wi", "1"), {"window": (2000, 1500), "voi_function": "CUBIC"}),
 }
 
 
@@ -326,6 +444,25 @@ def test_shown_as_dcmtk_shows_it(case: str, photometric: str, tmp_path: Path) ->
     assert np.abs(ours - theirs).max() <= 1
 
 
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("shape", [None, "IDENTITY", "INVERSE"])
+def test_a_polarity_that_is_read_is_dcmtks(photometric: str, shape: str | None, tmp_path: Path) -> None:
+    """DCMTK follows the shape, other viewers the other attribute: where they differ, nothing is read."""
+    path = make_radiograph(tmp_path / "i.dcm", limb_pixels(), photometric=photometric, window=(2000, 4000))
+    if shape is not None:
+        dataset = dcmread(path)
+        dataset.PresentationLUTShape = shape
+        dataset.save_as(path)
+    theirs = dcmtk(path, "+Wi", "1")
+    stored = limb_pixels().astype(float)
+    dark_is_high = np.corrcoef(theirs.ravel(), stored.ravel())[0, 1] < 0
+    if dark_is_high != (photometric == "MONOCHROME1"):
+        assert reason(path) is ReasonCode.INVALID_HEADER
+    else:
+        ours = np.floor(read_radiograph(path).pixels * 255 + 1e-3)
+        assert np.abs(ours - theirs).max() <= 1
+
+
 @pytest.mark.parametrize("name", ["RG1_UNCR.dcm", "RG3_UNCR.dcm"])
 def test_real_radiographs_shown_as_dcmtk_shows_them(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
@@ -337,8 +474,6 @@ def test_real_radiographs_shown_as_dcmtk_shows_them(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("name", ["mlut_18.dcm", "vlut_04.dcm"])
 def test_luts_of_real_files_shown_as_dcmtk_shows_them(name: str, tmp_path: Path) -> None:
     """These two are secondary captures, so they are relabelled as CR; nothing else changes."""
-    from pydicom import dcmread
-
     dataset = dcmread(real_radiograph(name))
     dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
     dataset.Modality = "CR"

@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_factory import encode_frame, limb_pixels, make_radiograph
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, uid
 from pydicom.encaps import encapsulate
@@ -96,7 +96,7 @@ def test_words_as_they_are_in_memory(layout: Layout, syntax: uid.UID) -> None:
     data = holder["PixelData"]
     if syntax == uid.RLELossless:
         data = element(encode_frame(array, layout.allocated, syntax))
-    np.testing.assert_array_equal(decode_frame(data, pixel_format(layout, syntax)), codes(layout))
+    np.testing.assert_array_equal(decode_frame(data, pixel_format(layout, syntax), []), codes(layout))
 
 
 @EXAMPLES
@@ -104,7 +104,7 @@ def test_words_as_they_are_in_memory(layout: Layout, syntax: uid.UID) -> None:
 def test_streams_of_whole_words(layout: Layout, syntax: uid.UID) -> None:
     """As DCMTK writes them: all allocated bits, with High Bit where the header says."""
     frame = frame_of(words(layout), layout.allocated, syntax, layout.signed)
-    found = decode_frame(element(frame), pixel_format(layout, syntax))
+    found = decode_frame(element(frame), pixel_format(layout, syntax), [])
     np.testing.assert_array_equal(found.ravel()[:-1], codes(layout).ravel()[:-1])
 
 
@@ -116,8 +116,9 @@ def test_streams_of_fewer_bits(layout: Layout, syntax: uid.UID, above: int, low:
     """Up to High Bit or beyond it, or shifted down so that High Bit is the stream's uppermost bit."""
     dropped = 0 if above else min(low, layout.shift)
     precision = min(layout.high + 1 + above, layout.allocated) - dropped
+    assume(syntax != uid.JPEGLSLossless or precision > 8)  # the encoder writes 8 bits at least
     frame = frame_of(words(layout) >> dropped, precision, syntax, layout.signed)
-    found = decode_frame(element(frame), pixel_format(layout, syntax))
+    found = decode_frame(element(frame), pixel_format(layout, syntax), [])
     np.testing.assert_array_equal(found.ravel()[:-1], codes(layout).ravel()[:-1])
 
 
@@ -126,7 +127,7 @@ def test_negative_values_in_a_stream_of_fewer_bits_than_are_stored(syntax: uid.U
     """A header that says 16 bits over a stream of 8: the stream's uppermost bit is the sign."""
     narrow = Layout(8, 8, 7, signed=True)
     frame = frame_of(codes(narrow), 8, syntax, signed=True)
-    found = decode_frame(element(frame), pixel_format(Layout(16, 16, 15, signed=True), syntax))
+    found = decode_frame(element(frame), pixel_format(Layout(16, 16, 15, signed=True), syntax), [])
     expected = codes(narrow).astype(np.uint8).view(np.int8)
     np.testing.assert_array_equal(found.view(np.int16).ravel()[:-1], expected.ravel()[:-1])
 
@@ -203,7 +204,7 @@ def test_dcmtk_reads_lossless_jpeg_alike(layout: Layout, precision: int, tmp_pat
     dataset["PixelData"].is_undefined_length = True
     dataset.save_as(path)
     assert run_tool("dcmdjpeg", path, tmp_path / "large.dcm").returncode == 0
-    found = decode_frame(dataset["PixelData"], pixel_format(layout, uid.JPEGLosslessSV1))
+    found = decode_frame(dataset["PixelData"], pixel_format(layout, uid.JPEGLosslessSV1), [])
     np.testing.assert_array_equal(found, stored(tmp_path / "large.dcm"))
 
 
@@ -214,5 +215,5 @@ def test_lossy_streams_of_left_aligned_words(layout: Layout, syntax: uid.UID) ->
     pixels = limb_pixels(*SHAPE, layout.stored)
     aligned = pixels << (min(layout.high + 1, precision) - layout.stored)
     frame = encode_frame(aligned.astype(np.uint16), precision, syntax)
-    found = decode_frame(element(frame), pixel_format(layout, syntax)).astype(int)
+    found = decode_frame(element(frame), pixel_format(layout, syntax), []).astype(int)
     assert np.abs(found - pixels).max() <= 0.03 * (1 << layout.stored)
