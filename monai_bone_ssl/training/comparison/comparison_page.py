@@ -170,7 +170,7 @@ def _difference(estimate: Estimate | None, figure: str, style: str) -> _Cell:
     if estimate is None or estimate.value is None:
         return _Cell("none", style=f"few {style}")
     if estimate.ci_low is not None and estimate.ci_high is not None:
-        # Coloured where the interval leaves zero out.
+        # Coloured where zero is outside the interval.
         style += " better" if estimate.ci_low > 0 else " worse" if estimate.ci_high < 0 else ""
     sign = "+" if estimate.value > 0 else ""
     return _Cell(f"{sign}{_number(estimate.value, figure)}", _interval(estimate, figure), style)
