@@ -42,7 +42,7 @@ examples:
 
 
 def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add it to the command line."""
+    """Add ``data check`` to the command line."""
     summary = "check labelled data before training on them"
     data = verbs.add_parser("data", help=summary, description=f"{summary.capitalize()}.")
     parser = new_verb(

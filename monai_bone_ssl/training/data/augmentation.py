@@ -42,9 +42,9 @@ _MAX_GAMMA = 1.4
 _MAX_ROTATION = math.radians(15)
 _MAX_ZOOM = 1.2
 _MAX_SHIFT = 0.1  # of half the image's side
-_SUPERVISED_BLACK = 0.1  # highest grey level shown as black; the ground stays black
-_SUPERVISED_WHITE_SHIFT = 0.15  # of the grey level shown as white
-_SUPERVISED_GAMMA = 1.25
+_WEAK_BLACK = 0.1  # highest grey level shown as black; the ground stays black
+_WEAK_WHITE_SHIFT = 0.15  # of the grey level shown as white
+_WEAK_GAMMA = 1.25
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -66,12 +66,8 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     mirror, angle, zoom, x, y, black, white, gamma = choices.unbind(dim=1)
     grid = affine_grid(_matrices(mirror, angle, zoom, x, y), list(images.shape), align_corners=False)
     moved = grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return apply_window(
-        moved,
-        _SUPERVISED_BLACK * (black + 1) / 2,
-        1 + _SUPERVISED_WHITE_SHIFT * white,
-        _SUPERVISED_GAMMA**gamma,
-    )
+    window = _WEAK_BLACK * (black + 1) / 2, 1 + _WEAK_WHITE_SHIFT * white, _WEAK_GAMMA**gamma
+    return apply_window(moved, *window)
 
 
 def _matrices(mirror: Tensor, angle: Tensor, zoom: Tensor, x: Tensor, y: Tensor) -> Tensor:

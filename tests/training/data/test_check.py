@@ -168,8 +168,8 @@ def test_both_labels_in_one_study_are_a_note(tmp_path: Path) -> None:
 
 def test_outlines_that_contradict_labels_are_found_with_the_rest(tmp_path: Path) -> None:
     boxes = {name: [{"bbox_xywh": [1, 2, 3, 3]}] for name in ("c.jpg", "d.jpg")}
-    found = [p.text for p in _check(write_fracatlas(tmp_path, boxes=boxes)) if p.kind == "contradiction"]
-    assert found == [
+    texts = [p.text for p in _check(write_fracatlas(tmp_path, boxes=boxes)) if p.kind == "contradiction"]
+    assert texts == [
         f"labels.csv line {line}: fractured is 0, but fracture_boxes.json outlines a fracture in {name}"
         for line, name in ((4, "c.jpg"), (5, "d.jpg"))
     ]

@@ -76,9 +76,9 @@ def test_a_dicom_tree_is_read_with_what_its_headers_say(tmp_path: Path) -> None:
 
 
 def test_patients_and_studies_are_digests(tmp_path: Path) -> None:
-    shown = repr(load_dataset(_write_tree(tmp_path)))
+    described = repr(load_dataset(_write_tree(tmp_path)))
     identifying = [*PATIENTS, *PATIENTS.values(), *STUDIES.values(), *IMAGES.values(), "19700101"]
-    assert not [text for text in identifying if text in shown]
+    assert not [text for text in identifying if text in described]
 
 
 def test_jpeg_2000_gives_the_pixels_of_the_uncompressed_file(tmp_path: Path) -> None:

@@ -54,8 +54,8 @@ def test_true_colours_are_refused(tmp_path: Path) -> None:
 def test_broken_images_are_corrupt(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)).save(path)
-    whole = path.read_bytes()
-    for content in (whole[: len(whole) // 2], whole[:40] + b"\0" * 60 + whole[100:], b"", b"not an image"):
+    png = path.read_bytes()
+    for content in (png[: len(png) // 2], png[:40] + b"\0" * 60 + png[100:], b"", b"not an image"):
         path.write_bytes(content)
         with pytest.raises(CorruptImage, match=r"x\.png: expected a readable PNG, JPEG or DICOM") as caught:
             read_grey(path)

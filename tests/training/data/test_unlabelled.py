@@ -74,14 +74,14 @@ def test_of_any_folder_every_image_is_listed(tmp_path: Path) -> None:
     (tmp_path / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM")
     name, images = list_images(tmp_path)
     assert name == tmp_path.name
-    found = {image.path.relative_to(tmp_path).as_posix(): image for image in images}
-    assert list(found) == ["b.png", "broken.dcm", "x/C.JPEG", "x/IM1", "x/IM2", "x/y/a.jpg"]
-    first, second = found["x/IM1"], found["x/IM2"]
+    by_name = {image.path.relative_to(tmp_path).as_posix(): image for image in images}
+    assert list(by_name) == ["b.png", "broken.dcm", "x/C.JPEG", "x/IM1", "x/IM2", "x/y/a.jpg"]
+    first, second = by_name["x/IM1"], by_name["x/IM2"]
     assert first.part == second.part == "wrist"
     assert first.study == second.study is not None
     assert first.group == second.group is not None
     for silent in ("b.png", "broken.dcm"):
-        image = found[silent]
+        image = by_name[silent]
         assert (image.part, image.group, image.study) == (None, None, None)
 
 

@@ -72,19 +72,19 @@ def test_partners_are_other_images_of_the_same_study():
         7: [8],
         8: [7],
     }
-    drawn = plan(9, partners=partners)
-    met = {}
+    partnered = plan(9, partners=partners)
+    partners_of = {}
     for epoch in range(30):
-        for image, partner in zip(*(rows.ravel().tolist() for rows in drawn.epoch(epoch)), strict=True):
-            met.setdefault(image, set()).add(partner)
-    assert met == {0: {1, 2}, 1: {0, 2}, 2: {0, 1}, 3: {3}, 4: {4}, 5: {5}, 6: {6}, 7: {8}, 8: {7}}
+        for image, partner in zip(*(rows.ravel().tolist() for rows in partnered.epoch(epoch)), strict=True):
+            partners_of.setdefault(image, set()).add(partner)
+    assert partners_of == {0: {1, 2}, 1: {0, 2}, 2: {0, 1}, 3: {3}, 4: {4}, 5: {5}, 6: {6}, 7: {8}, 8: {7}}
 
 
 def test_processes_share_the_batches_of_one_process():
-    whole = list(islice(Batches(Pictures(), plan(13), 4, ALONE), 7))
+    batches = list(islice(Batches(Pictures(), plan(13), 4, ALONE), 7))
     two = [replace(ALONE, rank=rank, count=2) for rank in (0, 1)]
     halves = [list(islice(Batches(Pictures(), plan(13), 4, process), 7)) for process in two]
-    for batch, first, second in zip(whole, *halves, strict=True):
+    for batch, first, second in zip(batches, *halves, strict=True):
         assert (batch.epoch, batch.step) == (first.epoch, first.step) == (second.epoch, second.step)
         for name in ("canvases", "sizes", "partner_canvases", "partner_sizes"):
             both = np.concatenate([getattr(first, name), getattr(second, name)])

@@ -33,13 +33,13 @@ def images_and_views(method):
     recipe = Recipe(**(SMALL | {"method": method}))
     plan = BatchPlan([np.arange(8)], {image: np.array([image ^ 1]) for image in range(8)}, 8, seed=0)
     framework = make_framework(create_backbone(NAME), recipe)
-    given = []
-    framework.module.register_forward_pre_hook(lambda _module, arguments: given.append(arguments[0]))
+    inputs = []
+    framework.module.register_forward_pre_hook(lambda _module, arguments: inputs.append(arguments[0]))
     optimizer = make_optimizer(framework.module, ALONE.device)
     step = TrainingStep(framework, optimizer, CollapseGuard(patience=9), recipe, plan.steps, ALONE)
     batch = next(iter(Batches(DarkAndBright(), plan, 64, ALONE)))
     step(None, batch)
-    return batch.canvases, given[0]
+    return batch.canvases, inputs[0]
 
 
 def test_mae_learns_from_one_view_of_each_image_and_none_of_its_partner():

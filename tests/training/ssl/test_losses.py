@@ -140,9 +140,9 @@ def test_ibot_is_the_mean_over_masked_patches_then_over_views(ibot):
     centre = double(ibot.centre.value)
     total = 0.0
     for view in range(4):
-        masked = [n for n in range(6) if MASK[view, n]]
-        terms = [cross_entropy(double(student[view, n]), double(teacher[view, n]), centre) for n in masked]
-        total += sum(terms) / max(1, len(masked))
+        patches = [n for n in range(6) if MASK[view, n]]
+        terms = [cross_entropy(double(student[view, n]), double(teacher[view, n]), centre) for n in patches]
+        total += sum(terms) / max(1, len(patches))
     loss = ibot(student[MASK], teacher[MASK], MASK, TEACHER_TEMP)
     assert loss.item() == pytest.approx(total / 4, rel=1e-5)
 

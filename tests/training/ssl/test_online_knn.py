@@ -105,9 +105,10 @@ def test_shares_of_processes_make_the_whole():
     parts = ["hand", "leg"] * 15
     knn = knn_of(parts, [f"g{number}" for number in range(30)])
     backbone = create_backbone(NAME).train()
-    seen = []
-    knn.score = lambda features: float(seen.append(features) or 0)
+    features = []
+    knn.score = lambda scored: float(features.append(scored) or 0)
     for rank, count in ((0, 1), (0, 2), (1, 2)):
         knn(backbone, replace(ALONE, rank=rank, count=count))
-    torch.testing.assert_close(seen[0], seen[1] + seen[2], rtol=1e-4, atol=1e-5)
+    whole_set, first_half, second_half = features
+    torch.testing.assert_close(whole_set, first_half + second_half, rtol=1e-4, atol=1e-5)
     assert backbone.training, "left as it was"

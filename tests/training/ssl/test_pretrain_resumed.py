@@ -31,21 +31,21 @@ def straight(data, cache, tmp_path_factory):
 
 
 def test_run_leaves_what_it_promises(straight, data):
-    told = record(straight)
-    assert told["finished"] == "all epochs done"
-    assert told["arguments"]["architecture"] == NAME
-    assert told["arguments"]["weights"] == "random"
-    assert told["arguments"]["drop_path"] == 0.3
-    assert told["sources"] == [{"name": f"{data.parent.name}/list.csv", "listed": 24, "used": 24}]
-    assert told["images_an_epoch"] == 24
-    assert torch.__version__.startswith(told["software"]["torch"])
-    assert [epoch["epoch"] for epoch in told["history"]] == [1, 2]
-    for epoch in told["history"]:
+    run = record(straight)
+    assert run["finished"] == "all epochs done"
+    assert run["arguments"]["architecture"] == NAME
+    assert run["arguments"]["weights"] == "random"
+    assert run["arguments"]["drop_path"] == 0.3
+    assert run["sources"] == [{"name": f"{data.parent.name}/list.csv", "listed": 24, "used": 24}]
+    assert run["images_an_epoch"] == 24
+    assert torch.__version__.startswith(run["software"]["torch"])
+    assert [epoch["epoch"] for epoch in run["history"]] == [1, 2]
+    for epoch in run["history"]:
         assert epoch["loss"] == pytest.approx(epoch["dino"] + epoch["ibot"] + 0.1 * epoch["koleo"], rel=1e-5)
         assert 0 < epoch["teacher_entropy"] <= np.log(32)
         assert 0 <= epoch["body_part_knn"] <= 1
     lines = (straight / "log.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == told["history"]
+    assert [json.loads(line) for line in lines] == run["history"]
     assert str(data.parent) not in (straight / "run.json").read_text()
 
 
@@ -96,8 +96,8 @@ def test_run_killed_in_an_epoch_with_a_torn_checkpoint_resumes_to_the_same_bits(
         patched.setattr(TrainingStep, "__call__", killed)
         with pytest.raises(KeyboardInterrupt):
             pretrain([data], tmp_path, NAME, FULL, cache=cache)
-    whole = tmp_path / "checkpoints" / "checkpoint_epoch=1.pt"
-    torn = whole.read_bytes()[: whole.stat().st_size // 2]
+    complete = tmp_path / "checkpoints" / "checkpoint_epoch=1.pt"
+    torn = complete.read_bytes()[: complete.stat().st_size // 2]
     (tmp_path / "checkpoints" / "checkpoint_epoch=2.pt").write_bytes(torn)
     pretrain([data], tmp_path, NAME, FULL, cache=cache)
     assert_same_result(tmp_path, straight)
@@ -111,18 +111,18 @@ def test_finished_run_is_left_alone(straight, data, cache, capsys):
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "message"),
     [
         ({"epochs": 3}, "epochs 2, now it is 3"),
         ({"weight_decay": (0.04, 0.3)}, "weight decay [0.04, 0.4], now it is [0.04, 0.3]"),
         ({"seed": 1}, "seed 0, now it is 1"),
     ],
 )
-def test_changed_argument_is_refused_and_named(change, named, straight, data, cache):
+def test_changed_argument_is_refused_and_named(change, message, straight, data, cache):
     values = {field: getattr(FULL, field) for field in FULL.__struct_fields__}
     with pytest.raises(ConfigError) as raised:
         pretrain([data], straight, NAME, Recipe(**(values | change)), cache=cache)
-    assert named in raised.value.text
+    assert message in raised.value.text
 
 
 def test_changed_images_are_refused(straight, cache, tmp_path):

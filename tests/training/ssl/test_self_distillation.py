@@ -90,8 +90,8 @@ def test_terms_are_weighted_and_koleo_is_taken_view_by_view():
         tokens = normalize(plain.student.backbone(crop)[:, 0], dim=1)
         distances = torch.cdist(tokens, tokens) + 1e9 * torch.eye(IMAGES)
         spread.append(-distances.min(dim=1).values.log().mean())
-    found = plain(crops, None, TEMPERATURE).parts["koleo"]
-    torch.testing.assert_close(found, (spread[0] + spread[1]) / 2, rtol=1e-3, atol=1e-4)
+    koleo = plain(crops, None, TEMPERATURE).parts["koleo"]
+    torch.testing.assert_close(koleo, (spread[0] + spread[1]) / 2, rtol=1e-3, atol=1e-4)
 
 
 def test_teacher_gets_no_gradient_and_the_student_does():
@@ -108,23 +108,23 @@ def test_gradient_stops_at_the_teacher():
     crops = views()
     method = make()  # equal networks: a gradient through the teacher would change the result
     method(crops, None, TEMPERATURE).loss.backward()
-    found = method.student.backbone.vit.blocks[-1].mlp.fc2.weight.grad.clone()
+    gradient = method.student.backbone.vit.blocks[-1].mlp.fc2.weight.grad.clone()
     again = make()
     naive_dino(again, crops).backward()
     expected = again.student.backbone.vit.blocks[-1].mlp.fc2.weight.grad
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-6)
     assert expected.abs().max() > 1e-6
 
 
 def test_teacher_is_the_moving_average():
     method = make()
-    begun = [parameter.clone() for parameter in method.teacher.parameters()]
+    first = [parameter.clone() for parameter in method.teacher.parameters()]
     with torch.no_grad():
         for parameter in method.student.parameters():
             parameter += 1.0
     for _ in range(5):
         method.update_teacher(0.9)
-    for before, after in zip(begun, method.teacher.parameters(), strict=True):
+    for before, after in zip(first, method.teacher.parameters(), strict=True):
         torch.testing.assert_close(after, before + (1 - 0.9**5), rtol=1e-5, atol=1e-5)
 
 

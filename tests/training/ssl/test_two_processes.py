@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
-from analyses import ROOT
+from processes import run_module
 from toy_radiographs import write_limbs
 
 from monai_bone_ssl.errors import ConfigError
@@ -21,18 +18,15 @@ from training.ssl.two_processes import OUTPUTS, RECIPE, SHARES
 
 pytestmark = pytest.mark.usefixtures("narrow_networks")
 
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
-
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """The same run by one process, and by two that stop after an epoch and go on."""
     folder = tmp_path_factory.mktemp("two_processes")
     data = write_limbs(folder / "limbs", 24)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
-    two = subprocess.run(
-        [*TORCHRUN, "training.ssl.two_processes", folder], env=environment, capture_output=True, text=True
+    environment = {"CUDA_VISIBLE_DEVICES": ""}
+    two = run_module(
+        "training.ssl.two_processes", [folder], folder=folder, environment=environment, processes=2
     )
     assert two.returncode == 0, two.stderr[-3000:]
     pretrain([data], folder / "alone", NAME, RECIPE, cache=folder / "cache")
@@ -63,18 +57,18 @@ def test_they_end_with_the_same_weights(runs):
     """What sets them apart is small beside the way they came."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        begun = create_backbone(NAME).vit.state_dict()
+        first = create_backbone(NAME).vit.state_dict()
     alone, two = student(runs / "alone"), student(runs / "two")
-    way = sum(float((alone[name] - begun[name]).square().sum()) for name in alone)
+    way = sum(float((alone[name] - first[name]).square().sum()) for name in alone)
     apart = sum(float((alone[name] - two[name]).square().sum()) for name in alone)
     assert way > 0.01
     assert apart < 1e-4 * way
 
 
 def test_first_process_alone_writes(runs):
-    told = record(runs / "two")
-    assert told["processes"] == 2
-    assert told["finished"] == "all epochs done"
+    run = record(runs / "two")
+    assert run["processes"] == 2
+    assert run["finished"] == "all epochs done"
     assert len(list((runs / "two" / "tensorboard").iterdir())) == 2, "one a run, not one a process"
 
 

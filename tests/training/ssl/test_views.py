@@ -179,12 +179,12 @@ def test_the_canvas_around_a_content_makes_no_difference(side):
     pixels = torch.from_numpy(picture()[:200, :150])
     crops = draw_crops(torch.rand(8, CROP_DRAWS, generator=generator()), (0.05, 1.0))
     sizes = torch.tensor([[200, 150]] * 8)
-    made = []
+    samples = []
     for canvas_side in (SIDE, side):
         full = torch.zeros(8, 1, canvas_side, canvas_side, dtype=torch.uint8)
         full[:, 0, :200, :150] = pixels
-        made.append(sample_crops(image_pyramid(full), crop_matrices(crops, sizes), sizes, 28))
-    torch.testing.assert_close(*made, atol=1e-4, rtol=0)
+        samples.append(sample_crops(image_pyramid(full), crop_matrices(crops, sizes), sizes, 28))
+    torch.testing.assert_close(*samples, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("size", [112, 64, 42, 28])
@@ -250,18 +250,18 @@ def test_noise_has_its_strength_and_comes_from_each_images_own_seed():
 
 def test_the_window_shows_black_as_0_and_white_as_1():
     images = torch.tensor([0.0, 0.1, 0.3, 0.5, 0.9, 1.0]).reshape(1, 1, 1, 6)
-    shown = apply_window(images, torch.tensor([0.1]), torch.tensor([0.9]), torch.tensor([2.0]))
-    torch.testing.assert_close(shown.flatten(), torch.tensor([0, 0, 0.25**2, 0.5**2, 1, 1]))
+    levels = apply_window(images, torch.tensor([0.1]), torch.tensor([0.9]), torch.tensor([2.0]))
+    torch.testing.assert_close(levels.flatten(), torch.tensor([0, 0, 0.25**2, 0.5**2, 1, 1]))
 
 
 def test_no_draw_inverts_solarises_or_blanks():
     intensities = draw_intensities(torch.rand(3000, INTENSITY_DRAWS, generator=generator()), 0.5)
     ramp = torch.linspace(0, 1, 50).expand(3000, 1, 1, 50)
-    shown = apply_window(ramp, intensities.black, intensities.white, intensities.gamma)
-    assert (shown.diff(dim=3) >= 0).all()
-    assert (shown[..., -1] - shown[..., 0] > 0.5).all()
-    assert shown.min() >= 0
-    assert shown.max() <= 1
+    levels = apply_window(ramp, intensities.black, intensities.white, intensities.gamma)
+    assert (levels.diff(dim=3) >= 0).all()
+    assert (levels[..., -1] - levels[..., 0] > 0.5).all()
+    assert levels.min() >= 0
+    assert levels.max() <= 1
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.1, 0.5, 1.0])
@@ -271,10 +271,10 @@ def test_a_share_of_the_views_is_blurred(probability):
 
 
 def test_some_views_keep_their_grey_levels_exactly():
-    drawn = draw_intensities(torch.rand(3000, INTENSITY_DRAWS, generator=generator()), 0.5)
-    untouched = (drawn.black == 0) & (drawn.white == 1) & (drawn.gamma == 1)
+    intensities = draw_intensities(torch.rand(3000, INTENSITY_DRAWS, generator=generator()), 0.5)
+    untouched = (intensities.black == 0) & (intensities.white == 1) & (intensities.gamma == 1)
     assert untouched.float().mean().item() == pytest.approx(0.2, abs=0.03)
-    assert (drawn.noise == 0).float().mean().item() == pytest.approx(0.5, abs=0.03)
+    assert (intensities.noise == 0).float().mean().item() == pytest.approx(0.5, abs=0.03)
 
 
 # --- multi-crop ---------------------------------------------------------------------------------------------
@@ -329,7 +329,7 @@ def test_the_generators_state_is_all_that_is_random(views):
 @pytest.mark.parametrize("processes", [2, 3])
 def test_processes_make_the_views_that_one_process_makes_of_the_whole_batch(views, processes):
     own, partners = images(6), images(6, seed=9)
-    whole = views(batch(own, partners), generator(), ALONE)
+    together = views(batch(own, partners), generator(), ALONE)
     share = 6 // processes
     generators = [generator() for _ in range(processes)]
     parts = []
@@ -337,7 +337,7 @@ def test_processes_make_the_views_that_one_process_makes_of_the_whole_batch(view
         rows = slice(rank * share, (rank + 1) * share)
         mine = batch([tensor[rows] for tensor in own], [tensor[rows] for tensor in partners])
         parts.append(views(mine, generators[rank], replace(ALONE, rank=rank, count=processes)))
-    for index, view in enumerate(whole):
+    for index, view in enumerate(together):
         torch.testing.assert_close(torch.cat([part[index] for part in parts]), view, rtol=0, atol=1e-4)
     after = [each.get_state() for each in generators]
     assert all(torch.equal(after[0], state) for state in after)

@@ -1,4 +1,4 @@
-"""What each of two processes of torchrun does: a centre of unequal shares, then a run in two parts."""
+"""Work of each of two processes: a centre of unequal shares, then a run in two parts."""
 
 from __future__ import annotations
 

@@ -41,9 +41,9 @@ def test_similar_pictures_are_those_that_corrcoef_finds() -> None:
     expected = np.corrcoef(pictures.reshape(1100, -1).astype(float))
     pairs = {(i, j) for i, j in np.argwhere(np.triu(expected, 1) > 0.985).tolist()} - {(9, 1099)}
     assert pairs == {(3, 1050), (1030, 1031)}
-    found = list(similar_pictures(scans))
-    assert {(i, j) for i, j, _ in found} == pairs
-    for i, j, correlation in found:
+    similar = list(similar_pictures(scans))
+    assert {(i, j) for i, j, _ in similar} == pairs
+    for i, j, correlation in similar:
         assert correlation == pytest.approx(expected[i, j], abs=1e-5)
 
 
@@ -106,9 +106,9 @@ def test_inverted_knees_are_found() -> None:
     border[3:-3, 3:-3] = False
     inverted = set(np.flatnonzero(images[:, border].mean(1) > images[:, 8:-8, 8:-8].mean((1, 2))).tolist())
     assert len(inverted) == 84
-    found = set(look_inverted(scans))
-    assert len(inverted - found) <= 1
-    assert len(found - inverted) <= 2
+    suspicious = set(look_inverted(scans))
+    assert len(inverted - suspicious) <= 1
+    assert len(suspicious - inverted) <= 2
     turned = [
         ImageScan(scan.file_digest, scan.pixel_digest, scan.size, 255 - scan.thumbnail)
         for index, scan in enumerate(scans)
