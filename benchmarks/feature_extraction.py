@@ -1,35 +1,28 @@
-"""Images a second: the whole feature extraction against the network's bare forward pass.
+"""Images per second of the whole feature extraction, against the bare forward pass of the network.
 
-The one side reads files, preprocesses, runs the network, writes the cache and reads it back. The other has
-the same images preprocessed in memory and runs the network alone, in batches of the same size. Both sides
-take turns, so that a busy machine slows them alike.
+The first side reads files, preprocesses, runs the network, writes the cache and reads it back. The second has
+the same images preprocessed in memory and only runs the network, in batches of the same size.
 
-    python benchmarks/feature_extraction.py DATA WEIGHTS [--images 24] [--long-side 224] [--rounds 3]
+    python -m benchmarks.feature_extraction DATA WEIGHTS [--images 24] [--long-side 224] [--rounds 3]
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.speed.ratio import seconds, take_turns
 from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.training.data import load_dataset, read_grey
 from monai_bone_ssl.training.data.input_spec import input_spec
 from monai_bone_ssl.training.networks import features as extraction
 from monai_bone_ssl.training.networks.extractors import FeatureExtractor, load_extractor
 from monai_bone_ssl.training.networks.features import extract_features
-
-
-def _seconds(function: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def _bare(extractor: FeatureExtractor, spec: PreprocessSpec, paths: list[Path]) -> Callable[[], None]:
@@ -62,29 +55,26 @@ def _whole(extractor: FeatureExtractor, spec: PreprocessSpec, paths: list[Path])
 
 
 def main() -> None:
-    """Print both sides, round by round, and the ratio of their medians."""
+    """Print both sides and the ratio of their medians."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", type=Path, help="labelled radiographs")
     parser.add_argument("weights", help="safetensors file, or timm:NAME")
-    parser.add_argument("--images", type=int, default=24)
-    parser.add_argument("--long-side", type=int, default=224)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=24, help="number of images (default: %(default)s)")
+    parser.add_argument("--long-side", type=int, default=224, help="input size (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each side (default: %(default)s)")
     arguments = parser.parse_args()
 
     extractor = load_extractor(arguments.weights)
     spec = input_spec(arguments.long_side, extractor.stride)
     paths = [image.path for image in load_dataset(arguments.data).images[: arguments.images]]
     bare = _bare(extractor, spec, paths)
-    _seconds(bare)  # warm up
-    rates = []
-    for _ in range(arguments.rounds):
-        whole = _seconds(lambda: _whole(extractor, spec, paths))
-        rates.append((len(paths) / whole, len(paths) / _seconds(bare)))
-        print(f"extract_features {rates[-1][0]:8.2f} images/s   bare forward {rates[-1][1]:8.2f} images/s")
-    whole_rate, bare_rate = np.median(rates, axis=0)
-    print(f"median: {whole_rate:.2f} of {bare_rate:.2f} images/s, ratio {whole_rate / bare_rate:.3f}")
+    sides = (lambda: _whole(extractor, spec, paths), bare)
+    times = take_turns([lambda side=side: seconds(side) for side in sides], arguments.rounds)
+    whole_rate, bare_rate = (len(paths) / float(np.median(side)) for side in times)
+    print(f"extract_features {whole_rate:.2f} images/s, bare forward {bare_rate:.2f} images/s")
+    print(f"medians of {arguments.rounds} rounds; ratio {whole_rate / bare_rate:.3f}")
 
 
 if __name__ == "__main__":

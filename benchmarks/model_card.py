@@ -1,9 +1,9 @@
 """Figures of MODEL_CARD.md: the shipped model's probe, cross-validated, with 95 % intervals.
 
-    python benchmarks/model_card.py FRACATLAS WEIGHTS
+    python -m benchmarks.model_card FRACATLAS WEIGHTS
 
-Operating points and calibration were fixed on the same out-of-fold predictions, so what is printed for them
-is slightly too kind. Figures at the operating points are those of the protocol's first seed.
+Operating points and calibration were fixed on the same out-of-fold predictions, so that their figures are
+slightly too good. Figures at the operating points are those of the protocol's first seed.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from shipped import parse
 
+from benchmarks.shipped import parse
 from monai_bone_ssl.findings import decide
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.training.data import LabelledDataset

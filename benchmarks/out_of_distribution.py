@@ -1,10 +1,10 @@
-"""How many pictures that are no limb radiographs does the gate refuse, whatever their header might claim?
+"""How many pictures that are not limb radiographs does the gate refuse by their pixels alone?
 
-Pixels of CT, MR, ultrasound and nuclear medicine frames (pydicom's and pydicom-data's files), photographs
-(scikit-learn) and made pictures are given to the shipped model as if their headers named a covered part, so
-that only the image itself can be the reason. Held against them: limb radiographs of FracAtlas.
+Pixels of CT, MR, ultrasound and nuclear medicine frames (files of pydicom and pydicom-data), photographs
+(scikit-learn) and noise are given to the shipped model as if their headers named a covered part. For
+comparison: limb radiographs of FracAtlas.
 
-    python benchmarks/out_of_distribution.py [FRACATLAS]
+    python -m benchmarks.out_of_distribution [FRACATLAS]
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _stretched(pixels: npt.NDArray[np.generic]) -> FloatArray:
 
 
 def _dicom_frames() -> Iterator[tuple[str, FloatArray]]:
-    """Single frames that pydicom itself can decode, each picture once."""
+    """Modality and pixels of single frames that pydicom by itself can decode, each picture once."""
     seen = set()
     folders = (
         Path(pydicom.__file__).parent / "data" / "test_files",
@@ -66,7 +66,7 @@ def _pictures() -> Iterator[tuple[str, FloatArray]]:
 
 
 def main() -> None:
-    """Print how many of each kind are refused."""
+    """Print how many pictures of each kind are refused."""
     model = Model(default_model_folder())
     outcomes: dict[str, list[bool]] = defaultdict(list)
     for kind, pixels in _pictures():

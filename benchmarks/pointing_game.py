@@ -1,19 +1,19 @@
-"""Does the evidence point at the fracture? Pointing game on out-of-fold probes.
+"""Does the evidence peak at the fracture? Pointing game on out-of-fold probes.
 
-The model's own figures on its training images would flatter it, so each fractured image is explained by the
-probe of the fold that did not see its group. The share of peaks inside an annotated box is printed beside
-two floors: a random point, and the centre of the image.
+Figures of the shipped probe on its own training images would be too good, so that each fractured image is
+explained by the probe of the fold that did not see its group. The share of peaks inside an annotated box is
+printed beside those of two other points: a random one, and the centre of the image.
 
-    python benchmarks/pointing_game.py FRACATLAS WEIGHTS
+    python -m benchmarks.pointing_game FRACATLAS WEIGHTS
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from shipped import parse
 from tqdm import tqdm
 
+from benchmarks.shipped import parse
 from monai_bone_ssl.model.answer import peak_box
 from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, read_grey, splits

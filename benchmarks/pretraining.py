@@ -1,12 +1,12 @@
-"""Images a second of this package's pre-training loop beside the plain loop of the published DINO recipe.
+"""Images per second of this package's pre-training loop, against the plain loop of the published DINO recipe.
 
 The plain loop follows DINO's public code (main_dino.py): every epoch decodes every file, each image is
 augmented by itself with torchvision in DataLoader workers, crops of one size go through the network
 together, gradients are clipped and the teacher is moved parameter by parameter, float16 under autocast on
-CUDA. Colour jitter works on grey images (brightness and contrast), flips and blur are DINO's. Network,
-heads, batch, numbers and sizes of the crops are the same on both sides, and the rounds alternate.
+CUDA. Colour jitter changes brightness and contrast of the grey images; flips and blur are DINO's. Network,
+heads, batch, number and sizes of the crops are the same on both sides.
 
-    python benchmarks/pretraining.py FRACATLAS --batch-size 64 --steps 20 --rounds 3
+    python -m benchmarks.pretraining FRACATLAS --batch-size 64 --steps 20 --rounds 3
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import argparse
 import copy
 import os
 import statistics
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -27,6 +27,7 @@ from torch.nn.functional import log_softmax, softmax
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from benchmarks.speed.ratio import seconds, take_turns
 from monai_bone_ssl.model.preprocessing import PreprocessSpec
 from monai_bone_ssl.training.compute.distributed import Process
 from monai_bone_ssl.training.compute.image_cache import open_image_cache
@@ -41,7 +42,7 @@ from monai_bone_ssl.training.ssl.training_step import TrainingStep, compile_bloc
 
 
 class CroppedFiles(Dataset[list[Tensor]]):
-    """Files to lists of crops, as DataAugmentationDINO makes them."""
+    """Crops of each file, as DINO's DataAugmentationDINO makes them."""
 
     def __init__(self, paths: list[Path], recipe: Recipe, local_size: int) -> None:
         self.paths = paths
@@ -74,7 +75,7 @@ class CroppedFiles(Dataset[list[Tensor]]):
 
 
 class PlainLoop:
-    """main_dino.py's train_one_epoch, a step a call."""
+    """One step after the other of train_one_epoch in DINO's main_dino.py."""
 
     def __init__(
         self, sources: ImageSources, name: str, recipe: Recipe, local_size: int, device: torch.device
@@ -102,7 +103,7 @@ class PlainLoop:
             yield from self.loader
 
     def step(self) -> None:
-        """One update."""
+        """Update the networks once."""
         crops = [crop.to(self.device, non_blocking=True) for crop in next(self.batches)]
         with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
             with torch.no_grad():
@@ -125,7 +126,7 @@ class PlainLoop:
 
     @staticmethod
     def _outputs(network: nn.ModuleList, crops: list[Tensor]) -> Tensor:
-        """MultiCropWrapper: crops of one size go through the backbone together, all through the head."""
+        """Outputs of DINO's MultiCropWrapper: crops of one size share a forward pass, all share the head."""
         backbone, head = network
         groups = [torch.cat(crops[:2]), *([torch.cat(crops[2:])] if len(crops) > 2 else [])]
         outputs: Tensor = head(torch.cat([backbone(group)[:, 0] for group in groups]))
@@ -145,7 +146,7 @@ class PlainLoop:
 
 
 class OurLoop:
-    """What ``bone-ssl pretrain`` runs between the engine's events."""
+    """The steps that ``bone-ssl pretrain`` runs."""
 
     def __init__(self, sources: ImageSources, name: str, recipe: Recipe, cache: Path, device: torch.device):
         backbone = create_backbone(name, recipe.drop_path)
@@ -163,18 +164,20 @@ class OurLoop:
         self.batches = iter(Batches(images, plan, recipe.long_side, process))
 
     def step(self) -> None:
-        """One update."""
+        """Update the networks once."""
         self.update(None, next(self.batches))
 
 
-def images_a_second(loop: PlainLoop | OurLoop, steps: int, batch_size: int, device: torch.device) -> float:
-    """Of some steps."""
-    begun = time.perf_counter()
-    for _ in range(steps):
-        loop.step()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return steps * batch_size / (time.perf_counter() - begun)
+def images_per_second(loop: PlainLoop | OurLoop, images: int, steps: int) -> float:
+    """Rate of a loop over some steps with so many images each."""
+
+    def run() -> None:
+        for _ in range(steps):
+            loop.step()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    return images * steps / seconds(run)
 
 
 def main() -> None:
@@ -202,22 +205,18 @@ def main() -> None:
         long_side=2 * arguments.size,
     )
     sources = read_sources([arguments.data])
-    sides = {
-        "plain": PlainLoop(sources, arguments.architecture, recipe, arguments.local_size, device),
-        "ours": OurLoop(sources, arguments.architecture, recipe, arguments.cache, device),
-    }
-    rates: dict[str, list[float]] = {name: [] for name in sides}
-    for loop in sides.values():  # compilation, first batches
-        images_a_second(loop, 2, recipe.batch_size, device)
-    for _ in range(arguments.rounds):
-        for name, loop in sides.items():
-            rates[name].append(images_a_second(loop, arguments.steps, recipe.batch_size, device))
-    plain, ours = (statistics.median(rates[name]) for name in ("plain", "ours"))
+    sides = (
+        PlainLoop(sources, arguments.architecture, recipe, arguments.local_size, device),
+        OurLoop(sources, arguments.architecture, recipe, arguments.cache, device),
+    )
+    measures = [partial(images_per_second, loop, recipe.batch_size, arguments.steps) for loop in sides]
+    rates = take_turns(measures, arguments.rounds)
+    plain, ours = (statistics.median(side) for side in rates)
     hardware = torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} CPU cores"
     print(
         f"{arguments.architecture}, batch {recipe.batch_size}, 2 + {recipe.local_views} crops, {hardware}: "
         f"plain DINO loop {plain:.2f} images/s, this package {ours:.2f} images/s, ratio {ours / plain:.2f} "
-        f"(medians of {arguments.rounds} rounds: plain {_list(rates['plain'])}; ours {_list(rates['ours'])})"
+        f"(medians of {arguments.rounds} rounds: plain {_list(rates[0])}; ours {_list(rates[1])})"
     )
 
 

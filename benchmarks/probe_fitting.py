@@ -1,11 +1,11 @@
-"""Time of the probes of DINOv2's linear evaluation on MURA's size, against scikit-learn in a loop.
+"""Time to fit DINOv2's linear evaluation on data of MURA's size, against scikit-learn in a loop.
 
-36,808 x 1,152 features in seven parts (MURA's training images), 45 inverse L2 strengths from 1e-6 to 1e5 for
-each part. The features are drawn with a fixed seed: correlated, their variances falling as a power, labels
-from a noisy linear model. Both sides get the same standardised float32 features.
+There are 36,808 x 1,152 features in seven parts, as many as MURA has training images, and 45 inverse L2
+strengths from 1e-6 to 1e5 for each part. Features are drawn with a fixed seed: correlated, with variances
+that fall as a power; labels come from a noisy linear model. Both sides get the same standardised features.
 
-    python benchmarks/probe_fitting.py           # scikit-learn on every fifth strength, times 5
-    python benchmarks/probe_fitting.py --full    # scikit-learn on all 45
+    python -m benchmarks.probe_fitting           # scikit-learn on every fifth strength, times 5
+    python -m benchmarks.probe_fitting --full    # scikit-learn on all 45
 """
 
 from __future__ import annotations
@@ -45,10 +45,12 @@ EVERY = 5
 
 @dataclass(frozen=True)
 class _Seconds:
-    """Wall and processor time; on a machine that others use, only the latter compares (with one thread)."""
+    """Wall and processor time. On a machine that others use, compare the latter, with one thread."""
 
     wall: float
+    """Seconds on the clock."""
     cpu: float
+    """Seconds of the processor."""
 
     def times(self, factor: float) -> _Seconds:
         return _Seconds(self.wall * factor, self.cpu * factor)
@@ -58,13 +60,13 @@ class _Seconds:
 
 
 class _Clock:
-    """Started when made."""
+    """Measures from when it is created."""
 
     def __init__(self) -> None:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def seconds(self) -> _Seconds:
-        """Since then."""
+        """Time since the start."""
         return _Seconds(time.perf_counter() - self._wall, time.process_time() - self._cpu)
 
 
@@ -73,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--full", action="store_true", help="all strengths with scikit-learn too")
+    parser.add_argument("--full", action="store_true", help="fit all strengths with scikit-learn too")
     parser.add_argument("--shrink", type=int, default=1, metavar="N", help="1/N of the images, for a trial")
     arguments = parser.parse_args()
 
@@ -132,7 +134,7 @@ def _print_agreement(
     train: dict[str, tuple[Features, Labels]],
     held_out: dict[str, tuple[Features, Labels]],
 ) -> None:
-    """Objective and held-out accuracy of both, over the strengths that scikit-learn fitted."""
+    """Print how far objective and held-out accuracy agree, over the strengths that scikit-learn fitted."""
     objective_excess, accuracy_gap, loss_gap = [], [], []
     best: dict[str, list[tuple[float, float]]] = {part: [] for part in train}
     for (part, i), model in models.items():

@@ -1,13 +1,13 @@
-"""Studies a minute of the warm DICOM node, and how long a study takes from its last image to its report.
+"""Studies per minute of the warm DICOM node, and the time from a study's last image to its report.
 
-The service of this package, with the shipped model, in this process; sender and receiver in another, as in a
-hospital. The quiet period is the shortest that makes sense here and is part of the latency; it is printed
-apart. The share outside the model is the time in which a study is being analysed and no forward pass is under
-way: the node reads one study, or writes its report, while the network works for another.
+The DICOM node with the shipped model runs in this process; sender and receiver run in another, as in a
+hospital. The quiet period is part of the time to the report and is printed too. The share without a forward
+pass is that of the time in which a study is analysed and the network does not work: the node may read one
+study, or write its report, while the network works for another.
 
-    python benchmarks/service.py IMAGE... [--studies 20] [--images 1] [--quiet 1] [--every 0]
+    python -m benchmarks.service IMAGE... [--studies 20] [--images 1] [--quiet 1] [--every 0]
 
-IMAGE is a radiograph in DICOM; each study gets copies of them with UIDs of its own.
+IMAGE is a radiograph in DICOM; each study gets copies with UIDs of its own.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ R = TypeVar("R")
 
 
 class Clock:
-    """Time spent in a function, which several threads may call at once."""
+    """Measures the time in a function that several threads may call at the same time."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[float, float]] = []
 
     def timing(self, function: Callable[P, R]) -> Callable[P, R]:
-        """The function, timed."""
+        """A function that calls another and notes when."""
 
         def timed(*args: P.args, **kwargs: P.kwargs) -> R:
             started = time.perf_counter()
@@ -68,7 +68,7 @@ class Clock:
         return timed
 
     def mean(self) -> float:
-        """Seconds a call takes."""
+        """Mean seconds of a call."""
         return sum(end - start for start, end in self.calls) / len(self.calls)
 
     def busy(self) -> float:
@@ -81,29 +81,31 @@ class Clock:
 
 
 class Times(NamedTuple):
-    """When studies were sent and their reports stored (seconds, CLOCK_MONOTONIC), by Study Instance UID."""
+    """When things happened, in seconds of CLOCK_MONOTONIC, by Study Instance UID."""
 
     sent: dict[str, float]
+    """When the last image of a study was sent."""
     reported: dict[str, float]
+    """When the report of a study was stored."""
 
 
 def make_studies(images: list[Path], studies: int, per_study: int) -> dict[str, list[Dataset]]:
     """Copies of the images with new UIDs, by Study Instance UID."""
-    made: dict[str, list[Dataset]] = {}
+    copies: dict[str, list[Dataset]] = {}
     for number in range(studies):
         study, series = generate_uid(), generate_uid()
-        made[study] = []
+        copies[study] = []
         for index in range(per_study):
             dataset = pydicom.dcmread(images[(number * per_study + index) % len(images)])
             dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
             dataset.PatientID, dataset.PatientName = f"BENCH{number}", "Bench^Mark"
             dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-            made[study].append(dataset)
-    return made
+            copies[study].append(dataset)
+    return copies
 
 
 def drive(images: list[Path], studies: int, per_study: int, every: float, answer: Connection) -> None:
-    """Receive reports, send studies, wait for all, and stop the service: the other side's process."""
+    """The other process: receive reports, send studies, wait for all reports, and stop the service."""
     times = Times({}, {})
 
     def store(event: evt.Event) -> int:
@@ -123,7 +125,7 @@ def drive(images: list[Path], studies: int, per_study: int, every: float, answer
 
 
 def send(studies: dict[str, list[Dataset]], every: float, times: Times) -> None:
-    """Send study after study, one association each, as modalities do; one begun every so many seconds."""
+    """Send studies, each in an association of its own as modalities do, one begun every so many seconds."""
     modality = AE(SENDER)
     first = next(iter(studies.values()))[0]
     for syntax in {image.file_meta.TransferSyntaxUID for images in studies.values() for image in images}:
@@ -173,7 +175,7 @@ def main() -> None:
 
 
 def settings(spool: Path, quiet: float) -> Settings:
-    """As in serve.toml."""
+    """Settings of the node, as serve.toml would state them."""
     return Settings(
         spool=spool,
         send=ReportRoute.C_STORE,

@@ -1,4 +1,4 @@
-"""The shipped model's torch half and its features of a data set: what several benchmarks start from."""
+"""The shipped model, its network in torch and its features of a data set, for several benchmarks."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ from monai_bone_ssl.training.networks.network import TokenPooling
 
 @dataclass(frozen=True, eq=False)
 class Shipped:
-    """A labelled data set as the shipped model sees it."""
+    """The shipped model with its features of a labelled data set."""
 
     model: Model
+    """The shipped model."""
     dataset: LabelledDataset
+    """n labelled images."""
     pooling: TokenPooling
+    """Network in torch that gives features."""
     features: npt.NDArray[np.float32]
-    """[n, D]."""
+    """Features of the images [n, D]."""
 
 
 def parse(description: str) -> Shipped:
-    """Read DATA and WEIGHTS from the command line; features come from the cache where they are in it."""
+    """Read DATA and WEIGHTS from the command line, and compute features that are not in the cache."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )

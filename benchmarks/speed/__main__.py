@@ -1,4 +1,4 @@
-"""All rows of docs/performance.md, each with both sides measured in turns in one run.
+"""All rows of docs/performance.md; both sides of a row are measured in turns, in one run.
 
     python -m benchmarks.speed [--rounds 7] [--images 1000] [--accuracy DATA WEIGHTS] [--only NAME ...]
 
@@ -31,8 +31,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--images", type=int, default=1000, help="for the throughput (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of each side (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=1000, help="for throughput (default: %(default)s)")
     parser.add_argument("--accuracy", nargs=2, type=Path, metavar=("DATA", "WEIGHTS"))
     parser.add_argument("--accuracy-images", type=int, default=400)
     parser.add_argument("--out", type=Path, default=_RESULTS, help="default: benchmarks/results.json")
@@ -54,10 +54,10 @@ def main() -> None:
         help=f"{', '.join(jobs)}; other rows stay as they are",
     )
     arguments = parser.parse_args()
-    described, rows = machine(), []
+    description, rows = machine(), []
     for name in arguments.only:
         rows += _announced(name, jobs[name], arguments)
-        results = write_results(Results(described, rows), arguments.out)
+        results = write_results(Results(description, rows), arguments.out)
     table = markdown(results)
     if arguments.out == _RESULTS:
         update_page(_PAGE, table)

@@ -1,4 +1,4 @@
-"""What the shipped file's rounded weights cost: its AUROC against the float32 network's, image by image."""
+"""What rounding the weights costs: AUROC of the shipped file against that of the float32 network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["accuracy_row"]
 
 
 def accuracy_row(data: Path, weights: Path, images: int) -> Row:
-    """Row 6 on every n-th image of the data, so that ``images`` of them are used."""
+    """Row 6, on so many images that lie evenly in the data set."""
     model = Model(default_model_folder())
     network = load_network(default_model_folder())
     reference = TokenPooling(load_backbone(weights).requires_grad_(False), network.pooling.blocks).eval()

@@ -55,7 +55,7 @@ def cold_start_rows(rounds: int) -> Iterator[Row]:
 
 
 def throughput_row(images: int) -> Row:
-    """Row 5: many images in one run, against the peer run study by study; peak memory of ours."""
+    """Row 5: many images in one run, against the peer study by study; and the peak memory of that run."""
     peer = peer_python()
     with tempfile.TemporaryDirectory() as name:
         studies = copies(Path(name) / "in", images, per_study=1)

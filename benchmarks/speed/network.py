@@ -1,4 +1,4 @@
-"""The network alone: achieved arithmetic against the machine's matrix products, and against torch."""
+"""Speed of the network alone, against the machine's matrix products and against torch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def network_rows(rounds: int) -> Iterator[Row]:
 
 
 def forward_flop(network: ProbedViT, height: int, width: int) -> float:
-    """Floating-point operations of one image's matrix products, a product and a sum counted as two.
+    """Floating-point operations in the matrix products for one image; a product and a sum count as two.
 
     Each block of a ViT of width C takes 12 C^2 products a token (queries, keys, values, projection, and an
     MLP of four times the width) and 2 N C for the attention over N tokens.

@@ -1,4 +1,4 @@
-"""Runs the peer application, and this package's command line, as a user would: one process a call."""
+"""Runs of the peer application and of this package's command line, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _ROOT = Path(__file__).parents[2]
 
 
 def core_python() -> Path:
-    """Interpreter of the core's own environment (``make core``), else of this one."""
-    named = _ROOT / ".venv" / "bin" / "python"
-    return named if named.is_file() else Path(sys.executable)
+    """Interpreter of the core's own environment (``make core``); this interpreter where there is none."""
+    python = _ROOT / ".venv" / "bin" / "python"
+    return python if python.is_file() else Path(sys.executable)
 
 
 def peer_python() -> Path | None:
     """Interpreter with the App SDK, monai and torch, as the SDK's examples need; None where there is none."""
-    named = os.environ.get("BONE_SSL_PEER_PYTHON")
-    return Path(named) if named and Path(named).is_file() else None
+    python = os.environ.get("BONE_SSL_PEER_PYTHON")
+    return Path(python) if python and Path(python).is_file() else None
 
 
 def run_ours(inputs: Path, out: Path) -> float:
-    """``bone-ssl analyze``, from a clean output folder; returns its largest resident memory in MB."""
+    """Run ``bone-ssl analyze`` into an empty folder; returns the largest resident memory in MB."""
     shutil.rmtree(out, ignore_errors=True)
     command = [core_python(), "-m", "monai_bone_ssl.cli", "analyze", inputs, "-o", out]
     return _run([*command, "--model", default_model_folder()], allowed=(0, 4))
 
 
 def run_peer(python: Path, inputs: Path, out: Path) -> None:
-    """The peer application, from a clean output folder."""
+    """Run the peer application into an empty folder."""
     shutil.rmtree(out, ignore_errors=True)
     app = Path(__file__).with_name("peer_app.py")
     (cuda,) = python.parents[1].glob(

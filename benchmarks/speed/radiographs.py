@@ -1,4 +1,4 @@
-"""Radiographs for measuring: the demo's tibia as it comes, and copies of it in other transfer syntaxes."""
+"""Radiographs to measure with: the demo's tibia, and copies in other transfer syntaxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two ways of doing the same job, measured in turns, and what a row of the table says of them."""
+"""Two ways of doing the same job, measured in turns, and the row of the table that compares them."""
 
 from __future__ import annotations
 
@@ -12,35 +12,48 @@ __all__ = ["Row", "Side", "Spread", "not_measured", "row", "seconds", "take_turn
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """Median, smallest and largest of all rounds."""
+    """Median, smallest and largest value of all rounds."""
 
     median: float
+    """Median value."""
     low: float
+    """Smallest value."""
     high: float
+    """Largest value."""
 
 
 class Side(msgspec.Struct, frozen=True):
-    """One of the two."""
+    """One of the two ways of doing a job."""
 
     label: str
+    """Name of the side."""
     unit: str
+    """Unit of the values."""
     value: Spread
+    """Values of all rounds."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the table."""
 
     name: str
+    """Name of the row."""
     ours: Side | None
+    """This package's side; None where it was not measured."""
     other: Side | None
+    """The side to compare with; None where it was not measured."""
     ratio: Spread | None
-    """``ours`` over ``other``, round by round; None: not measured."""
+    """``ours`` over ``other``, round by round; None where it was not measured."""
     aim: str
+    """Aim for the ratio, in words."""
     met: bool | None
+    """Whether the median ratio meets the aim; None where it was not measured."""
     rounds: int
+    """Number of rounds."""
     note: str = ""
+    """Remark for the table."""
     details: dict[str, float] = {}
-    """More figures of the same run, as the stages of a whole."""
+    """More figures of the same run, such as the stages of a whole."""
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -51,16 +64,20 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def take_turns(measures: Sequence[Callable[[], float]], rounds: int, warm_up: int = 1) -> list[list[float]]:
-    """Values [len(measures), rounds]; every round measures each once, so that a busy machine slows all alike.
+    """Measure in rounds, each measure once in a round, so that a busy machine slows all alike.
 
     Parameters
     ----------
     measures
-        Each does its job and returns what is measured.
+        Functions that do a job and return the measured value.
     rounds
-        How often.
+        Number of rounds that count.
     warm_up
-        Rounds before these that do not count.
+        Number of rounds before these, which do not count.
+
+    Returns
+    -------
+    Values [len(measures), rounds].
     """
     values: list[list[float]] = [[] for _ in measures]
     for turn in range(warm_up + rounds):
@@ -87,15 +104,15 @@ def row(
     Parameters
     ----------
     name
-        What is compared.
+        Name of the row.
     ours, other
-        Label and values of every round.
+        Label of each side, and its values in every round.
     unit
-        Of the values.
+        Unit of the values.
     aim
-        In words; begins with ``at least`` or ``at most``.
+        Aim for the ratio in words, beginning with ``at least`` or ``at most``.
     limit
-        The ratio of the aim.
+        Ratio that the aim names.
     note, details
         See :class:`Row`.
     """
@@ -115,7 +132,7 @@ def row(
 
 
 def not_measured(name: str, aim: str, why: str) -> Row:
-    """A row whose parts are not on this machine."""
+    """A row that could not be measured on this machine, with the reason."""
     return Row(name=name, ours=None, other=None, ratio=None, aim=aim, met=None, rounds=0, note=why)
 
 

@@ -1,4 +1,4 @@
-"""Rows to results.json and to the table in docs/performance.md."""
+"""From rows to results.json and to the table in docs/performance.md."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ _LIBRARIES = ("onnxruntime", "torch", "numpy", "pydicom", "highdicom", "imagecod
 
 
 class Results(msgspec.Struct, frozen=True):
-    """The content of results.json."""
+    """Content of results.json."""
 
     machine: dict[str, str]
+    """Processor, load and versions of the machine that measured last."""
     rows: list[Row]
+    """Rows of the table."""
 
 
 def machine() -> dict[str, str]:
-    """What it was measured on."""
+    """Processor, load and versions of this machine."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -44,11 +46,11 @@ def machine() -> dict[str, str]:
 
 
 def write_results(results: Results, path: Path) -> Results:
-    """Indented JSON. Rows that were not measured now stay as an earlier run left them.
+    """Write results.json; rows of an earlier run that were not measured now are kept.
 
     Returns
     -------
-    What the file says now.
+    New content of the file.
     """
     fresh = {row.name: row for row in results.rows}
     if path.is_file():
@@ -60,7 +62,7 @@ def write_results(results: Results, path: Path) -> Results:
 
 
 def markdown(results: Results) -> str:
-    """The table, and the stages of rows that have them."""
+    """The table in Markdown, and below it the details of rows that have some."""
     lines = [
         "| row | ours | other side | ratio (lowest to highest) | aim | met |",
         "|---|---|---|---|---|---|",
@@ -74,7 +76,7 @@ def markdown(results: Results) -> str:
 
 
 def update_page(page: Path, table: str) -> None:
-    """Put the table between the page's two marks."""
+    """Put the table between the two marks of a page."""
     head, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
     _, _, tail = rest.partition(_END)
     page.write_text(f"{head}{_BEGIN}\n{table}{_END}{tail}", encoding="utf-8")
