@@ -10,7 +10,6 @@ from typing import Any
 
 import slicer
 import slicer.util
-import vtk
 from BoneXRayReviewLib import dependencies, sample_data
 from BoneXRayReviewLib.adaptation_panel import AdaptationPanel
 from BoneXRayReviewLib.adjudication_panel import AdjudicationPanel
@@ -18,10 +17,10 @@ from BoneXRayReviewLib.analysis_panel import AnalysisPanel
 from BoneXRayReviewLib.case_view import CaseView
 from BoneXRayReviewLib.finish_panel import FinishPanel
 from BoneXRayReviewLib.markups import differ
-from BoneXRayReviewLib.messages import TITLE, reporting, say
-from BoneXRayReviewLib.parameters import BoneXRayReviewParameterNode, PathBindings
+from BoneXRayReviewLib.messages import LOST, TITLE, reporting, say
+from BoneXRayReviewLib.parameters import BoneXRayReviewParameterNode, ParameterBinding
 from BoneXRayReviewLib.session_panel import SessionPanel
-from BoneXRayReviewLib.shortcuts import Shortcuts, help_rows
+from BoneXRayReviewLib.shortcuts import Shortcuts, help_text
 from BoneXRayReviewLib.sources import Source, radiograph_files
 from BoneXRayReviewLib.tasks import TaskRunner
 from BoneXRayReviewLib.verdict_panel import VerdictPanel
@@ -35,16 +34,6 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-_HELP = """
-<p>Review bone radiographs beside the answer of a self-supervised model, one key a decision, and write the
-verdict as a verified DICOM SR. What the algorithm says is not verified by a reader, and no diagnosis.</p>
-<p>Images come from an output folder of <tt>bone-ssl analyze</tt>, a folder of radiographs or the DICOM
-database. Verdicts are kept in the review folder, one file a reader; several readers can share it.</p>
-<table>{shortcuts}</table>
-"""
-
-_LOST = "Slicer ended while it was saving, and what it was saving is lost. Check the verdict on this image."
-
 
 class BoneXRayReview(ScriptedLoadableModule):
     """The module as the application lists it."""
@@ -55,7 +44,7 @@ class BoneXRayReview(ScriptedLoadableModule):
         self.parent.categories = ["Radiology"]
         self.parent.dependencies = []
         self.parent.contributors = ["monai_bone_ssl contributors"]
-        self.parent.helpText = _HELP.format(shortcuts=help_rows())
+        self.parent.helpText = help_text()
         self.parent.acknowledgementText = "Part of monai_bone_ssl, Apache License 2.0."
         slicer.app.connect("startupCompleted()", sample_data.register)
 
@@ -102,8 +91,6 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent: Any = None) -> None:
         VTKObservationMixin.__init__(self)
         self.review: Any = None
-        self._parameters: Any = None
-        self._gui_tag: Any = None
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
     # --- life of the panel ----------------------------------------------------------------------------
@@ -118,7 +105,7 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._folder = Path(mkdtemp(prefix="BoneXRayReview", dir=slicer.app.temporaryPath))
         self.viewer = Viewer(slicer.app.applicationLogic(), slicer.modules.volumes.logic(), self._on_marked)
         self.tasks = TaskRunner(self.ui.taskProgressBar, self.ui.cancelButton)
-        self.paths = PathBindings(self.ui)
+        self.binding = ParameterBinding(self.ui, self._on_parameters)
         self._make_sections()
         self.shortcuts = Shortcuts(slicer.util.mainWindow() or self.parent, self.verdict_panel.actions)
         self.ui.filterComboBox.connect("currentIndexChanged(int)", self._on_filter)
@@ -173,7 +160,7 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.shortcuts.delete()
         self._save_draft()
         self._end_review()
-        self._forget_parameter_node()
+        self.binding.release()
         self.removeObservers()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -186,35 +173,20 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def toggle_overlay(self) -> None:
         """Hide the evidence, or show it again."""
-        self._parameters.overlayVisible = not self._parameters.overlayVisible
+        parameters = self.binding.parameters
+        parameters.overlayVisible = not parameters.overlayVisible
 
     def _use_parameter_node(self) -> None:
         """Bind the panel to the scene's parameters."""
-        node = self.logic.getParameterNode()
-        if self._parameters is not None and self._parameters.parameterNode is node.parameterNode:
-            return
-        self._forget_parameter_node()
-        self._parameters = node
-        self._gui_tag = node.connectGui(self.ui)
-        self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
-        self.paths.bind(node)
-        self.worklist_panel.set_filter(node.filterName)
-
-    def _forget_parameter_node(self) -> None:
-        self.paths.bind(None)
-        if self._parameters is not None:
-            self._parameters.disconnectGui(self._gui_tag)
-            self.removeObserver(self._parameters, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
-            self._parameters = None
+        self.binding.bind(self.logic.getParameterNode())
+        self.worklist_panel.set_filter(self.binding.parameters.filterName)
 
     def _on_parameters(self, _caller: Any = None, _event: Any = None) -> None:
-        parameters = self._parameters
-        self.viewer.show_evidence(
-            parameters.overlayVisible, parameters.overlayOpacity, parameters.overlayThreshold
-        )
+        shown = self.binding.parameters
+        self.viewer.show_evidence(shown.overlayVisible, shown.overlayOpacity, shown.overlayThreshold)
 
     def _on_filter(self, _index: int) -> None:
-        self._parameters.filterName = self.worklist_panel.filter_name
+        self.binding.parameters.filterName = self.worklist_panel.filter_name
 
     def _observe_scene(self) -> None:
         for event, call in (
@@ -228,7 +200,7 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._save_draft()
         self._end_review()
         self.viewer.forget()
-        self._forget_parameter_node()
+        self.binding.release()
 
     def _on_scene_end_close(self, _caller: Any, _event: Any) -> None:
         self._use_parameter_node()
@@ -237,18 +209,15 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _on_scene_end_import(self, _caller: Any, _event: Any) -> None:
         """Go on where a loaded scene was saved: same review, same case, same marks."""
         self._use_parameter_node()
-        parameters = self._parameters
-        self.paths.bind(parameters)
+        parameters = self.binding.parameters
         key = parameters.caseKey
         if self.review is not None or not key or not dependencies.is_installed():
             return
         self.viewer.adopt(parameters.radiograph, parameters.evidence)
         marks = self.viewer.locations()
-        self.worklist_panel.set_filter(parameters.filterName)
         self._start(key)
-        if self.controller is None or not self.controller.image_shown:
-            return
-        if differ(marks, self.controller.draft.locations):
+        shown = self.controller is not None and self.controller.image_shown
+        if shown and differ(marks, self.controller.draft.locations):
             self.viewer.show_locations(marks)
             self._on_marked()
 
@@ -261,13 +230,13 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _start(self, key: str | None) -> None:
         with reporting(self.ui.sessionMessage):
-            self.review = self.logic.start(self._parameters)
+            self.review = self.logic.start(self.binding.parameters)
         self._show_review()
         if self.review is not None:
             known = key is not None and self.controller.case(key) is not None
             self._move(lambda: self.controller.open(key) if known else self.controller.resume())
             if self.controller.session.recovered and not self.ui.messageLabel.text:
-                say(self.ui.messageLabel, _LOST, error=True)
+                say(self.ui.messageLabel, LOST, error=True)
 
     def close_review(self) -> bool:
         """Save and close the review; False where the verdict could not be saved: the review stays open."""
@@ -334,9 +303,9 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with reporting(self.ui.messageLabel):
             open_case()
             if self.controller.current is not None and not self.controller.image_shown:
-                self._parameters.caseKey = self.controller.current.key
+                self.binding.parameters.caseKey = self.controller.current.key
                 self.case_view.show(self.review)
-                self._parameters.radiograph = self.viewer.radiograph
+                self.binding.parameters.radiograph = self.viewer.radiograph
                 self._note_evidence()
         self._refresh()
 
@@ -346,7 +315,7 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _note_evidence(self) -> None:
         """Note the evidence in the scene's parameters, and show it as the reader has set."""
-        self._parameters.evidence = self.viewer.evidence
+        self.binding.parameters.evidence = self.viewer.evidence
         self._on_parameters()
 
     def _refresh(self) -> None:

@@ -9,7 +9,10 @@ from typing import Any
 
 import slicer.util
 
-__all__ = ["TITLE", "count", "in_words", "reporting", "say"]
+__all__ = ["LOST", "TITLE", "count", "in_words", "reporting", "say"]
+
+#: Message after a crash in the middle of a save.
+LOST = "Slicer ended while it was saving, and what it was saving is lost. Check the verdict on this image."
 
 #: Title of the module and of its dialogs.
 TITLE = "Bone X-ray Review"

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import ctk
 import slicer
+import vtk
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from BoneXRayReviewLib.sources import Source
 
-__all__ = ["BoneXRayReviewParameterNode", "PathBindings"]
+__all__ = ["BoneXRayReviewParameterNode", "ParameterBinding"]
 
 
 @parameterNodeWrapper
@@ -39,7 +40,7 @@ class BoneXRayReviewParameterNode:
     evidence: slicer.vtkMRMLScalarVolumeNode
 
 
-#: Name of the panel's field -> name of the parameter.
+#: Name of the panel's path field -> name of the parameter.
 _PATHS = {
     "inputPath": "inputFolder",
     "modelPath": "modelFolder",
@@ -49,36 +50,54 @@ _PATHS = {
 }
 
 
-class PathBindings:
-    """Binds the path fields of the panel to text parameters.
+class ParameterBinding:
+    """Binds the panel to the parameters of a scene.
 
-    Slicer binds path fields to pathlib.Path, whose empty path reads "." in the panel and in a saved scene.
+    Slicer binds path fields to pathlib.Path, whose empty path reads "." in the panel and in a saved scene. So
+    path fields are bound here, to text.
 
     Parameters
     ----------
     ui
         The panel's widgets.
+    changed
+        Function to call when a parameter has changed.
     """
 
-    def __init__(self, ui: Any) -> None:
+    def __init__(self, ui: Any, changed: Callable[..., None]) -> None:
         self._ui = ui
-        self._parameters: Any = None
+        self._changed = changed
+        #: Parameters of the scene; None where the panel is bound to none.
+        self.parameters: Any = None
+        self._tags: Any = None
         for field, parameter in _PATHS.items():
             widget = getattr(ui, field)
             widget.filters = ctk.ctkPathLineEdit.Dirs
             widget.connect("currentPathChanged(QString)", self._setter(parameter))
 
     def bind(self, parameters: Any) -> None:
-        """Bind the fields to other parameters; None for none."""
-        self._parameters = None
-        if parameters is not None:
-            for field, parameter in _PATHS.items():
-                getattr(self._ui, field).currentPath = getattr(parameters, parameter)
-        self._parameters = parameters
+        """Bind the panel to parameters, and show them."""
+        if self.parameters is not None and self.parameters.parameterNode is parameters.parameterNode:
+            parameters = self.parameters
+        else:
+            self.release()
+            gui = parameters.connectGui(self._ui)
+            self._tags = gui, parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._changed)
+        self.parameters = None  # what is written into the fields below is no change
+        for field, parameter in _PATHS.items():
+            getattr(self._ui, field).currentPath = getattr(parameters, parameter)
+        self.parameters = parameters
+
+    def release(self) -> None:
+        """Bind the panel to no parameters."""
+        if self.parameters is not None:
+            self.parameters.disconnectGui(self._tags[0])
+            self.parameters.RemoveObserver(self._tags[1])
+        self.parameters = None
 
     def _setter(self, parameter: str) -> Callable[[str], None]:
         def set_path(path: str) -> None:
-            if self._parameters is not None:
-                setattr(self._parameters, parameter, path)
+            if self.parameters is not None:
+                setattr(self.parameters, parameter, path)
 
         return set_path

@@ -7,7 +7,7 @@ from typing import Any
 
 import qt
 
-__all__ = ["SHORTCUTS", "Shortcuts", "help_rows"]
+__all__ = ["SHORTCUTS", "Shortcuts", "help_text"]
 
 #: Key, name and description of each action. While a text field is edited, Qt gives single keys to the field.
 SHORTCUTS: tuple[tuple[str, str, str], ...] = (
@@ -36,9 +36,19 @@ SHORTCUTS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def help_rows() -> str:
-    """Write the table as rows of HTML."""
-    return "".join(f"<tr><td><b>{key}</b></td><td>{text}</td></tr>" for key, _, text in SHORTCUTS)
+_HELP = """
+<p>Review bone radiographs beside the answer of a self-supervised model, one key a decision, and write the
+verdict as a verified DICOM SR. What the algorithm says is not verified by a reader, and no diagnosis.</p>
+<p>Images come from an output folder of <tt>bone-ssl analyze</tt>, a folder of radiographs or the DICOM
+database. Verdicts are kept in the review folder, one file a reader; several readers can share it.</p>
+<table>{shortcuts}</table>
+"""
+
+
+def help_text() -> str:
+    """Write the module's help, with the table of shortcuts, in HTML."""
+    rows = (f"<tr><td><b>{key}</b></td><td>{text}</td></tr>" for key, _, text in SHORTCUTS)
+    return _HELP.format(shortcuts="".join(rows))
 
 
 class Shortcuts:
