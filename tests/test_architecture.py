@@ -29,7 +29,7 @@ PAGE = ROOT / "docs/explanation/architecture.md"
 REFRESHED = ("explanation/architecture.md", "images/life_of_an_image.svg", "images/rooms.svg")
 TEXT = PAGE.read_text(encoding="utf-8")
 #: What a page may set as code beside files and names of the repository: files that runs write, and commands.
-OTHERS = {"model.json", "result.json", "make docs", "ALLOWED", "cli", "pipeline", "_STREAMS", "_SPELLINGS"}
+OTHERS = {"model.json", "result.json", "make docs", "ALLOWED"}
 
 
 def rows(first: str) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""The programs of docs/how-to/python.md, run as they stand on a real radiograph."""
+"""The programs of docs/how-to/python.md, run as they stand on real radiographs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ def test_the_page_s_programs_run(tmp_path: Path) -> None:
     page = (ROOT / "docs/how-to/python.md").read_text()
     program = "\n".join(re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
     (tmp_path / "study").mkdir()
-    shutil.copy(pydicom_roots()[1] / "RG3_UNCR.dcm", tmp_path / "study/image.dcm")
+    for radiograph, name in (("RG3_UNCR.dcm", "image.dcm"), ("RG1_UNCR.dcm", "chest.dcm")):
+        shutil.copy(pydicom_roots()[1] / radiograph, tmp_path / "study" / name)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", program]
     run = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
-    assert re.match(r"study/image\.dcm analysed positive 0\.\d+ None", run.stdout)
-    assert len(list((tmp_path / "out").glob("SR_*.dcm"))) == 1
+    chest, tibia = run.stdout.splitlines()
+    assert chest.startswith("study/chest.dcm not_analysed body_part_not_covered body part not covered: chest")
+    assert re.fullmatch(r"study/image\.dcm positive 0\.\d+", tibia)
+    assert len(list((tmp_path / "out").glob("SR_*.dcm"))) == 2
