@@ -43,7 +43,7 @@ _EXIT_REFUSED = 5
 
 
 def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add it to the command line."""
+    """Add the verb to the command line."""
     parser = new_verb(verbs, "adapt", "verdicts of a site to a better probe", _DESCRIPTION, _run)
     parser.add_argument("review", nargs="?", type=existing, metavar="REVIEW", help="folder with verdicts")
     parser.add_argument("--results", type=existing, help="output folder of bone-ssl analyze that was read")

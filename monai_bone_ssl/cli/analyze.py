@@ -33,7 +33,7 @@ exit codes:
 
 
 def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add it to the command line."""
+    """Add the verb to the command line."""
     parser = new_verb(verbs, "analyze", "DICOM files to findings and DICOM SR", _DESCRIPTION, _run)
     parser.add_argument(
         "paths",

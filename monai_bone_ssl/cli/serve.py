@@ -73,7 +73,7 @@ example:
 
 
 def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add it to the command line."""
+    """Add the verb to the command line."""
     parser = new_verb(verbs, "serve", "a DICOM node: studies in, reports back", _DESCRIPTION, _run)
     parser.add_argument(
         "--config", required=True, type=existing, metavar="FILE.toml", help="file with the settings"

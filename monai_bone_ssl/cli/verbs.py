@@ -1,4 +1,4 @@
-"""What every verb of the command line is made with."""
+"""Parts that the verbs of the command line are made with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 Verbs = argparse._SubParsersAction  # argparse has no public name for what add_subparsers returns
 
-#: What DATA may be, for the verbs' help.
+#: Kinds of labelled data that DATA may be, for help texts.
 DATA_KINDS = """\
 DATA is one of
   a MURA v1.1 folder,
@@ -48,11 +48,11 @@ def new_verb(
     Parameters
     ----------
     verbs
-        The command line's, or another verb's.
+        Verbs of the command line, or those of another verb.
     name, summary, description
-        What is typed, one line for the list of verbs, and the page that its ``--help`` shows.
+        Name of the verb, its line in the list of verbs, and the page that its ``--help`` shows.
     run
-        Does the job and returns the exit code.
+        Function that does the job and returns the exit code.
     """
     parser = verbs.add_parser(
         name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -93,20 +93,20 @@ def add_feature_cache(parser: argparse.ArgumentParser) -> None:
 
 
 def existing(text: str) -> Path:
-    """A path that exists, as an argument's type."""
+    """Take an argument as a path that exists."""
     if not os.path.lexists(text):  # a broken link exists: the results say what is wrong with it
         raise argparse.ArgumentTypeError(f"{text}: no such file or folder")
     return Path(text)
 
 
 def print_text(text: str) -> None:
-    """Print what may hold file names, whatever the terminal can show."""
+    """Print a text that may hold file names; characters that the terminal cannot show are escaped."""
     encoding = sys.stdout.encoding
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def print_error(text: str) -> None:
-    """Print why a verb stopped, apart from its results."""
+    """Print the reason why a verb stopped, to the error stream."""
     sys.stderr.write(f"bone-ssl: {text}\n")
 
 

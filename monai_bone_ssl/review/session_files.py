@@ -68,7 +68,7 @@ _Line = TypeVar("_Line", Terms, _Head, Event)
 
 
 class Journal:
-    """What one reader did in a review, event by event.
+    """The events of one reader's review, and the verdicts that come of them.
 
     Parameters
     ----------

@@ -85,7 +85,7 @@ def verified_content(
     reader
         The person who gave the verdicts.
     target
-        What the images were read for.
+        Condition that the images were read for.
     algorithm
         The algorithm whose result the reader reviewed; None where there was none.
 

@@ -67,7 +67,7 @@ def verified_report(
     predecessor
         The algorithm's report on the study; None where there is none.
     target
-        What the images were read for.
+        Condition that the images were read for.
     algorithm
         The algorithm whose result the reader reviewed; None where there was none.
     created

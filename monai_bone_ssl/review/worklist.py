@@ -65,7 +65,7 @@ class Worklist:
     model: ModelIdentity | None
     """Model that the findings are of; None for a review without one."""
     target: Target | None
-    """What the model looks for; None where it is not known."""
+    """Condition that the model looks for; None where it is not known."""
 
 
 # Reasons of files that hold no image to read, or one that is in the list already.

@@ -48,7 +48,7 @@ class DicomWeb:
     Raises
     ------
     ServiceError
-        From every method: ``PACS_UNREACHABLE`` or ``PACS_REFUSED``.
+        ``PACS_UNREACHABLE`` or ``PACS_REFUSED``, from every method.
     """
 
     def __init__(self, settings: DicomWebSettings) -> None:

@@ -27,7 +27,7 @@ def log_event(event: str, *, level: int = logging.INFO, **fields: Value) -> None
     Parameters
     ----------
     event
-        What happened, in one word.
+        Name of the event, in one word.
     level
         Severity, as in :mod:`logging`.
     **fields

@@ -70,7 +70,7 @@ class Backoff:
 
 
 class _Worker:
-    """What both steps have in common: what they work with, and what becomes of a study when a step fails.
+    """Base of both steps, with the parts of the service and the way back for a study whose step fails.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ class Analyst(_Worker):
         return outcome
 
     def _study(self, claim: Claim) -> Study:
-        """All images of the study as they were received, also those that cannot be read."""
+        """Gather the images of a study as they were received, also those that cannot be read."""
         names = self._ledger.image_names(claim)
         study = Study(claim.study_instance_uid)
         for part in group_by_study(Source(self._spool.image(name)) for name in names):

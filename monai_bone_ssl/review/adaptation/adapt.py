@@ -42,7 +42,7 @@ MIN_PATIENTS = 2 * FOLDS
 
 @dataclass(frozen=True)
 class AdaptationReport:
-    """What adapting a model to a site would change."""
+    """Figures of an adaptation, and the decision whether the new model may be used."""
 
     version: str
     """Version of the new model."""

@@ -190,7 +190,11 @@ class ReviewController:
         self._require_image()
         self.draft = replace(self.draft, **changes)
 
-    def agree(self, stance: Agreement) -> None:
+    def read_as(self, reading: str) -> None:
+        """Take a reading, by its name."""
+        self.edit(reading=Reading(reading))
+
+    def agree(self, stance: str) -> None:
         """Take the reading that agrees, or disagrees, with the algorithm.
 
         Raises
@@ -202,7 +206,7 @@ class ReviewController:
         if not self.may_see_ai:
             text = "the algorithm's result is hidden: expected a reading of your own, normal or abnormal"
             raise ConfigError(ReasonCode.INVALID_CONFIG, text)
-        self.edit(reading=reading_for(stance, case.decision))
+        self.edit(reading=reading_for(Agreement(stance), case.decision))
 
     def save(self) -> Verdict:
         """Save the draft as a verdict.

@@ -19,7 +19,7 @@ class Source(Enum):
     DATABASE = "Slicer DICOM database"
 
     def label(self) -> str:
-        """How the panel names it."""
+        """Name of the source in the panel."""
         return self.value
 
 

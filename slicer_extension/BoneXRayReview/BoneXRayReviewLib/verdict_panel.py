@@ -69,9 +69,7 @@ class VerdictPanel:
 
     def edit(self, **changes: object) -> None:
         """Change the draft; an error is shown beside it."""
-        controller = self._controller
-        if controller is not None:
-            self._change(lambda: controller.edit(**changes))
+        self._action(lambda controller: controller.edit(**changes))()
 
     def refresh(self) -> None:
         """Show the present state of the draft."""
@@ -124,41 +122,25 @@ class VerdictPanel:
     # --- what keys and widgets do ---------------------------------------------------------------------
 
     def _verdict_actions(self) -> dict[str, Callable[[], None]]:
-        actions: dict[str, Callable[[], None]] = {name: self._stance(name) for name in ("agree", "disagree")}
-        actions |= {name: self._reading(name) for name in self._answers}
-        actions |= {f"confidence_{value}": self._confidence(value) for value in range(1, 6)}
-        return actions | {"flag": self._toggle_flag}
+        """Actions of the verdict itself; the name of an answer is that of the package."""
+        actions = {name: self._action(lambda c, name=name: c.agree(name)) for name in ("agree", "disagree")}
+        actions |= {name: self._action(lambda c, name=name: c.read_as(name)) for name in self._answers}
+        actions |= {
+            f"confidence_{value}": self._action(lambda c, value=value: c.edit(confidence=value))
+            for value in range(1, 6)
+        }
+        return actions | {"flag": self._action(lambda c: c.edit(flagged=not c.draft.flagged))}
 
-    def _stance(self, name: str) -> Callable[[], None]:
-        def take() -> None:
-            controller = self._controller
-            if controller is not None:
-                from monai_bone_ssl.review.verdict import Agreement
+    def _action(self, act: Callable[[ReviewController], None]) -> Callable[[], None]:
+        """Make a function that acts on the open review, shows an error, and the draft as it is then."""
 
-                self._change(lambda: controller.agree(Agreement(name)))
-
-        return take
-
-    def _reading(self, name: str) -> Callable[[], None]:
-        def take() -> None:
+        def run() -> None:
             if self._controller is not None:
-                from monai_bone_ssl.review.verdict import Reading
+                with reporting(self._ui.messageLabel):
+                    act(self._controller)
+                self.refresh()
 
-                self.edit(reading=Reading(name))
-
-        return take
-
-    def _confidence(self, value: int) -> Callable[[], None]:
-        return lambda: self.edit(confidence=value)
-
-    def _toggle_flag(self) -> None:
-        if self._controller is not None:
-            self.edit(flagged=not self._controller.draft.flagged)
-
-    def _change(self, change: Callable[[], None]) -> None:
-        with reporting(self._ui.messageLabel):
-            change()
-        self.refresh()
+        return run
 
     def _on_confidence(self, value: int) -> None:
         if not self._showing:
