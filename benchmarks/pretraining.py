@@ -75,7 +75,7 @@ class CroppedFiles(Dataset[list[Tensor]]):
 
 
 class PlainLoop:
-    """One step after the other of train_one_epoch in DINO's main_dino.py."""
+    """The steps of train_one_epoch in DINO's main_dino.py."""
 
     def __init__(
         self, sources: ImageSources, name: str, recipe: Recipe, local_size: int, device: torch.device

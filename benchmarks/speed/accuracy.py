@@ -1,4 +1,4 @@
-"""What rounding the weights costs: AUROC of the shipped file against that of the float32 network."""
+"""Cost of rounding the weights: AUROC of the shipped file against that of the float32 network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user waits for: the first answer of a fresh process, and a thousand images."""
+"""Times that a user waits: for the first answer of a fresh process, and for a thousand images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same model in an application made as the MONAI Deploy examples are: what the speed is compared with.
+"""The peer: the same model in an application that is built like the MONAI Deploy examples.
 
 Loader, series selector, series to volume, the model, and a text SR, all but the model by the App SDK's own
 operators, put together as in its examples. peer.py runs it, by an interpreter that has the SDK:

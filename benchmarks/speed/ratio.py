@@ -23,7 +23,7 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Side(msgspec.Struct, frozen=True):
-    """One of the two ways of doing a job."""
+    """A way of doing a job, and what was measured of it."""
 
     label: str
     """Name of the side."""
@@ -34,7 +34,7 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the table."""
+    """A line of the table."""
 
     name: str
     """Name of the row."""

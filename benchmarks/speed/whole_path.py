@@ -1,4 +1,4 @@
-"""One image from file to report, warm, against the bare forward pass; and where the time goes."""
+"""Time from file to report, warm, against the bare forward pass; and the time of each stage."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def whole_path_rows(rounds: int) -> Iterator[Row]:
 
 
 def _folder_row(model: Model, rounds: int) -> Row:
-    """As a user analyses many: several at once, each on fewer cores."""
+    """A folder of images, several analysed at once on fewer cores each, as the command line does."""
     at_once, threads = images_at_once(_FOLDER)
     sharing = Model(default_model_folder(), threads=threads)
     with tempfile.TemporaryDirectory() as name:

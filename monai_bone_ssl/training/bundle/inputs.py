@@ -72,7 +72,7 @@ def find_radiographs(folder: str, output_dir: str, spec: ModelSpec) -> FoundImag
 
 
 def _look(source: Source, spec: ModelSpec) -> ImageResult | None:
-    """None where the network takes a file, else the result with the reason why not."""
+    """Result with the reason why the network does not take a file; None where it does."""
     try:
         if source.error is not None:
             raise source.error
@@ -143,7 +143,7 @@ def _for_each(files: Sequence[_File], check: Callable[[_File], _Outcome]) -> lis
 
 
 def _naming(path: Path, error: BoneSSLError) -> BoneSSLError:
-    """The same error with the path in its text."""
+    """A copy of an error with the path in the text."""
     text = error.text.removeprefix(f"{path.name}: ")
     return type(error)(error.code, f"{path}: {text}")
 

@@ -1,4 +1,4 @@
-"""What metrics.json holds (contract C4): figures over all images, by part, without hardware and by study."""
+"""Content of metrics.json (contract C4): figures over all images, by part, without hardware and by study."""
 
 from __future__ import annotations
 

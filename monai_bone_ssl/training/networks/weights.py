@@ -17,7 +17,7 @@ _TIMM = "timm:"
 
 
 class WeightsSource(NamedTuple):
-    """Where weights come from, and the network that they belong to."""
+    """Source of weights, and the network that they belong to."""
 
     name: str
     """Architecture as timm names it, without a tag (``resnet50``)."""

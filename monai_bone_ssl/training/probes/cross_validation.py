@@ -1,4 +1,4 @@
-"""What grouped cross-validation chooses for the probe that ships, and what it says of it in model.json."""
+"""Grouped cross-validation of the probe that ships: the strength it chooses, and figures for model.json."""
 
 from __future__ import annotations
 
