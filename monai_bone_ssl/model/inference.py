@@ -68,8 +68,8 @@ class Model:
         Model folder, or a store of several, whose current version is used.
     device
         ``cpu``, ``cuda``, or ``auto``: a GPU where onnxruntime-gpu is installed and finds one, else the
-        processor. Only the processor's answers are the same bit for bit in every front; a GPU's were not
-        measured.
+        processor. Only a processor's answers are the same bit for bit in every front on one machine; another
+        processor's logits differ by up to 1e-4, and a GPU's were not measured.
     threads
         Number of processor threads of one prediction, 0 for one a core; the logits do not depend on the
         number. Several threads may call :meth:`predict` at once.
