@@ -43,7 +43,7 @@ _IMAGE_GROUP = 0x0028
 _CHARACTER_SET = 0x00080005
 # Value representations of text in a character set (PS3.5 6.1.2.3), and where their text begins anew.
 _CONTROLS = b"\t\n\f\r"
-_SEVERAL = {VR.SH: _CONTROLS + b"\\", VR.LO: _CONTROLS + b"\\", VR.UC: _CONTROLS + b"\\"}
+_SEVERAL = dict.fromkeys((VR.SH, VR.LO, VR.UC, VR.CS), _CONTROLS + b"\\")
 _NAME = {VR.PN: _CONTROLS + b"\\^="}
 _SINGLE = {VR.ST: _CONTROLS, VR.LT: _CONTROLS, VR.UT: _CONTROLS}
 _RESETS = _SEVERAL | _NAME | _SINGLE
@@ -144,11 +144,16 @@ class Conversion:
 
 
 def _text_vr(raw: RawDataElement) -> VR | None:
-    """VR of an element of text; None of any other, and of private ones in implicit VR."""
+    """VR of an element of text; None of any other, and of private ones in implicit VR.
+
+    A Code String is one where it has words in another script, as some departments write body parts.
+    """
     vr = raw.VR
     if vr in (None, VR.UN) and not raw.tag.is_private:
         try:
             vr = dictionary_VR(raw.tag)
         except KeyError:
             return None
+    if vr == VR.CS and raw.value is not None and raw.value.isascii():  # as it has to be
+        return None
     return VR(vr) if vr in _RESETS else None

@@ -11,6 +11,7 @@ __all__ = ["Note", "NoteCode"]
 class NoteCode(StrEnum):
     """Stable, machine-readable kinds of notes. Texts may be improved, codes may not change."""
 
+    BODY_PART = "body_part"
     CHARACTER_SET = "character_set"
     PHOTOMETRIC_INTERPRETATION = "photometric_interpretation"
     OFFSET_TABLE = "offset_table"

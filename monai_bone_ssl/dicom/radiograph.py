@@ -144,7 +144,7 @@ def read_radiograph(path: Path) -> Radiograph:
         check_eligible(header)
         _check_identified(header)
         pixel_format = _pixel_format(header)
-        notes = [*file.notes, *_photometric_notes(header)]
+        notes = [*file.notes, *_body_part_notes(header), *_photometric_notes(header)]
         codes = _decode(file, pixel_format, notes)
     pixels = _render(header, codes, pixel_format, notes)
     spacing, spacing_source = _spacing(header)
@@ -206,6 +206,16 @@ def _check_single_grey_frame(header: Dataset) -> None:
     colours = ("RGB", "PALETTE") if samples == 1 else ("RGB", "YBR", "PALETTE")
     if (samples is not None and samples > 1) or photometric.startswith(colours):
         raise UnsupportedImage(ReasonCode.COLOUR, "The image is in colour: expected a grey radiograph")
+
+
+def _body_part_notes(header: Dataset) -> list[Note]:
+    """How a Body Part Examined that is no defined term was understood."""
+    value = text(header, "BodyPartExamined")
+    term = term_of_body_part(value)
+    if not value or term == " ".join(value.upper().split()):
+        return []
+    words = f"Body Part Examined {value[:40]!a} read as {term or 'saying nothing'}"
+    return [Note(NoteCode.BODY_PART, words)]
 
 
 def _photometric_notes(header: Dataset) -> list[Note]:

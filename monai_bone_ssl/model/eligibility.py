@@ -102,8 +102,8 @@ def check_eligibility(
     Returns
     -------
     :class:`Ineligible` with the code ``BODY_PART_NOT_COVERED``; ``OUT_OF_DISTRIBUTION`` where the features
-    lie too far from the training images; ``BODY_PART_CONFLICT`` where the image clearly shows another part
-    than the header names; or ``BODY_PART_UNCERTAIN`` where the header names none and the image is not clear.
+    lie too far from the training images; ``BODY_PART_CONFLICT`` where the image clearly does not show
+    the part in the header; or ``BODY_PART_UNCERTAIN`` where the header names none and the image is not clear.
     """
     part = tagged
     try:
@@ -133,12 +133,13 @@ def _recognise(tagged: BodyPart | None, logits: FloatArray, spec: ModelSpec) -> 
     seen, confidence = names[int(shares.argmax())], float(shares.max())
     limits = spec.out_of_distribution
     if tagged is not None:
-        if seen != tagged.value and confidence >= limits.conflict_confidence:
+        agreement = float(shares[names.index(tagged.value)])
+        if 1 - agreement >= limits.conflict_confidence:
             seen_text = f"the image looks like {seen} (confidence {confidence:.2f})"
             raise UnsupportedImage(
                 ReasonCode.BODY_PART_CONFLICT, f"the header says {tagged.value}, {seen_text}"
             )
-        return BodyPart(tagged.value, "dicom", float(shares[names.index(tagged.value)]))
+        return BodyPart(tagged.value, "dicom", agreement)
     if confidence < limits.body_part_confidence:
         text = f"the header names no body part and the image is unclear ({seen}, confidence {confidence:.2f})"
         raise UnsupportedImage(ReasonCode.BODY_PART_UNCERTAIN, text)

@@ -61,7 +61,7 @@ class OutOfDistribution(_Strict, frozen=True):
     body_part_confidence: Probability
     """Smallest accepted probability of the body-part probe where the header does not name the part."""
     conflict_confidence: Probability
-    """Probability from which the body-part probe contradicts a header that names another part."""
+    """Probability of all other parts together from which the probe contradicts the part in the header."""
     method: str
     """How the distance is measured, in words."""
 

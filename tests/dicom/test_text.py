@@ -372,3 +372,31 @@ def test_notes_hold_no_patient_data(tmp_path: Path) -> None:
     path = with_text(tmp_path / "i.dcm", PatientName=b"M\xfcller^J\xf6rg", SpecificCharacterSet=b"utf-8")
     notes = " ".join(note.text for note in read_radiograph(path).notes)
     assert not re.search("M.ller|J.rg", notes)
+
+
+@pytest.mark.parametrize(
+    ("charset", "value", "term"),
+    [
+        (b"ISO_IR 192", "Kn\u00f6chel".encode(), "ANKLE"),
+        (b"ISO_IR 100", "Kn\u00f6chel".encode("latin_1"), "ANKLE"),
+        (b"ISO_IR 192", "\u53f3\u819d\u95a2\u7bc0".encode(), "KNEE"),
+        (b"GB18030", "\u53f3\u819d\u5173\u8282".encode("gb18030"), "KNEE"),
+        (b"ISO_IR 144", "\u041a\u043e\u043b\u0435\u043d\u043e".encode("iso8859_5"), "KNEE"),
+    ],
+)
+def test_a_body_part_in_a_department_s_script(
+    charset: bytes, value: bytes, term: str, tmp_path: Path
+) -> None:
+    path = with_text(tmp_path / "i.dcm", SpecificCharacterSet=charset, BodyPartExamined=value)
+    radiograph = read_radiograph(path)
+    assert radiograph.anatomy == term
+    (note,) = radiograph.notes
+    assert note.code is NoteCode.BODY_PART
+    assert note.text.endswith(f"read as {term}")
+
+
+@pytest.mark.parametrize(
+    ("value", "notes"), [(b"KNEE", 0), (b"CHEST", 0), (b"", 0), (b"DEFAULT", 1), (b"L ANKLE", 1)]
+)
+def test_a_body_part_is_noted_where_it_was_understood(value: bytes, notes: int, tmp_path: Path) -> None:
+    assert len(read_radiograph(with_text(tmp_path / "i.dcm", BodyPartExamined=value)).notes) == notes

@@ -91,9 +91,16 @@ def test_distance_at_the_limit_is_accepted_and_beyond_it_refused() -> None:
 
 
 def test_the_header_is_believed_unless_the_image_clearly_differs() -> None:
-    part = accepted("HAND", leg=0.94, hand=0.05).body_part  # conflict from 0.95
+    part = accepted("HAND", leg=0.93, hand=0.06).body_part  # conflict from 0.95
     assert (part.value, part.source) == ("hand", "dicom")
-    assert part.confidence == pytest.approx(0.05, abs=1e-5)
+    assert part.confidence == pytest.approx(0.06, abs=1e-5)
+
+
+def test_an_image_need_not_be_clear_to_contradict_the_header() -> None:
+    """All other parts together count: here none of them is certain, but a hand it is not."""
+    error = refused("HAND", hand=0.02, leg=0.6, hip=0.37).error
+    assert error.code is ReasonCode.BODY_PART_CONFLICT
+    assert error.text == "the header says hand, the image looks like leg (confidence 0.60)"
 
 
 def test_an_image_that_contradicts_the_header_is_refused() -> None:
