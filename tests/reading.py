@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,3 +64,25 @@ def put(**elements: Any) -> Callable[[Dataset], None]:
                 setattr(dataset, keyword, value)
 
     return edit
+
+
+# A program that reads a radiograph and prints its shape or its reason, and its peak memory in MiB.
+_READ = """
+import re, sys
+from pathlib import Path
+from monai_bone_ssl.dicom.radiograph import read_radiograph
+from monai_bone_ssl.errors import BoneSSLError
+try:
+    print(read_radiograph(Path(sys.argv[1])).pixels.shape)
+except BoneSSLError as error:
+    print(error.code)
+status = Path("/proc/self/status").read_text()
+print(int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1]) // 1024)
+"""
+
+
+def outcome_and_memory(path: Path) -> tuple[str, int]:
+    """What reading the file ends in, in a process of its own, and the most memory it took in MiB."""
+    run = subprocess.run([sys.executable, "-c", _READ, path], capture_output=True, text=True, check=True)
+    outcome, memory = run.stdout.splitlines()
+    return outcome, int(memory)

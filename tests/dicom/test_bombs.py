@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import struct
-import subprocess
-import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -17,32 +15,13 @@ import pytest
 from dicom_factory import LOSSLESS, limb_pixels, make_radiograph
 from pydicom import Dataset, uid
 from pydicom.encaps import encapsulate
-from reading import put, reason
+from reading import outcome_and_memory, put, reason
 
 from monai_bone_ssl.dicom import codestreams, stream
 from monai_bone_ssl.dicom.radiograph import read_header
 from monai_bone_ssl.errors import ReasonCode as R
 
 MIB = 1 << 20
-READ = """
-import re, sys
-from pathlib import Path
-from monai_bone_ssl.dicom.radiograph import read_radiograph
-from monai_bone_ssl.errors import BoneSSLError
-try:
-    print(read_radiograph(Path(sys.argv[1])).pixels.shape)
-except BoneSSLError as error:
-    print(error.code)
-status = Path("/proc/self/status").read_text()
-print(int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1]) // 1024)
-"""
-
-
-def outcome_and_memory(path: Path) -> tuple[str, int]:
-    """What reading the file ends in, in a process of its own, and the most memory it took in MiB."""
-    run = subprocess.run([sys.executable, "-c", READ, path], capture_output=True, text=True, check=True)
-    outcome, memory = run.stdout.splitlines()
-    return outcome, int(memory)
 
 
 def deflated(path: Path, before: bytes = b"", after: bytes = b"") -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from outside import shared
-from test_bombs import outcome_and_memory
+from reading import outcome_and_memory
 
 from monai_bone_ssl.analysis import analyse_file
 from monai_bone_ssl.dicom.collect import Source, find_files, group_by_study
