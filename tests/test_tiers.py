@@ -12,14 +12,8 @@ from analyses import ROOT
 
 TOOLS = ROOT / "tools"
 LISTS_LOCKED = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)"
+ARCHIVES_LOCKED = "E: Could not get lock /var/cache/apt/archives/lock. It is held by process 7 (apt-get)"
 DPKG_LOCKED = "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (apt-get)"
-# Fails with the words as often as told; afterwards an install makes the file that shows the package.
-APT_GET = """#!/bin/bash
-cd "$MACHINE"
-echo "$*" >> calls
-if [ "$(wc -l < calls)" -le {failures} ]; then echo "{words}" >&2; exit 100; fi
-case "$*" in *install*) touch installed;; esac
-"""
 
 
 @pytest.fixture
@@ -53,6 +47,23 @@ def debian_tools(machine: Path, **variables: str) -> tuple[int, str]:
     return run(machine, TOOLS / "debian_tools.sh", machine / "table", **variables)
 
 
+def put_apt_get(machine: Path, verb: str = "update", failures: int = 0, words: str = "") -> None:
+    """Stand-in that fails at the verb with the words so many times; an install makes the package's file."""
+    put(
+        machine,
+        "apt-get",
+        f"""#!/bin/bash
+cd "$MACHINE"
+echo "$*" >> calls
+if [[ "$*" == *{verb}* && "$(grep -c {verb} calls)" -le {failures} ]]; then
+    echo "{words}" >&2
+    exit 100
+fi
+if [[ "$*" == *install* ]]; then touch installed; fi
+""",
+    )
+
+
 def calls(machine: Path) -> list[str]:
     return (machine / "calls").read_text().splitlines()
 
@@ -61,14 +72,16 @@ def calls(machine: Path) -> list[str]:
 
 
 def test_a_missing_package_is_installed(machine: Path) -> None:
-    put(machine, "apt-get", APT_GET.format(failures=0, words=""))
+    put_apt_get(machine)
     code, printed = debian_tools(machine, TIERS_MAY_BE_MISSING="")
     assert (code, printed) == (0, "Installing Debian packages: some-package\n")
 
 
-@pytest.mark.parametrize("failures", [1, 5])
-def test_apt_that_is_busy_is_waited_for(machine: Path, failures: int) -> None:
-    put(machine, "apt-get", APT_GET.format(failures=failures, words=LISTS_LOCKED))
+@pytest.mark.parametrize(
+    ("verb", "failures", "words"), [("update", 1, LISTS_LOCKED), ("install", 5, ARCHIVES_LOCKED)]
+)
+def test_apt_that_is_busy_is_waited_for(machine: Path, verb: str, failures: int, words: str) -> None:
+    put_apt_get(machine, verb, failures, words)
     code, printed = debian_tools(machine, TIERS_MAY_BE_MISSING="")
     assert (code, printed.count("Waiting")) == (0, 1)
     assert "TIER" not in printed
@@ -76,7 +89,7 @@ def test_apt_that_is_busy_is_waited_for(machine: Path, failures: int) -> None:
 
 
 def test_the_wait_for_apt_has_an_end(machine: Path) -> None:
-    put(machine, "apt-get", APT_GET.format(failures=1000, words=LISTS_LOCKED))
+    put_apt_get(machine, failures=1000, words=LISTS_LOCKED)
     code, printed = debian_tools(machine, TIERS_MAY_BE_MISSING="")
     assert code == 1
     assert LISTS_LOCKED in printed
@@ -86,11 +99,11 @@ def test_the_wait_for_apt_has_an_end(machine: Path) -> None:
 @pytest.mark.parametrize("words", ["E: Unable to locate package some-package", DPKG_LOCKED])
 def test_what_waiting_does_not_change_is_said_at_once(machine: Path, words: str) -> None:
     """apt-get itself has waited for dpkg's lock before it says that it could not get it."""
-    put(machine, "apt-get", APT_GET.format(failures=1000, words=words))
+    put_apt_get(machine, "install", 1000, words)
     code, printed = debian_tools(machine, TIERS_MAY_BE_MISSING="")
     assert code == 1
     assert words in printed
-    assert ["DPkg::Lock::Timeout=300" in call for call in calls(machine)] == [True]
+    assert ["DPkg::Lock::Timeout=300" in call for call in calls(machine)] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +137,7 @@ case "$*" in
 esac
 """,
     )
-    put(machine, "apt-get", APT_GET.format(failures=2, words=LISTS_LOCKED))
+    put_apt_get(machine, failures=2, words=LISTS_LOCKED)
     code, printed = run(machine, TOOLS / "new_venv.sh", python, machine / "environment")
     assert (code, (machine / "environment").is_dir()) == (0, True), printed
     assert calls(machine)[-1].endswith("python3.11-venv")
@@ -198,17 +211,8 @@ def test_an_extra_that_is_not_installed(
     (machine / "no_timm.py").write_text("import sys\nsys.modules['timm'] = None\n")
     variables = variables | {"PYTHONPATH": f"{machine}:{ROOT}"}
     tests = ROOT / "tests" / "test_findings.py"
-    pytest_ = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no_timm",
-        "--collect-only",
-    ]
-    found, printed = run(machine, *pytest_, tests, **variables)
+    pytest_ = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no_timm"]
+    found, printed = run(machine, *pytest_, "--collect-only", tests, **variables)
     assert found == code, printed
     assert line in printed.splitlines()
 
