@@ -146,7 +146,8 @@ def koleo_loss(tokens: Tensor) -> Tensor:
         raise ConfigError(ReasonCode.INVALID_CONFIG, text)
     with torch.autocast(tokens.device.type, enabled=False):
         directions = normalize(tokens.float(), dim=1, eps=_EPS)
-        nearest = directions[_nearest_neighbours(directions)]
+        # Indexing would add up gradients in any order of the threads.
+        nearest = directions.index_select(0, _nearest_neighbours(directions))
         return -(pairwise_distance(directions, nearest, eps=_EPS) + _EPS).log().mean()
 
 

@@ -221,6 +221,26 @@ def test_koleo_computes_in_float32_under_autocast():
     assert torch.equal(inside, koleo_loss(x))
 
 
+@pytest.fixture
+def four_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("four_threads")
+def test_koleos_gradient_is_the_same_bit_for_bit_though_tokens_share_a_neighbour():
+    x = tokens(256, width=384)
+    x[2:] = x[2:] * 1e-3 + x[:1]  # many have the first or the second as their nearest
+    gradients = []
+    for _ in range(10):
+        leaf = x.clone().requires_grad_()
+        koleo_loss(leaf).backward()
+        gradients.append(leaf.grad)
+    assert all(torch.equal(gradients[0], gradient) for gradient in gradients)
+
+
 def test_koleo_of_one_token_is_an_error():
     with pytest.raises(ConfigError, match="at least 2"):
         koleo_loss(tokens(1))
