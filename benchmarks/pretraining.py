@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import os
 import statistics
 from collections.abc import Iterator
 from functools import partial
@@ -29,6 +28,7 @@ from torchvision import transforms
 
 from benchmarks.speed.ratio import seconds, take_turns
 from monai_bone_ssl.model.preprocessing import PreprocessSpec
+from monai_bone_ssl.threads import available_cores
 from monai_bone_ssl.training.compute.distributed import Process
 from monai_bone_ssl.training.compute.image_cache import open_image_cache
 from monai_bone_ssl.training.data.unlabelled import ImageSources, read_sources
@@ -92,7 +92,7 @@ class PlainLoop:
             batch_size=recipe.batch_size,
             shuffle=True,
             drop_last=True,
-            num_workers=os.cpu_count() or 1,
+            num_workers=available_cores(),
             pin_memory=device.type == "cuda",
             persistent_workers=True,
         )
@@ -212,7 +212,7 @@ def main() -> None:
     measures = [partial(images_per_second, loop, recipe.batch_size, arguments.steps) for loop in sides]
     rates = take_turns(measures, arguments.rounds)
     plain, ours = (statistics.median(side) for side in rates)
-    hardware = torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} CPU cores"
+    hardware = torch.cuda.get_device_name() if device.type == "cuda" else f"{available_cores()} CPU cores"
     print(
         f"{arguments.architecture}, batch {recipe.batch_size}, 2 + {recipe.local_views} crops, {hardware}: "
         f"plain DINO loop {plain:.2f} images/s, this package {ours:.2f} images/s, ratio {ours / plain:.2f} "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from benchmarks.speed.ratio import Row, row, seconds, take_turns
 from monai_bone_ssl.model.folder import default_model_folder
 from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.threads import available_cores
 from monai_bone_ssl.training.networks.network import ProbedViT
 from monai_bone_ssl.training.networks.torch_model import load_network
 
@@ -25,7 +25,7 @@ Shape = tuple[int, int, int, int]
 
 def network_rows(rounds: int) -> Iterator[Row]:
     """Rows 1 and 2 of the table."""
-    threads = os.cpu_count() or 1
+    threads = available_cores()
     torch.set_num_threads(threads)
     model, network = Model(default_model_folder()), load_network(default_model_folder())
     size = model.spec.preprocessing.size(*_ASPECT)

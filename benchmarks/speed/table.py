@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.speed.ratio import Row, Side, Spread
+from monai_bone_ssl.threads import available_cores
 
 __all__ = ["Results", "machine", "markdown", "update_page", "write_results"]
 
@@ -38,7 +39,7 @@ def machine() -> dict[str, str]:
     vector = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "amx_int8") if flag in cpu.get("flags", "")]
     return {
         "processor": f"{cpu.get('model name', platform.processor())} ({', '.join(vector)})",
-        "cores": str(os.cpu_count()),
+        "cores": str(available_cores()),
         "load before": f"{os.getloadavg()[0]:.2f}",
         "python": platform.python_version(),
         **{library: version(library) for library in _LIBRARIES},

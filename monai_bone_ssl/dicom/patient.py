@@ -50,7 +50,7 @@ def differing_attribute(keys: Collection[tuple[str, ...]]) -> str | None:
     Parameters
     ----------
     keys
-        Of all files, from :func:`patient_key`.
+        Keys of all files, from :func:`patient_key`.
     """
     have_identifier = all(identifier for identifier, *_ in keys)
     for keyword, values in zip(_PATIENT, map(set, zip(*keys, strict=True)), strict=False):
