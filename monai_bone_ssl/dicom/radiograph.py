@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, FileDataset
+from pydicom import Dataset, FileDataset, config
 from pydicom.sr.coding import Code
 from pydicom.uid import (
     UID,
@@ -278,7 +278,7 @@ def _required(header: Dataset, keyword: str) -> int:
 def _transfer_syntax(header: FileDataset) -> UID:
     """Transfer syntax of the file meta information, else as the header itself was found to be written."""
     if "TransferSyntaxUID" in header.file_meta:
-        return UID(text(header.file_meta, "TransferSyntaxUID"))
+        return UID(text(header.file_meta, "TransferSyntaxUID"), config.IGNORE)
     implicit, little_endian = header.original_encoding
     if implicit:
         return ImplicitVRLittleEndian

@@ -119,24 +119,37 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     }
 
 
-def mutate(data: Any, source: bytes) -> bytes:
+#: Kind of damage, whether it is within the header, where in it (share), and what is written or how much.
+Damage = list[tuple[str, bool, float, int]]
+DAMAGE = st.lists(
+    st.tuples(
+        st.sampled_from(("byte", "byte", "word", "long", "drop", "repeat", "cut")),
+        st.booleans(),
+        st.floats(0, 1, exclude_max=True),
+        st.integers(0, 2**32 - 1),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def mutate(source: bytes, damage: Damage) -> bytes:
     """Overwrite, cut, repeat and drop bytes; half of it in the header, where it hurts."""
     content = bytearray(source)
-    for _ in range(data.draw(st.integers(1, 6))):
-        end = data.draw(st.sampled_from((1200, len(content))))
-        position = data.draw(st.integers(0, max(0, min(end, len(content)) - 1)))
-        kind = data.draw(st.sampled_from(("byte", "byte", "word", "long", "drop", "repeat", "cut")))
+    for kind, in_header, share, value in damage:
+        position = int(share * min(1200 if in_header else len(content), len(content)))
+        count = 1 + value % 40
         if kind == "byte":
-            content[position : position + 1] = bytes([data.draw(st.integers(0, 255))])
+            content[position : position + 1] = bytes([value % 256])
         elif kind == "word":
-            content[position : position + 2] = struct.pack("<H", data.draw(st.integers(0, 65535)))
+            content[position : position + 2] = struct.pack("<H", value % 65536)
         elif kind == "long":
-            content[position : position + 4] = struct.pack("<I", data.draw(st.integers(0, 2**32 - 1)))
+            content[position : position + 4] = struct.pack("<I", value)
         elif kind == "drop":
-            del content[position : position + data.draw(st.integers(1, 40))]
+            del content[position : position + count]
         elif kind == "repeat":
-            content[position:position] = content[position : position + data.draw(st.integers(1, 40))]
-        elif data.draw(st.integers(0, 3)) == 0:
+            content[position:position] = content[position : position + count]
+        elif value % 4 == 0:
             del content[position:]
     return bytes(content)
 
@@ -209,17 +222,16 @@ SHORT = settings(
 LONG = settings(SHORT, max_examples=6000)
 
 
-def run_bytes(data: Any, sources: dict[str, bytes], tmp_path: Path) -> None:
-    syntax = data.draw(st.sampled_from(SYNTAXES))
+def run_bytes(source: bytes, damage: Damage, tmp_path: Path) -> None:
     path = tmp_path / "bytes.dcm"
-    path.write_bytes(mutate(data, sources[syntax]))
+    path.write_bytes(mutate(source, damage))
     check(path)
 
 
 @SHORT
-@given(data=st.data())
-def test_damaged_bytes(data: Any, sources: dict[str, bytes], tmp_path: Path) -> None:
-    run_bytes(data, sources, tmp_path)
+@given(syntax=st.sampled_from(SYNTAXES), damage=DAMAGE)
+def test_damaged_bytes(syntax: str, damage: Damage, sources: dict[str, bytes], tmp_path: Path) -> None:
+    run_bytes(sources[syntax], damage, tmp_path)
 
 
 @SHORT
@@ -230,9 +242,9 @@ def test_damaged_headers(data: Any, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @LONG
-@given(data=st.data())
-def test_many_damaged_bytes(data: Any, sources: dict[str, bytes], tmp_path: Path) -> None:
-    run_bytes(data, sources, tmp_path)
+@given(syntax=st.sampled_from(SYNTAXES), damage=DAMAGE)
+def test_many_damaged_bytes(syntax: str, damage: Damage, sources: dict[str, bytes], tmp_path: Path) -> None:
+    run_bytes(sources[syntax], damage, tmp_path)
 
 
 @pytest.mark.slow
