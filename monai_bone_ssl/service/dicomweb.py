@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import requests
 from dicomweb_client import DICOMwebClient
-from pydicom import Dataset, dcmwrite
+from pydicom import Dataset, config, dcmwrite
 from pydicom.uid import UID
 from requests.auth import AuthBase, HTTPBasicAuth
 
@@ -90,7 +90,7 @@ class DicomWeb:
         return {
             RemoteInstance(str(_value(item, _SERIES_UID)), str(_value(item, _SOP_UID)))
             for item in items
-            if "Image Storage" in UID(_value(item, _SOP_CLASS) or "").name
+            if "Image Storage" in UID(_value(item, _SOP_CLASS) or "", config.IGNORE).name
         }
 
     def retrieve(self, study_instance_uid: str, instance: RemoteInstance) -> bytes:
