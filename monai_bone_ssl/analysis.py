@@ -34,6 +34,7 @@ from monai_bone_ssl.model.eligibility import (
 from monai_bone_ssl.model.inference import Model, Prediction
 from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.model.spec import ModelSpec
+from monai_bone_ssl.notes import Note
 
 __all__ = [
     "AnalysedImage",
@@ -163,6 +164,7 @@ def _answered(
         probability=answer.probability,
         decision=answer.decision,
         peak=answer.peak_box.centre,
+        notes=radiograph.notes,
         seconds=perf_counter() - started,
     )
     # A header that is silent, or says no more than "extremity", is less than what the image shows.
@@ -179,7 +181,11 @@ def _answered(
 
 
 def refuse(
-    source: Source, error: BoneSSLError, seconds: float = 0.0, body_part: BodyPart | None = None
+    source: Source,
+    error: BoneSSLError,
+    seconds: float = 0.0,
+    body_part: BodyPart | None = None,
+    notes: tuple[Note, ...] = (),
 ) -> Refused:
     """Finding of a file that cannot be analysed.
 
@@ -193,6 +199,8 @@ def refuse(
         Time spent on the file, in seconds.
     body_part
         Body part, as far as it is known.
+    notes
+        Faults of the file that were put right before the refusal.
     """
     status, reason = unanalysed(error)
     return Refused(
@@ -202,6 +210,7 @@ def refuse(
         status=status,
         reason=reason,
         body_part=body_part,
+        notes=notes,
         seconds=seconds,
     )
 
@@ -210,7 +219,7 @@ def _refused(
     source: Source, radiograph: Radiograph, error: BoneSSLError, part: BodyPart | None, seconds: float
 ) -> RefusedImage:
     """A radiograph that could be read, and is refused all the same."""
-    finding = refuse(source, error, seconds, part)
+    finding = refuse(source, error, seconds, part, radiograph.notes)
     return RefusedImage(finding, radiograph.header, tagged_anatomy(radiograph.anatomy), radiograph.laterality)
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 from pydicom import Dataset
 
 from monai_bone_ssl.errors import BoneSSLError, ReasonCode, UnsupportedImage
+from monai_bone_ssl.notes import Note
 from monai_bone_ssl.wording import counted
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Reason",
     "Refused",
     "RefusedImage",
+    "Region",
     "Status",
     "StudyFinding",
     "Target",
@@ -168,8 +170,37 @@ class Peak(msgspec.Struct, frozen=True):
     """Column of the pixel, from 0 at the left."""
 
 
+class Region(msgspec.Struct, frozen=True):
+    """Rectangle of an image that shows signs of the target.
+
+    Raises
+    ------
+    ValueError
+        Where the rectangle is empty, or the probability is not a number from 0 to 1.
+    """
+
+    row: int
+    """Row of the top left corner in source pixels, from 0 at the top."""
+    column: int
+    """Column of the top left corner in source pixels, from 0 at the left."""
+    height: int
+    """Height in source pixels."""
+    width: int
+    """Width in source pixels."""
+    probability: float
+    """Probability that the region shows the target, 0 to 1."""
+    certainty: Literal["possible", "certain"]
+    """Patch operating point of the model that the region reaches."""
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 1:
+            raise ValueError(f"region is {self.height} x {self.width} pixels, expected 1 x 1 or more")
+        if not 0 <= self.probability <= 1:  # NaN fails too
+            raise ValueError(f"probability of a region is {self.probability}, expected 0 to 1")
+
+
 class _ImageFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """Identity of an image, and the time it took."""
+    """Identity of an image, what was put right in it, and the time it took."""
 
     path: str
     """Path of the file, as it was given or found under a given folder."""
@@ -177,6 +208,8 @@ class _ImageFinding(msgspec.Struct, frozen=True, kw_only=True):
     """SOP Instance UID of the image; None where the file has none that can be read."""
     study_instance_uid: str | None = None
     """Study Instance UID of the image; None where the file has none that can be read."""
+    notes: tuple[Note, ...] = ()
+    """Faults of the file that were put right while it was read."""
     seconds: float
     """Time spent on the file, in seconds."""
 
@@ -198,6 +231,8 @@ class Answered(_ImageFinding, frozen=True, kw_only=True):
     """Decision at the body part's operating points."""
     peak: Peak
     """Place of the largest evidence, in source pixels."""
+    regions: tuple[Region, ...] = ()
+    """Regions that show signs of the target, the highest probability first; empty where there are none."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:  # NaN fails too

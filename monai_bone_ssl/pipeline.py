@@ -262,6 +262,7 @@ def _failed(analysis: ImageAnalysis, error: ReportError) -> ImageAnalysis:
         status=status,
         reason=reason,
         body_part=analysis.finding.body_part,
+        notes=analysis.finding.notes,
         seconds=analysis.finding.seconds,
     )
     return RefusedImage(finding, analysis.header, analysis.anatomy, analysis.laterality)

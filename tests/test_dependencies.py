@@ -21,7 +21,7 @@ BLOCKED = ("torch", "torchvision", "timm", "monai", "holoscan", "slicer", "sklea
            "onnx", "safetensors")  # fmt: skip
 
 #: What a room, or a module that is one by itself, may import besides itself. A room that is not here fails.
-WORDS = {"", "errors", "findings", "body_parts", "files", "faults", "threads", "wording"}
+WORDS = {"", "errors", "findings", "body_parts", "files", "faults", "threads", "notes", "wording"}
 READING = WORDS | {"dicom", "stats"}
 CORE = READING | {"model", "analysis", "report", "show", "shown_image", "pipeline"}
 TRAINED = CORE - {"pipeline", "shown_image", "report"}

@@ -13,8 +13,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.valuerep import VR, PersonName
 
-from monai_bone_ssl.dicom.notes import Note, NoteCode
 from monai_bone_ssl.dicom.text import UNDECODED, Repertoire, decode_text, repertoire_of
+from monai_bone_ssl.notes import Note, NoteCode
 
 __all__ = ["MAX_VALUES", "PYDICOM_ERRORS", "Conversion"]
 

@@ -25,8 +25,8 @@ from pydicom.dataelem import DataElement
 from pydicom.encaps import generate_fragments
 
 from monai_bone_ssl.dicom.codestreams import StreamHeader, jpeg_2000_header, jpeg_header
-from monai_bone_ssl.dicom.notes import Note, NoteCode
 from monai_bone_ssl.errors import CorruptImage, ReasonCode
+from monai_bone_ssl.notes import Note, NoteCode
 from monai_bone_ssl.threads import available_cores
 
 __all__ = ["TRANSFER_SYNTAXES", "PixelFormat", "decode_frame"]

@@ -33,8 +33,8 @@ from monai_bone_ssl.dicom.header import (
     term,
     text,
 )
-from monai_bone_ssl.dicom.notes import Note, NoteCode
 from monai_bone_ssl.errors import CorruptImage, ReasonCode
+from monai_bone_ssl.notes import Note, NoteCode
 
 __all__ = ["GrayscaleTable", "grayscale_table", "modality_values", "stored_values"]
 

@@ -26,10 +26,10 @@ from pydicom.valuerep import VR
 
 from monai_bone_ssl.dicom.conversion import MAX_VALUES, PYDICOM_ERRORS, Conversion
 from monai_bone_ssl.dicom.header import uid
-from monai_bone_ssl.dicom.notes import Note
 from monai_bone_ssl.dicom.stream import MAX_DATA_SET, MAX_HEADER, file_name, inflate, metered
 from monai_bone_ssl.dicom.text import Repertoire
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
+from monai_bone_ssl.notes import Note
 
 __all__ = ["DicomFile", "lenient_values", "open_dicom"]
 

@@ -33,11 +33,11 @@ from monai_bone_ssl.dicom.body_part_words import term_of_body_part
 from monai_bone_ssl.dicom.decoding import PixelFormat, decode_frame
 from monai_bone_ssl.dicom.grayscale import grayscale_table
 from monai_bone_ssl.dicom.header import first_item, integer, numbers, text, uid
-from monai_bone_ssl.dicom.notes import Note, NoteCode
 from monai_bone_ssl.dicom.parsing import DicomFile, open_dicom
 from monai_bone_ssl.dicom.patient import check_decodable
 from monai_bone_ssl.dicom.stream import MAX_PIXELS
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
+from monai_bone_ssl.notes import Note, NoteCode
 from monai_bone_ssl.wording import counted
 
 __all__ = [

@@ -19,10 +19,12 @@ from monai_bone_ssl.findings import (
     Peak,
     Reason,
     Refused,
+    Region,
     Status,
     StudyFinding,
 )
 from monai_bone_ssl.model.spec import ModelSpec
+from monai_bone_ssl.notes import Note
 
 __all__ = [
     "EXIT_FAULT",
@@ -44,7 +46,7 @@ __all__ = [
 ]
 
 #: Version of result.json.
-RESULT_SCHEMA_VERSION = 1
+RESULT_SCHEMA_VERSION = 2
 SOFTWARE_NAME = "monai_bone_ssl"
 
 EXIT_OK = 0
@@ -111,6 +113,10 @@ class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Decision at the body part's operating points; None where the image was not analysed."""
     peak: Peak | None
     """Centre of the patch with the largest evidence; None where the image was not analysed."""
+    regions: tuple[Region, ...]
+    """Regions that show signs of the target, the highest probability first; empty where there are none."""
+    notes: tuple[Note, ...]
+    """Faults of the file that were put right while it was read."""
     seconds: float
     """Time spent on the file, in seconds."""
 
@@ -118,7 +124,7 @@ class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, finding: ImageFinding) -> Self:
         """The entry of one finding."""
         fields: dict[str, Any] = {name: getattr(finding, name, None) for name in cls.__struct_fields__}
-        return cls(**fields)
+        return cls(**fields | {"regions": getattr(finding, "regions", ())})
 
     def finding(self) -> ImageFinding:
         """The finding of this entry.

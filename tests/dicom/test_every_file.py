@@ -36,7 +36,7 @@ def test_keys_are_those_of_the_contract(menagerie: Menagerie) -> None:
     assert list(content["model"]) == ["name", "version", "sha256"]
     assert list(content["software"]) == ["name", "version"]
     image_keys = ["path", "sop_instance_uid", "study_instance_uid", "status", "reason", "body_part",
-                  "probability", "decision", "peak", "seconds"]  # fmt: skip
+                  "probability", "decision", "peak", "regions", "notes", "seconds"]  # fmt: skip
     for image in content["images"]:
         assert list(image) == image_keys
         for key, inner in (

@@ -11,11 +11,11 @@ from reading import outcome_and_memory
 
 from monai_bone_ssl.analysis import analyse_file
 from monai_bone_ssl.dicom.collect import Source, find_files, group_by_study
-from monai_bone_ssl.dicom.notes import NoteCode
 from monai_bone_ssl.dicom.radiograph import read_radiograph
 from monai_bone_ssl.errors import BoneSSLError, ReasonCode
 from monai_bone_ssl.findings import Refused
 from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.notes import NoteCode
 
 READ = "read"
 

@@ -15,8 +15,8 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.valuerep import DSfloat
 
 from monai_bone_ssl.dicom.grayscale import grayscale_table, modality_values, stored_values
-from monai_bone_ssl.dicom.notes import Note, NoteCode
 from monai_bone_ssl.errors import CorruptImage, ReasonCode
+from monai_bone_ssl.notes import Note, NoteCode
 
 BITS = 12
 ALL = np.ones(1 << BITS, bool)

@@ -16,9 +16,9 @@ from pydicom.encaps import encapsulate, generate_fragments
 from reading import normalised, put, reason
 from validators import run_tool
 
-from monai_bone_ssl.dicom.notes import NoteCode
 from monai_bone_ssl.dicom.radiograph import read_radiograph
 from monai_bone_ssl.errors import ReasonCode as R
+from monai_bone_ssl.notes import NoteCode
 
 ENCAPSULATED = [syntax for syntax in (*LOSSLESS, *LOSSY) if syntax.is_encapsulated]
 STREAMS = [syntax for syntax in ENCAPSULATED if syntax != uid.RLELossless]

@@ -14,10 +14,10 @@ from reading import refusal
 from validators import run_tool
 
 from monai_bone_ssl.dicom.collect import find_files, group_by_study
-from monai_bone_ssl.dicom.notes import NoteCode
 from monai_bone_ssl.dicom.radiograph import read_header, read_radiograph
 from monai_bone_ssl.dicom.text import UNDECODED, Decoded, decode_text, repertoire_of
 from monai_bone_ssl.errors import ReasonCode
+from monai_bone_ssl.notes import NoteCode
 
 RESETS = b"\t\n\f\r\\^="
 EXAMPLES = settings(max_examples=300, derandomize=True, database=None, deadline=None)

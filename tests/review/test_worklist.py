@@ -116,7 +116,7 @@ def test_another_image_under_the_same_name_is_refused(tmp_path: Path) -> None:
     "damage",
     [
         lambda text: text[:-40],
-        lambda text: text.replace('"schema_version": 1', '"schema_version": 99'),
+        lambda text: text.replace('"schema_version": 2', '"schema_version": 99'),
         lambda text: text.replace('"positive"', '"maybe"'),
         lambda text: text.replace('"probability": 0.', '"probability": "x" , "was": 0.'),
         lambda text: text.replace('"decision": "positive"', '"decision": null'),

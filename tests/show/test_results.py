@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,15 @@ from dicom_factory import make_radiograph
 from tiny_model import draw
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.findings import Answered, Refused
+from monai_bone_ssl.findings import Answered, Refused, Region
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import analyse
 from monai_bone_ssl.show.results import read_results, result_json
 
 KEYS = ["path", "sop_instance_uid", "study_instance_uid", "status", "reason", "body_part", "probability",
-        "decision", "peak", "seconds"]  # fmt: skip
+        "decision", "peak", "regions", "notes", "seconds"]  # fmt: skip
+
+REGION = {"row": 3, "column": 5, "height": 8, "width": 13, "probability": 0.9, "certainty": "certain"}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +30,7 @@ def written(tmp_path_factory: pytest.TempPathFactory, tiny: Model) -> Path:
     """A result.json with an answered image, one that is not for the model, and one that cannot be read."""
     folder = tmp_path_factory.mktemp("results")
     (folder / "in").mkdir()
-    make_radiograph(folder / "in" / "1.dcm", draw(0.8))
+    make_radiograph(folder / "in" / "1.dcm", draw(0.8), body_part="L HAND")
     make_radiograph(folder / "in" / "2.dcm", draw(0.8), body_part="CHEST")
     whole = make_radiograph(folder / "in" / "3.dcm", draw(0.8))
     whole.write_bytes(whole.read_bytes()[:-100])
@@ -48,6 +52,23 @@ def test_results_read_back_are_what_was_written(written: Path) -> None:
     assert result_json(results) == written.read_bytes()
 
 
+def test_faults_that_were_put_right_are_said(written: Path) -> None:
+    images = json.loads(written.read_text())["images"]
+    assert [[note["code"] for note in image["notes"]] for image in images] == [["body_part"], [], []]
+    page = (written.parent / "index.html").read_text()
+    assert html.unescape(page).count(images[0]["notes"][0]["text"]) == 1
+
+
+def test_regions_are_written_and_read_back(written: Path, tmp_path: Path) -> None:
+    results = read_results(written)
+    regions = (Region(3, 5, 8, 13, 0.9, "certain"), Region(0, 0, 1, 1, 0.4, "possible"))
+    image = msgspec.structs.replace(results.images[0], regions=regions)
+    content = result_json(replace(results, images=[image]))
+    assert json.loads(content)["images"][0]["regions"][0] == REGION
+    (tmp_path / "result.json").write_bytes(content)
+    assert read_results(tmp_path / "result.json").images == [image]
+
+
 @pytest.mark.parametrize(
     ("number", "changes"),
     [
@@ -57,12 +78,19 @@ def test_results_read_back_are_what_was_written(written: Path) -> None:
         (0, {"decision": "likely"}),
         (0, {"peak": None}),
         (0, {"body_part": None}),
+        (0, {"regions": None}),
+        (0, {"regions": [REGION | {"width": 0}]}),
+        (0, {"regions": [REGION | {"probability": 1.5}]}),
+        (0, {"regions": [REGION | {"certainty": "likely"}]}),
+        (0, {"notes": None}),
+        (0, {"notes": [{"code": "unheard_of", "text": "put right"}]}),
         (0, {"reason": {"code": "colour", "text": "in colour"}}),
         (0, {"status": "failed"}),
         (0, {"status": "partially_analysed"}),
         (1, {"status": "analysed"}),
         (1, {"reason": None}),
         (1, {"probability": 0.9}),
+        (1, {"regions": [REGION]}),
         (2, {"decision": "negative"}),
         (2, {"peak": {"row": 1, "column": 1}}),
     ],
@@ -82,6 +110,6 @@ def test_half_an_answer_is_refused(
 
 def test_another_version_is_refused(written: Path, tmp_path: Path) -> None:
     path = tmp_path / "result.json"
-    path.write_bytes(written.read_bytes().replace(b'"schema_version": 1', b'"schema_version": 7'))
-    with pytest.raises(ConfigError, match="schema_version 7, expected 1"):
+    path.write_bytes(written.read_bytes().replace(b'"schema_version": 2', b'"schema_version": 7'))
+    with pytest.raises(ConfigError, match="schema_version 7, expected 2"):
         read_results(path)

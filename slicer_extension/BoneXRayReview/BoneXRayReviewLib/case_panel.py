@@ -155,4 +155,5 @@ def _details(finding: ImageFinding, model: ModelIdentity | None) -> str:
 
     part = "" if finding.body_part is None else f"Body part {describe_body_part(finding.body_part)}"
     by = "" if model is None else f"Model {model.name} {model.version}"
-    return "<br/>".join(f"<small>{escape(line)}</small>" for line in (part, by) if line)
+    lines = (part, by, *(note.text for note in finding.notes))
+    return "<br/>".join(f"<small>{escape(line)}</small>" for line in lines if line)

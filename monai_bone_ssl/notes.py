@@ -1,9 +1,10 @@
-"""What was put right while an image was read: said with the answer, so that the sender can mend it."""
+"""Faults of a file that were put right while it was read, said with the answer for the sender to mend."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 __all__ = ["Note", "NoteCode"]
 
@@ -21,10 +22,9 @@ class NoteCode(StrEnum):
     WINDOW = "window"
 
 
-@dataclass(frozen=True)
-class Note:
-    """Something wrong in a file that was read nevertheless."""
+class Note(msgspec.Struct, frozen=True):
+    """Fault of a file that was put right while the file was read."""
 
     code: NoteCode
     text: str
-    """One line: what is wrong and what was done about it. Never patient data."""
+    """One line in words, without patient data: what is wrong, and what was done about it."""
