@@ -16,10 +16,11 @@ from monai_bone_ssl.files import writing
 from monai_bone_ssl.model.folder import default_model_folder
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.service.dicomweb import DicomWeb, Poller, StowSender
-from monai_bone_ssl.service.dimse import CStoreSender, Receiver
+from monai_bone_ssl.service.dimse import CStoreSender
 from monai_bone_ssl.service.events import log_event, start_logging
 from monai_bone_ssl.service.intake import Intake
 from monai_bone_ssl.service.ledger import Ledger
+from monai_bone_ssl.service.receiver import Receiver
 from monai_bone_ssl.service.settings import ReportRoute, Settings, ledger_url
 from monai_bone_ssl.service.spool import Spool
 from monai_bone_ssl.service.status import ServiceMetrics, StatusServer

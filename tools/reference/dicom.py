@@ -19,7 +19,7 @@ from monai_bone_ssl.findings import ABNORMALITY, FRACTURE, CodedConcept
 from monai_bone_ssl.report import evidence_objects
 from monai_bone_ssl.report import study as report
 from monai_bone_ssl.review import verified_report
-from monai_bone_ssl.service import dimse
+from monai_bone_ssl.service import dimse, receiver
 from reference.markdown import code, table
 
 __all__ = [
@@ -61,7 +61,7 @@ def syntaxes_read() -> str:
 
 def classes_received() -> str:
     """SOP classes that the node takes by C-STORE."""
-    return _uids("SOP class", dimse._IMAGE_CLASSES)
+    return _uids("SOP class", receiver._IMAGE_CLASSES)
 
 
 def syntaxes_sent() -> str:
