@@ -189,7 +189,7 @@ class Poller:
     def _fetch_image(self, study: str, image: RemoteInstance) -> bool:
         """Fetch an image; False where it cannot be kept. Its study stays held then: nobody saw that image."""
         try:
-            self._intake.store(self._web.retrieve(study, image))
+            self._intake.store(self._web.retrieve(study, image), "dicomweb")
         except (CorruptImage, UnsupportedImage) as error:
             self._metrics.error("fetch", error.code)
             log_event("not_fetched", study=study, reason=error.code)

@@ -13,7 +13,7 @@ from monai_bone_ssl.dicom.radiograph import read_header
 from monai_bone_ssl.errors import CorruptImage, ReasonCode
 from monai_bone_ssl.service.events import log_event
 from monai_bone_ssl.service.ledger import Ledger
-from monai_bone_ssl.service.spool import Spool
+from monai_bone_ssl.service.spool import IncomingFile, Spool
 from monai_bone_ssl.service.tables import Instance
 
 __all__ = ["Intake"]
@@ -35,13 +35,15 @@ class Intake:
         self._spool = spool
         self._ledger = ledger
 
-    def store(self, content: bytes) -> None:
+    def store(self, content: bytes, sender: str) -> None:
         """Keep an image. After the return it survives a crash.
 
         Parameters
         ----------
         content
-            A whole DICOM file: preamble, file meta information, data set.
+            Bytes of a whole DICOM file: preamble, file meta information, data set.
+        sender
+            System that the image comes from, for the log.
 
         Raises
         ------
@@ -54,26 +56,42 @@ class Intake:
         ServiceError
             ``LEDGER_UNAVAILABLE``.
         """
-        with self._spool.incoming(content) as path:
-            header = read_header(path)
-            instance = _identify(header, content, path)
-            name = self._spool.keep(path, instance.sop_instance_uid)
+        file = self._spool.receive()
+        try:
+            file.write(content)
+            self.take(file, sender)
+        finally:
+            file.discard()
+
+    def take(self, file: IncomingFile, sender: str) -> None:
+        """Keep an image that is in the spool already, see :meth:`store`."""
+        file.finish()
+        header = read_header(file.path)
+        instance = _identify(header, file.path)
+        name = self._spool.keep(file.path, instance.sop_instance_uid)
         # If the ledger fails, nobody can say whether the image was noted. The file stays: one that the ledger
         # does not know is removed an hour later.
         is_new = self._ledger.add_instance(instance, name, time.time())
         if not is_new:
             self._spool.remove([name])
-        log_event("received" if is_new else "received_again", study=instance.study_instance_uid)
+        log_event(
+            "received" if is_new else "received_again",
+            study=instance.study_instance_uid,
+            instance=instance.sop_instance_uid,
+            sender=sender,
+        )
 
 
-def _identify(header: FileDataset, content: bytes, path: Path) -> Instance:
+def _identify(header: FileDataset, path: Path) -> Instance:
     uids = [str(header.get(keyword) or "") for keyword in ("StudyInstanceUID", "SOPInstanceUID")]
     if not all(_UID.fullmatch(uid) for uid in uids):
         raise CorruptImage(ReasonCode.MISSING_IDENTIFIER, f"{path.name}: a UID of the data set is missing")
     if header.file_meta.get("MediaStorageSOPInstanceUID") != uids[1]:
         text = f"{path.name}: the data set is not the SOP instance that was announced"
         raise CorruptImage(ReasonCode.INVALID_HEADER, text)
-    digest = hashlib.sha256(content[_data_set_offset(header) :]).hexdigest()
+    with path.open("rb") as file:
+        file.seek(_data_set_offset(header))
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Instance(study_instance_uid=uids[0], sop_instance_uid=uids[1], digest=digest)
 
 

@@ -84,7 +84,7 @@ class Receiver:
 
     def _store(self, event: evt.Event) -> int:
         try:
-            self._intake.store(event.encoded_dataset())
+            self._intake.store(event.encoded_dataset(), event.assoc.requestor.ae_title)
         except (CorruptImage, UnsupportedImage) as error:
             return self._refuse(error, _CANNOT_UNDERSTAND)
         except BoneSSLError as error:

@@ -9,18 +9,74 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.files import writing
 
-__all__ = ["Spool"]
+__all__ = ["IncomingFile", "Spool"]
 
 # Age, in seconds, from which a file that no ledger knows is taken for the rest of a crash.
 _ORPHAN_SECONDS = 3600.0
+# Bytes of a file that is being received after which the room on the disk is looked at again.
+_BYTES_BETWEEN_LOOKS = 1 << 24
+
+
+class IncomingFile:
+    """A file that is written piece by piece, and removed unless the spool keeps it.
+
+    Parameters
+    ----------
+    path
+        Path of the file, which must not exist.
+    free
+        Counts the bytes that may still be received.
+
+    Raises
+    ------
+    ReportError
+        ``WRITE_FAILED``, from here and from every method, where the file system refuses.
+    """
+
+    def __init__(self, path: Path, free: Callable[[], int]) -> None:
+        self.path = path
+        self._free = free
+        self._unchecked = _BYTES_BETWEEN_LOOKS
+        with writing(path):
+            self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+    def write(self, content: bytes) -> None:
+        """Append to the file.
+
+        Raises
+        ------
+        ReportError
+            ``WRITE_FAILED`` where the disk is full up to its reserve.
+        """
+        self._unchecked += len(content)
+        with writing(self.path):
+            if self._unchecked >= _BYTES_BETWEEN_LOOKS:
+                if len(content) > self._free():
+                    raise ReportError(ReasonCode.WRITE_FAILED, f"{self.path.parent}: the disk is full")
+                self._unchecked = 0
+            self._file.write(content)
+
+    def finish(self) -> None:
+        """End the writing; afterwards the content survives a power cut."""
+        with writing(self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+    def discard(self) -> None:
+        """Remove the file, unless the spool has kept it; what fails here is left to cleaning."""
+        with suppress(OSError):
+            self._file.close()
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
 
 class Spool:
@@ -55,30 +111,12 @@ class Spool:
         with writing(self._images):
             return max(0, shutil.disk_usage(self._images).free - self._reserve)
 
-    @contextmanager
-    def incoming(self, content: bytes) -> Iterator[Path]:
-        """Write a file that is removed after the block unless :meth:`keep` took it.
-
-        Raises
-        ------
-        ReportError
-            ``WRITE_FAILED`` where the disk is full up to its reserve.
-        """
-        path = self._images / f"{uuid4().hex}.partial"
-        try:
-            with writing(path):
-                if len(content) > self.free():
-                    raise ReportError(ReasonCode.WRITE_FAILED, f"{self._images}: the disk is full")
-                with path.open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
+    def receive(self) -> IncomingFile:
+        """Begin a file that comes in pieces; it counts only once :meth:`keep` took it."""
+        return IncomingFile(self._images / f"{uuid4().hex}.partial", self.free)
 
     def keep(self, incoming: Path, sop_instance_uid: str) -> str:
-        """Give a file from :meth:`incoming` its lasting name, and return the name."""
+        """Give a finished file from :meth:`receive` its lasting name, and return the name."""
         name = f"{sop_instance_uid}_{uuid4().hex}.dcm"
         with writing(incoming):
             incoming.replace(self._images / name)

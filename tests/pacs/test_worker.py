@@ -28,7 +28,7 @@ def parts(tmp_path: Path, tiny: Model) -> tuple[Ledger, Analyst, ServiceMetrics]
     """A ledger with one complete study, and who analyses it."""
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", "replica", 60)
     spool = Spool(tmp_path / "spool", 0)
-    Intake(spool, ledger).store(make_radiograph(tmp_path / "in.dcm", draw(0.8)).read_bytes())
+    Intake(spool, ledger).store(make_radiograph(tmp_path / "in.dcm", draw(0.8)).read_bytes(), "CR1")
     ledger.complete_quiet_studies(before=time.time(), now=time.time())
     metrics = ServiceMetrics()
     return ledger, Analyst(tiny, (), False, spool, ledger, metrics, Backoff(1e-9, 1e-9)), metrics
@@ -56,7 +56,7 @@ def test_the_second_analyst_leaves_what_was_begun_before(
     assert not second.run_once()
     # A study that nobody has begun is taken.
     path = make_radiograph(tmp_path / "other.dcm", draw(0.2))
-    Intake(Spool(tmp_path / "spool", 0), ledger).store(path.read_bytes())
+    Intake(Spool(tmp_path / "spool", 0), ledger).store(path.read_bytes(), "CR1")
     ledger.complete_quiet_studies(before=time.time(), now=time.time())
     assert second.run_once()
     assert ledger.count_by_state()[StudyState.TO_SEND] == 1
