@@ -2,8 +2,8 @@
 
     python -m benchmarks.model_card FRACATLAS WEIGHTS
 
-Operating points and calibration were fixed on the same out-of-fold predictions, so that their figures are
-slightly too good. Figures at the operating points are those of the protocol's first seed.
+Operating points and calibration were fixed on the same predictions, from probes that did not see the image's
+acquisition range, so that their figures are slightly too good.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import csv
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.shipped import parse
 from monai_bone_ssl.findings import decide
@@ -20,7 +19,12 @@ from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.training.data import LabelledDataset
 from monai_bone_ssl.training.measure.metrics import compute_metrics
 from monai_bone_ssl.training.measure.sample import Sample
-from monai_bone_ssl.training.probes.cross_validation import auroc_figures, cross_validate, share_figure
+from monai_bone_ssl.training.probes.cross_validation import (
+    OutOfFold,
+    auroc_figures,
+    cross_validate,
+    share_figure,
+)
 
 
 def _row(name: str, n: int, value: float, low: float | None, high: float | None) -> None:
@@ -55,14 +59,14 @@ def _part(dataset: LabelledDataset, probabilities: np.ndarray, model: Model, nam
     _row(f"answered indeterminate, {name}", len(sample), share.value, share.ci_low, share.ci_high)
 
 
-def _views(dataset: LabelledDataset, logits: npt.NDArray[np.float32]) -> None:
+def _views(dataset: LabelledDataset, logits: OutOfFold) -> None:
     """AUROC of each view that FracAtlas flags; an image with several views has several flags."""
     with (dataset.images[0].path.parent.parent / "labels.csv").open(newline="") as stream:
         flags = {row["image_id"]: row for row in csv.DictReader(stream)}
     for view in ("frontal", "lateral", "oblique"):
         shown = [flags[image.path.name][view] == "1" for image in dataset.images]
         indices = np.flatnonzero(shown)
-        figure = auroc_figures(dataset.take(indices), logits[:, indices])["auroc"]
+        figure = auroc_figures(dataset.take(indices), logits.take(indices))["auroc"]
         _row(f"auroc, {view} views", len(indices), figure.value, figure.ci_low, figure.ci_high)
 
 

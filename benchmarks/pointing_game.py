@@ -18,7 +18,7 @@ from monai_bone_ssl.model.answer import peak_box
 from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.training.data import PROTOCOL_SEEDS, read_grey, splits
 from monai_bone_ssl.training.measure.localisation import covered_share, pointing_game
-from monai_bone_ssl.training.probes.cross_validation import PRODUCT_STRENGTHS, best_by_auroc
+from monai_bone_ssl.training.probes.cross_validation import PRODUCT_STRENGTHS, best_choice
 from monai_bone_ssl.training.probes.logistic import fit_logistic, out_of_fold_logits
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     spec = shipped.model.spec.preprocessing
     folds = list(splits(dataset, seed=PROTOCOL_SEEDS[0]))
     logits = out_of_fold_logits(features, dataset.labels, folds, PRODUCT_STRENGTHS)
-    strength = PRODUCT_STRENGTHS[best_by_auroc(logits, dataset.labels)]
+    strength = PRODUCT_STRENGTHS[best_choice(logits, dataset)]
 
     hits, central, covered, groups = [], [], [], []
     for train, test in folds:

@@ -31,7 +31,8 @@ DATA_KINDS = """\
 DATA is one of
   a MURA v1.1 folder,
   a FracAtlas-style folder: labels.csv, images/ and, for the pointing game, fracture_boxes.json,
-  a CSV with the columns path,label,part,patient[,study][,split], or the folder that holds it,
+  a CSV with the columns path,label,part,patient[,study][,split][,acquisition], or the folder that holds it
+  (acquisition: the site, device or period, so that no figure is earned by telling them apart),
   a folder of DICOM files with study_labels.csv: study_instance_uid,label.
 """
 

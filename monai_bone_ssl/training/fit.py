@@ -137,8 +137,8 @@ def _body_part(name: str, dataset: LabelledDataset, judged: CrossValidation) -> 
             operating_points=None,
             not_covered=f"{found}; {MIN_CASES_TO_FIT} are needed",
         )
-    probabilities = judged.probabilities[:, here].ravel()
-    points = fix_operating_points(probabilities, np.tile(labels, len(PROTOCOL_SEEDS)))
+    probabilities = judged.probabilities[:, here]
+    points = fix_operating_points(probabilities.ravel(), np.tile(labels, len(probabilities)))
     return BodyPartSpec(name=name, concept=concept, terms=part.terms, operating_points=points)
 
 

@@ -1,12 +1,11 @@
 """Labelled radiographs from MURA, a FracAtlas-style folder, a DICOM tree or a CSV; and unlabelled ones."""
 
-from monai_bone_ssl.training.data.dataset import (
+from monai_bone_ssl.training.data.dataset import AnnotatedBox, DataSource, LabelledDataset, LabelledImage
+from monai_bone_ssl.training.data.folds import (
     PROTOCOL_FOLDS,
     PROTOCOL_SEEDS,
-    AnnotatedBox,
-    DataSource,
-    LabelledDataset,
-    LabelledImage,
+    TrainTest,
+    range_splits,
     splits,
 )
 from monai_bone_ssl.training.data.image_files import read_grey
@@ -19,7 +18,9 @@ __all__ = [
     "DataSource",
     "LabelledDataset",
     "LabelledImage",
+    "TrainTest",
     "load_dataset",
+    "range_splits",
     "read_grey",
     "splits",
 ]

@@ -1,6 +1,7 @@
 """A CSV list of labelled images: ``path,label,part,patient[,study]``, other columns allowed.
 
-A column ``split`` is read where there is one: ``train``, ``valid`` (or ``val``), or empty.
+Two more columns are read where there are any: ``split`` is ``train``, ``valid`` (or ``val``), or empty;
+``acquisition`` names images taken alike, such as those of one site, device or period.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def _image(root: Path, row: Row) -> LabelledImage:
         # Sites number studies within a patient.
         study=f"{patient}/{row.required('study')}" if "study" in row.values else None,
         split=parse_split(row),
+        acquisition=row.required("acquisition") if "acquisition" in row.values else None,
     )
 
 

@@ -1,9 +1,9 @@
-"""Labelled radiographs, whatever kind of data they come from, and their splits and folds."""
+"""Labelled radiographs, whatever kind of data they come from, and their splits."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,24 +13,16 @@ from numpy.typing import NDArray
 
 from monai_bone_ssl.body_parts import Part
 from monai_bone_ssl.findings import Target
-from monai_bone_ssl.stats.grouped_folds import grouped_folds
 from monai_bone_ssl.training.data.tables import Split, invalid_data
 
 __all__ = [
-    "PROTOCOL_FOLDS",
-    "PROTOCOL_SEEDS",
     "AnnotatedBox",
     "DataSource",
     "LabelledDataset",
     "LabelledImage",
     "Listing",
     "check_images",
-    "splits",
 ]
-
-#: The evaluation protocol: so many grouped folds under each seed, figures averaged over the three seeds.
-PROTOCOL_FOLDS = 5
-PROTOCOL_SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -75,6 +67,9 @@ class LabelledImage:
     """Whether implants or fixation are visible; None where nobody noted it."""
     boxes: tuple[AnnotatedBox, ...] = ()
     """Outlined findings; empty where nobody outlined any."""
+    acquisition: str | None = None
+    """Acquisition range: images taken alike, such as those of one site, device or period; None where the list
+    states none."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +122,21 @@ class LabelledDataset:
     def groups(self) -> NDArray[np.str_]:
         """Groups [n] that must never be split."""
         return np.array([image.group for image in self.images], dtype=np.str_)
+
+    @property
+    def ranges(self) -> NDArray[np.str_] | None:
+        """Acquisition ranges [n]; None where some image has none, or all have the same one."""
+        ranges = [image.acquisition for image in self.images]
+        if None in ranges or len(set(ranges)) < 2:
+            return None
+        return np.array(ranges, dtype=np.str_)
+
+    @property
+    def cells(self) -> NDArray[np.str_] | None:
+        """Cells [n], the images of one acquisition range and body part; None where there are no ranges."""
+        if self.ranges is None:
+            return None
+        return np.array([f"{image.acquisition} {image.part}" for image in self.images], dtype=np.str_)
 
     def take(self, indices: NDArray[np.int64]) -> LabelledDataset:
         """The images at ``indices``, in that order."""
@@ -192,40 +202,3 @@ def check_images(images: Sequence[LabelledImage], listing: str) -> None:
 def _groups_in_both_splits(images: Sequence[LabelledImage]) -> set[str]:
     in_train = {image.group for image in images if image.split == "train"}
     return in_train & {image.group for image in images if image.split == "valid"}
-
-
-def splits(
-    dataset: LabelledDataset, n_splits: int = PROTOCOL_FOLDS, seed: int = 0
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Folds that keep every group whole and the share of positives alike.
-
-    Parameters
-    ----------
-    dataset
-        Images to split.
-    n_splits
-        Number of folds.
-    seed
-        Seed of the shuffle; the protocol uses each of :data:`PROTOCOL_SEEDS`.
-
-    Yields
-    ------
-    train, test
-        Indices into ``dataset.images``; every image is in one test fold.
-
-    Raises
-    ------
-    ConfigError
-        Where a class has fewer groups than there are folds.
-    """
-    labels, groups = dataset.labels, dataset.groups
-    for label, name in ((1, "positive"), (0, "negative")):
-        n_groups = len(set(groups[labels == label]))
-        if n_groups < n_splits:
-            raise invalid_data(
-                f"{dataset.source.name}: {n_groups} groups with a {name} image, "
-                f"expected at least {n_splits} for {n_splits} folds"
-            )
-    folds = grouped_folds(labels, groups, n_splits, seed)
-    for fold in range(n_splits):
-        yield np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)

@@ -7,6 +7,7 @@ too kind.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -35,6 +36,7 @@ MIXED = "mixed"
 
 _COLUMNS = ("image_id", "part", "fractured", "hardware", "block", "neardup_group")
 _BOXES = "fracture_boxes.json"
+_RANGES = 8
 _SOURCE = DataSource(
     name="FracAtlas",
     licence="CC BY 4.0",
@@ -64,10 +66,9 @@ def load_fracatlas(root: Path) -> Listing:
     """
     rows = read_table(root / "labels.csv", _COLUMNS)
     boxes = _read_boxes(root / _BOXES)
-    groups = _merged_groups(rows)
     images = tuple(
-        _image(root, row, group, boxes.get(row.values["image_id"], ()))
-        for row, group in zip(rows, groups, strict=True)
+        _image(root, row, group, acquisition, boxes.get(row.values["image_id"], ()))
+        for row, group, acquisition in zip(rows, _merged_groups(rows), _ranges(rows), strict=True)
     )
     parts = {image.part for image in images}
     known = {name: part for name, part in FRACATLAS_PARTS.items() if name in parts}
@@ -79,7 +80,9 @@ def load_fracatlas(root: Path) -> Listing:
     return Listing(LabelledDataset(images, MappingProxyType(known), FRACTURE, _SOURCE), contradictions)
 
 
-def _image(root: Path, row: Row, group: str, boxes: tuple[AnnotatedBox, ...]) -> LabelledImage:
+def _image(
+    root: Path, row: Row, group: str, acquisition: str | None, boxes: tuple[AnnotatedBox, ...]
+) -> LabelledImage:
     image_id, part = row.required("image_id"), row.required("part")
     label = parse_flag(row.values["fractured"], "fractured", row.where)
     if part not in FRACATLAS_PARTS and part != MIXED:
@@ -93,6 +96,7 @@ def _image(root: Path, row: Row, group: str, boxes: tuple[AnnotatedBox, ...]) ->
         group=group,
         hardware=bool(parse_flag(row.values["hardware"], "hardware", row.where)),
         boxes=boxes,
+        acquisition=acquisition,
     )
 
 
@@ -106,6 +110,17 @@ def _merged_groups(rows: Sequence[Row]) -> list[str]:
     edges = (np.ones(len(rows)), (blocks, neardups + len(block_names)))
     _, component = connected_components(coo_array(edges, shape=(n_nodes, n_nodes)), directed=False)
     return [f"group{component[block]}" for block in blocks]
+
+
+def _ranges(rows: Sequence[Row]) -> list[str] | list[None]:
+    """Acquisition range of each row: the eighth of the sorted distinct blocks that its block lies in."""
+    blocks = [row.required("block") for row in rows]
+    in_order = sorted(set(blocks), key=lambda block: (len(block), block))  # as numbers
+    if len(in_order) < _RANGES:
+        return [None] * len(rows)
+    edges = [len(in_order) * i // _RANGES for i in range(1, _RANGES)]
+    range_of = {block: f"range{bisect_right(edges, place) + 1}" for place, block in enumerate(in_order)}
+    return [range_of[block] for block in blocks]
 
 
 def _codes(names: list[str]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:

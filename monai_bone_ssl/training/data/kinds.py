@@ -35,8 +35,8 @@ def load_dataset(path: Path) -> LabelledDataset:
     path
         A MURA v1.1 folder or its parent; a FracAtlas-style folder (``labels.csv``, ``images/`` and, where
         fractures are outlined, ``fracture_boxes.json``); a folder of DICOM files, nested in any way, with
-        ``study_labels.csv``; or a CSV ``path,label,part,patient[,study][,split]`` whose paths are relative
-        to the CSV, or the folder with this CSV and no other of its kind.
+        ``study_labels.csv``; or a CSV ``path,label,part,patient[,study][,split][,acquisition]`` whose paths
+        are relative to the CSV, or the folder with this CSV and no other of its kind.
 
     Returns
     -------

@@ -16,15 +16,13 @@ import torch
 from torch import Tensor
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
+from monai_bone_ssl.training.data import TrainTest
 from monai_bone_ssl.training.probes.lbfgs import Regressions, minimise
 
-__all__ = ["LinearProbe", "TrainTest", "fit_logistic", "out_of_fold_logits"]
+__all__ = ["LinearProbe", "fit_logistic", "out_of_fold_logits"]
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
-
-#: Indices of the rows to learn from, and of those to predict.
-TrainTest = tuple[IntArray, IntArray]
 
 
 @dataclass(frozen=True, eq=False)

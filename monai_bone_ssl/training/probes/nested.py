@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.stats.calibration import MIN_CASES_TO_FIT, Calibration, fit_calibration
-from monai_bone_ssl.training.data import LabelledDataset, splits
-from monai_bone_ssl.training.probes.cross_validation import best_by_auroc
-from monai_bone_ssl.training.probes.logistic import LinearProbe, TrainTest, fit_logistic, out_of_fold_logits
+from monai_bone_ssl.training.data import LabelledDataset, TrainTest, splits
+from monai_bone_ssl.training.probes.cross_validation import best_choice
+from monai_bone_ssl.training.probes.logistic import LinearProbe, fit_logistic, out_of_fold_logits
 
 __all__ = [
     "INNER_FOLDS",
@@ -58,8 +58,9 @@ def predict_held_out(
 ) -> Probabilities:
     """Probabilities [len(test)] of linear probes fitted on ``train``, one for each part or one for all.
 
-    The strength is the one of :data:`WIDE_STRENGTHS` with the best AUROC over the inner folds, and the
-    inner out-of-fold logits fix the calibration (Platt 1999).
+    The strength is the one of :data:`WIDE_STRENGTHS` that ranks best over the inner folds, see
+    :func:`~monai_bone_ssl.training.probes.cross_validation.best_choice`, and the inner out-of-fold logits fix
+    the calibration (Platt 1999).
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ def fit_chosen_probe(
     """The linear probe that :func:`predict_held_out` fits on images of one scope, and its calibration."""
     known, labels = features[train], dataset.labels[train]
     logits = out_of_fold_logits(known, labels, _inner_folds(dataset, train), WIDE_STRENGTHS)
-    chosen, calibration = _choose(logits, labels)
+    chosen, calibration = _choose(logits, dataset.take(train))
     return fit_logistic(known, labels, (WIDE_STRENGTHS[chosen],))[0], calibration
 
 
@@ -122,7 +123,7 @@ def predict_with_choice(
         logits = np.empty((len(per_fold[0]), len(own_train)), dtype=np.float32)
         for (_, unseen), of_fold in zip(folds, per_fold, strict=True):
             logits[:, unseen] = of_fold
-        chosen, calibration = _choose(logits, dataset.labels[own_train])
+        chosen, calibration = _choose(logits, dataset.take(own_train))
         return calibration.probabilities(candidates(own_train, own_test)[chosen])
 
     return _predict_by_scope(dataset, train, test, predict)
@@ -161,7 +162,7 @@ def _refuse_leak(dataset: LabelledDataset, train: IntArray, test: IntArray) -> N
         raise ConfigError(ReasonCode.INVALID_DATA, text)
 
 
-def _choose(logits: FloatArray, labels: IntArray) -> tuple[int, Calibration]:
+def _choose(logits: FloatArray, dataset: LabelledDataset) -> tuple[int, Calibration]:
     """Number of the choice whose out-of-fold logits [S, N] rank best, and the calibration of its logits."""
-    chosen = best_by_auroc(logits, labels)
-    return chosen, fit_calibration(logits[chosen], labels)
+    chosen = best_choice(logits, dataset)
+    return chosen, fit_calibration(logits[chosen], dataset.labels)

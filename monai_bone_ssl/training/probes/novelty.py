@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from monai_bone_ssl.training.probes.logistic import TrainTest
+from monai_bone_ssl.training.data import TrainTest
 
 __all__ = ["Novelty", "fit_novelty", "out_of_fold_distances"]
 

@@ -36,6 +36,18 @@ def test_csv_without_study_and_split_holds_everything_out(tmp_path: Path) -> Non
     assert dataset.held_out() is dataset
 
 
+def test_csv_acquisitions_become_ranges_and_cells(tmp_path: Path) -> None:
+    text = "path,label,part,patient,acquisition\na.png,0,hand,1,north\nb.png,1,wrist,2,south\n"
+    dataset = load_dataset(write_csv(tmp_path, text))
+    assert dataset.ranges is not None
+    assert dataset.ranges.tolist() == ["north", "south"]
+    assert dataset.cells is not None
+    assert dataset.cells.tolist() == ["north hand", "south wrist"]
+    alike = load_dataset(write_csv(tmp_path, text.replace("south", "north")))
+    assert alike.ranges is None
+    assert alike.cells is None
+
+
 @pytest.mark.parametrize(
     ("parts", "expected"),
     [
@@ -63,6 +75,7 @@ def test_csv_part_names_choose_the_regions(tmp_path: Path, parts: tuple[str, str
         ("path,label,part,patient\na.png,0,hand,\n", "line 2: patient is empty"),
         ("path,label,part,patient,study\na.png,0,hand,1,\n", "line 2: study is empty"),
         ("path,label,part,patient\na.png,0,hand,1,x\n", "line 2: 5 fields, expected 4"),
+        ("path,label,part,patient,acquisition\na.png,0,hand,1,\n", "line 2: acquisition is empty"),
         ("path,label,part,patient\na.png,0,hand,1\na.png,1,hand,1\n", "a.png is listed 2 times"),
         ("path,label,part,patient\nno.png,0,hand,1\n", "1 of 1 image files missing, first no.png"),
         ("path,label,part,patient,split\na.png,0,hand,1,test\n", "line 2: split is 'test', expected train"),

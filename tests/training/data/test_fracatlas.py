@@ -95,6 +95,27 @@ def test_fracatlas_counts_are_those_of_the_data_notes() -> None:
     assert sum(bool(image.boxes) for image in dataset.images) == dataset.labels.sum() == 543
 
 
+def test_ranges_are_eighths_of_the_blocks_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    assert load_dataset(write_fracatlas(tmp_path / "few")).ranges is None  # four blocks are too few
+    rows = [f"{'./' * i}a.jpg,hand,0,0,5,4,{block},{i}" for i, block in enumerate([*range(2, 20), 2, 10])]
+    dataset = load_dataset(write_fracatlas(tmp_path / "many", rows=rows, boxes=None))
+    assert dataset.ranges is not None
+    # 18 blocks: edges at 2, 4, 6, 9, 11, 13 and 15 of them.
+    sizes = (2, 2, 2, 3, 2, 2, 2, 3)
+    expected = [f"range{number}" for number, size in enumerate(sizes, start=1) for _ in range(size)]
+    assert dataset.ranges.tolist() == [*expected, "range1", "range4"]
+    assert dataset.cells is not None
+    assert dataset.cells[0] == "range1 hand"
+
+
+def test_fracatlas_ranges_tell_the_label() -> None:
+    dataset = load_dataset(shared("data/fracatlas"))
+    ranges = dataset.ranges
+    assert ranges is not None
+    shares = [100 * dataset.labels[ranges == f"range{number}"].mean() for number in range(1, 9)]
+    assert [round(share) for share in shares] == [8, 4, 8, 8, 62, 16, 12, 31]
+
+
 def test_fracatlas_boxes_lie_inside_their_images() -> None:
     outlined = [image for image in load_dataset(shared("data/fracatlas")).images if image.boxes][::25]
     for image in outlined:
