@@ -13,10 +13,12 @@ class NoteCode(StrEnum):
     """Stable, machine-readable kinds of notes. Texts may be improved, codes may not change."""
 
     BODY_PART = "body_part"
+    COLLIMATION = "collimation"
     CHARACTER_SET = "character_set"
     PHOTOMETRIC_INTERPRETATION = "photometric_interpretation"
     OFFSET_TABLE = "offset_table"
     EXCESS_PIXEL_DATA = "excess_pixel_data"
+    OUTSIDE_EXPOSED_FIELD = "outside_exposed_field"
     RESCALE = "rescale"
     VOI_LUT = "voi_lut"
     WINDOW = "window"

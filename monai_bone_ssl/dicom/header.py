@@ -22,6 +22,7 @@ __all__ = [
     "readable_numbers",
     "term",
     "text",
+    "texts",
     "uid",
 ]
 
@@ -119,6 +120,11 @@ def text(dataset: Dataset, keyword: str) -> str:
     """First value of a text element, stripped; empty where it is absent or no text."""
     values = _values(dataset, keyword)
     return values[0].strip(" \0") if values and isinstance(values[0], str) else ""
+
+
+def texts(dataset: Dataset, keyword: str) -> list[str]:
+    """All values of a text element, stripped; none where it is absent or no text."""
+    return [value.strip(" \0") for value in _values(dataset, keyword) if isinstance(value, str)]
 
 
 def term(dataset: Dataset, keyword: str) -> str:
