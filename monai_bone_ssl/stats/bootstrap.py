@@ -16,6 +16,7 @@ __all__ = [
     "percentile_interval",
     "ratio",
     "weighted_auroc",
+    "weighted_hits",
 ]
 
 _RESAMPLES = 2000
@@ -122,3 +123,40 @@ def weighted_auroc(
     negatives_below = np.cumsum(negatives, axis=1) - negatives
     wins = (positives * (negatives_below + negatives / 2)).sum(axis=1)
     return ratio(wins, positives.sum(axis=1) * negatives.sum(axis=1))
+
+
+def weighted_hits(
+    weights: NDArray[np.float64],
+    is_hit: NDArray[np.bool_],
+    scores: NDArray[np.floating],
+    most_false: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Hits at the lowest threshold that lets in no more false alarms than allowed, for each row of weights.
+
+    Parameters
+    ----------
+    weights
+        How often each event counts [b, n].
+    is_hit
+        Whether each event is a hit, or else a false alarm [n].
+    scores
+        Score of each event [n]; a threshold lets in all events of its score and above.
+    most_false
+        Weight of the false alarms that are allowed [b, k], for each of k limits.
+
+    Returns
+    -------
+    numpy.ndarray
+        Weight of the hits [b, k].
+    """
+    if not len(scores):
+        return np.zeros(most_false.shape)
+    order = np.argsort(-scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))  # events of one score come in together
+    sorted_weights, in_order = weights[:, order], is_hit[order]
+    false = np.cumsum(np.add.reduceat(sorted_weights * ~in_order, starts, axis=1), axis=1)  # [b, steps]
+    hits = np.cumsum(np.add.reduceat(sorted_weights * in_order, starts, axis=1), axis=1)
+    hits = np.pad(hits, ((0, 0), (1, 0)))  # no event let in
+    limits = most_false + 1e-9  # rounding
+    steps = [np.count_nonzero(false <= limit[:, None], axis=1) for limit in limits.T]
+    return np.take_along_axis(hits, np.stack(steps, axis=1), axis=1)

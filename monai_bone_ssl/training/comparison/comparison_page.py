@@ -24,7 +24,16 @@ from monai_bone_ssl.wording import counted
 __all__ = ["write_comparison_page"]
 
 # Figures that are shares of images, shown in per cent as the literature does; the others with three decimals.
-_IN_PER_CENT = frozenset({"accuracy", "balanced_accuracy", "sensitivity", "specificity"})
+_IN_PER_CENT = frozenset(
+    {
+        "accuracy",
+        "balanced_accuracy",
+        "sensitivity",
+        "specificity",
+        "sensitivity_at_specificity_85",
+        "sensitivity_at_specificity_90",
+    }
+)
 _MINUS = "\N{MINUS SIGN}"
 
 # Class of the columns that sum the parts up.
@@ -85,7 +94,7 @@ def write_comparison_page(
         "charts": charts,
         "errors": errors,
         "suspects": suspects,
-        "headings": FIGURE_HEADINGS,
+        "headings": comparison.figures,
         "min_cases": MIN_CASES_TO_MEASURE,
         "figure_table": partial(_figure_table, comparison),
         "difference_table": partial(_difference_table, comparison),

@@ -40,10 +40,13 @@ COMPARISON_SCHEMA_VERSION = 1
 FIGURE_HEADINGS = {
     "accuracy": "Accuracy",
     "auroc": "AUROC",
+    "auroc_within_cells": "AUROC within cells of acquisition range and part",
     "balanced_accuracy": "Balanced accuracy",
     "kappa": "Cohen's kappa",
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
+    "sensitivity_at_specificity_85": "Sensitivity at 85 % specificity",
+    "sensitivity_at_specificity_90": "Sensitivity at 90 % specificity",
     "ece": "Calibration error (ECE)",
 }
 
@@ -234,6 +237,16 @@ class ModelComparison(msgspec.Struct, frozen=True, kw_only=True):
         """Body parts, then :data:`MEAN_OF_PARTS` and :data:`ALL_IMAGES`; one part alone is all images."""
         parts = tuple(self.rows[0].metrics.per_part)
         return (*parts, MEAN_OF_PARTS, ALL_IMAGES) if len(parts) > 1 else (ALL_IMAGES,)
+
+    @property
+    def figures(self) -> dict[str, str]:
+        """Figures that some row has a value of, with their headings."""
+        blocks = [row.metrics for row in self.rows]
+        return {
+            figure: heading
+            for figure, heading in FIGURE_HEADINGS.items()
+            if any(getattr(block, figure).value is not None for block in blocks)
+        }
 
     @property
     def levels(self) -> tuple[Level, ...]:

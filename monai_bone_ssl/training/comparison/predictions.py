@@ -114,10 +114,11 @@ class PredictionStore:
 
 
 def _content_digest(dataset: LabelledDataset) -> str:
-    """Digest of what a prediction may depend on: each image's bytes, name, label, part, group and study."""
+    """Digest of what a prediction may depend on: each image's bytes, name, label, and where it belongs."""
     digest = hashlib.sha256()
     for image in tqdm(dataset.images, desc="reading the data", unit="image"):
-        facts = [image.name, image.label, image.part, image.group, image.study, image.split]
+        belongs = [image.part, image.group, image.study, image.split, image.acquisition]
+        facts = [image.name, image.label, *belongs]
         digest.update(msgspec.json.encode(facts))
         digest.update(hashlib.sha256(image.path.read_bytes()).digest())
     return digest.hexdigest()

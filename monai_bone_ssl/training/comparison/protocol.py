@@ -120,4 +120,5 @@ def make_sample(dataset: LabelledDataset, probabilities: Floats) -> Sample:
         decisions=np.where(probabilities >= THRESHOLD, "positive", "negative"),
         groups=dataset.groups,
         parts=dataset.parts,
+        cells=dataset.cells,
     )

@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_bone_ssl.findings import Decision
-from monai_bone_ssl.stats.bootstrap import cluster_bootstrap, percentile_interval, ratio, weighted_auroc
+from monai_bone_ssl.stats.bootstrap import (
+    cluster_bootstrap,
+    percentile_interval,
+    ratio,
+    weighted_auroc,
+    weighted_hits,
+)
+from monai_bone_ssl.stats.within_cells import MIN_CASES_IN_CELL, weighted_auroc_within_cells
 from monai_bone_ssl.training.measure.sample import Sample
 
 __all__ = [
@@ -41,11 +48,15 @@ MIN_CASES_TO_MEASURE = 20
 # Each figure, and why it may be undefined.
 _UNDEFINED = {
     "auroc": "needs positive and negative cases",
+    "auroc_within_cells": "no cell of one acquisition range and body part with "
+    f"{MIN_CASES_IN_CELL} positive and {MIN_CASES_IN_CELL} negative cases",
     "accuracy": "",
     "balanced_accuracy": "needs positive and negative cases",
     "kappa": "all labels and all decisions are of one class",
     "sensitivity": "no positive cases",
     "specificity": "no negative cases",
+    "sensitivity_at_specificity_85": "needs positive and negative cases",
+    "sensitivity_at_specificity_90": "needs positive and negative cases",
     "ece": "",
     "indeterminate": "",
     "sensitivity_at_high_sensitivity": "no positive cases",
@@ -54,6 +65,8 @@ _UNDEFINED = {
 #: Names of the columns of :func:`weighted_figures`.
 FIGURES = tuple(_UNDEFINED)
 _ECE = FIGURES.index("ece")
+# Specificities of the figures sensitivity_at_specificity_85 and _90.
+_SPECIFICITIES = np.array([0.85, 0.90])
 
 
 class Estimate(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -94,7 +107,7 @@ def estimate_figures(statistic: Callable[[Floats], Floats], groups: NDArray[np.s
     Parameters
     ----------
     statistic
-        Function of weights [b, n] that returns figures [b, 10].
+        Function of weights [b, n] that returns :data:`FIGURES` [b, figures].
     groups
         Groups [n], which resamples draw as wholes.
     """
@@ -121,7 +134,7 @@ def parts_with_cases(sample: Sample) -> tuple[str, ...]:
 
 
 def weighted_part_means(runs: Sequence[Sample], parts: Sequence[str], weights: Floats) -> Floats:
-    """:func:`weighted_figures` of each part, averaged over the parts: weights [b, n] to figures [b, 10]."""
+    """:func:`weighted_figures` of each part, averaged over the parts: weights [b, n] to [b, figures]."""
     figures = []
     for part in parts:
         images = runs[0].parts == part
@@ -141,7 +154,7 @@ def weighted_figures(runs: Sequence[Sample], weights: Floats) -> Floats:
 
     Returns
     -------
-    Figures [b, 10]; NaN where undefined.
+    Figures [b, figures]; NaN where undefined.
     """
     return np.asarray(np.mean([_figures_of_run(sample, weights) for sample in runs], axis=0))
 
@@ -164,21 +177,36 @@ def _figures_of_run(sample: Sample, weights: Floats) -> Floats:
     tp, fn, fp, tn, n_undecided, n_not_missed, n_not_alarmed = (
         weights @ np.stack(columns, axis=1).astype(np.float64)
     ).T
-    n = weights.sum(axis=1)
-    sensitivity, specificity = ratio(tp, tp + fn), ratio(tn, tn + fp)
+    n, n_positive, n_negative = weights.sum(axis=1), tp + fn, tn + fp
+    most_false = n_negative[:, None] * (1 - _SPECIFICITIES)
+    at_specificities = weighted_hits(weights, positive, sample.probabilities, most_false)
+    sensitivity, specificity = ratio(tp, n_positive), ratio(tn, n_negative)
     figures = (
         weighted_auroc(weights, sample.labels, sample.probabilities),
+        _auroc_within_cells(sample, weights),
         ratio(tp + tn, n),
         (sensitivity + specificity) / 2,
         ratio(2 * (tp * tn - fn * fp), (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)),
         sensitivity,
         specificity,
+        *(_where_both(ratio(hits, n_positive), n_negative) for hits in at_specificities.T),
         _calibration_error(sample, weights),
         ratio(n_undecided, n),
-        ratio(n_not_missed, tp + fn),
-        ratio(n_not_alarmed, tn + fp),
+        ratio(n_not_missed, n_positive),
+        ratio(n_not_alarmed, n_negative),
     )
     return np.stack(figures, axis=1)
+
+
+def _auroc_within_cells(sample: Sample, weights: Floats) -> Floats:
+    if sample.cells is None:
+        return np.full(len(weights), np.nan)
+    return weighted_auroc_within_cells(weights, sample.labels, sample.probabilities, sample.cells)
+
+
+def _where_both(sensitivity: Floats, n_negative: Floats) -> Floats:
+    """A sensitivity [b] at a specificity, which takes negative cases."""
+    return np.where(n_negative > 0, sensitivity, np.nan)
 
 
 def _calibration_error(sample: Sample, weights: Floats) -> Floats:

@@ -86,6 +86,7 @@ def _sample(
         decisions=np.array([p.decision for p in answers], dtype=np.str_),
         groups=dataset.groups,
         parts=dataset.parts,
+        cells=dataset.cells,
     )
 
 

@@ -44,6 +44,10 @@ class BinaryMetrics(msgspec.Struct, frozen=True, kw_only=True):
     image as positive; None where it differs between the parts."""
     auroc: Estimate
     """Area under the ROC curve; ties count half."""
+    auroc_within_cells: Estimate
+    """Mean AUROC inside cells, weighted by the size of the smaller class; a cell is the images of one
+    acquisition range and body part, and counts with 5 positive and 5 negative images. A model earns nothing
+    here by telling sites or devices apart."""
     accuracy: Estimate
     """Share of the images whose thresholded probability is the label."""
     balanced_accuracy: Estimate
@@ -54,6 +58,10 @@ class BinaryMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the positive images whose probability reaches the threshold."""
     specificity: Estimate
     """Share of the negative images whose probability does not reach the threshold."""
+    sensitivity_at_specificity_85: Estimate
+    """Sensitivity at the lowest threshold with a specificity of 85 % or more on these images."""
+    sensitivity_at_specificity_90: Estimate
+    """Sensitivity at the lowest threshold with a specificity of 90 % or more on these images."""
     ece: Estimate
     """Expected calibration error: mean distance between the mean probability and the share of positives
     over 15 equal-width bins, weighted by their images. Few images make it larger, and resampling makes it
@@ -80,6 +88,8 @@ class MeanOverParts(msgspec.Struct, frozen=True, kw_only=True):
     """Parts with 20 positive and 20 negative images, over which the means are taken."""
     auroc: Estimate
     """Mean area under the ROC curve."""
+    auroc_within_cells: Estimate
+    """Mean AUROC within cells; undefined where a part has no cell with cases enough."""
     accuracy: Estimate
     """Mean accuracy."""
     balanced_accuracy: Estimate
@@ -90,6 +100,10 @@ class MeanOverParts(msgspec.Struct, frozen=True, kw_only=True):
     """Mean sensitivity."""
     specificity: Estimate
     """Mean specificity."""
+    sensitivity_at_specificity_85: Estimate
+    """Mean sensitivity at a specificity of 85 % in each part."""
+    sensitivity_at_specificity_90: Estimate
+    """Mean sensitivity at a specificity of 90 % in each part."""
     ece: Estimate
     """Mean expected calibration error."""
 

@@ -29,9 +29,11 @@ class Sample:
     """Groups [n], which resamples draw as wholes: the patient, or a stand-in for one."""
     parts: NDArray[np.str_]
     """Body parts [n], by name."""
+    cells: NDArray[np.str_] | None = None
+    """Cells [n] of acquisition range and body part; None where there are no ranges."""
 
     def __post_init__(self) -> None:
-        lengths = {len(values) for values in vars(self).values()}
+        lengths = {len(values) for values in vars(self).values() if values is not None}
         if len(lengths) != 1 or not len(self.labels):
             raise _invalid(f"predictions: columns of {sorted(lengths)} values, expected one length above 0")
         if not np.isin(self.labels, (0, 1)).all():
@@ -51,6 +53,7 @@ class Sample:
             decisions=self.decisions[index],
             groups=self.groups[index],
             parts=self.parts[index],
+            cells=None if self.cells is None else self.cells[index],
         )
 
 
@@ -69,7 +72,7 @@ def merge_studies(sample: Sample, studies: NDArray[np.str_]) -> Sample:
     Sample
         One entry for each study, in the order of the studies' names. The label is 1 where an image's is; the
         probability is the images' mean; the decision is that of
-        :func:`~monai_bone_ssl.findings.study_finding`; part, group and threshold are the first image's.
+        :func:`~monai_bone_ssl.findings.study_finding`; part, group, cell and threshold are the first image's.
     """
     _, codes, sizes = np.unique(studies, return_inverse=True, return_counts=True)
     members = np.split(np.argsort(codes, kind="stable"), np.cumsum(sizes)[:-1])
@@ -81,6 +84,7 @@ def merge_studies(sample: Sample, studies: NDArray[np.str_]) -> Sample:
         decisions=np.array([_study_decision(sample, study) for study in members]),
         groups=sample.groups[first],
         parts=sample.parts[first],
+        cells=None if sample.cells is None else sample.cells[first],
     )
 
 

@@ -17,7 +17,7 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.stats.bootstrap import cluster_bootstrap
 from monai_bone_ssl.training.comparison.methods import MetadataBaseline
-from monai_bone_ssl.training.comparison.outcome import ModelComparison
+from monai_bone_ssl.training.comparison.outcome import FIGURE_HEADINGS, ModelComparison
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset
 from training.comparison.brightness import Brightness, predictions, run
 
@@ -41,8 +41,17 @@ def _by_hand(rows: list[tuple[int, float]]) -> dict[str, float]:
         "kappa": ((tp + tn) / n - chance) / (1 - chance),
         "sensitivity": tp / (tp + fn),
         "specificity": tn / (tn + fp),
+        "sensitivity_at_specificity_85": _sensitivity_at(0.85, rows),
+        "sensitivity_at_specificity_90": _sensitivity_at(0.90, rows),
         "ece": sum(abs(sum(p for _, p in b) - sum(y for y, _ in b)) for b in bins.values()) / n,
     }
+
+
+def _sensitivity_at(specificity: float, rows: list[tuple[int, float]]) -> float:
+    """The best sensitivity over all thresholds that keep the specificity."""
+    positive, negative = ([p for y, p in rows if y == label] for label in (1, 0))
+    kept = [t for t in (2.0, *positive) if sum(p < t for p in negative) >= specificity * len(negative) - 1e-9]
+    return max(sum(p >= t for p in positive) for t in kept) / len(positive)
 
 
 def _studies(stored: list[dict[str, str]]) -> list[tuple[str, int, float]]:
@@ -60,7 +69,7 @@ def test_every_number_of_the_table_by_hand(compared: tuple[ModelComparison, Path
     comparison, out = compared
     with (out / "table.csv").open(newline="") as file:
         table = {(line["level"], line["figure"], line["row"]): line for line in csv.DictReader(file)}
-    assert len(table) == 2 * 7 * 3
+    assert len(table) == 2 * len(FIGURE_HEADINGS) * 3
     checked = 0
     for row in comparison.rows:
         stored = predictions(out, row.name)
@@ -81,7 +90,7 @@ def test_every_number_of_the_table_by_hand(compared: tuple[ModelComparison, Path
                     assert float(line[f"{column} low"]) <= value + 1e-12
                     assert value <= float(line[f"{column} high"]) + 1e-12
                     checked += 1
-    assert checked == 3 * 2 * 9 * 7
+    assert checked == 3 * 2 * 9 * 9
 
 
 def test_intervals_of_the_mean_over_parts_by_a_loop(compared: tuple[ModelComparison, Path]) -> None:

@@ -29,7 +29,19 @@ FILES = {
     "probabilities.png",
     "parts.png",
 }
-FIGURES = ("auroc", "accuracy", "balanced_accuracy", "kappa", "sensitivity", "specificity", "ece")
+FIGURES = (
+    "auroc",
+    "auroc_within_cells",
+    "accuracy",
+    "balanced_accuracy",
+    "kappa",
+    "sensitivity",
+    "specificity",
+    "sensitivity_at_specificity_85",
+    "sensitivity_at_specificity_90",
+    "ece",
+    "indeterminate",
+)
 
 
 @pytest.fixture

@@ -16,25 +16,34 @@ from sklearn.metrics import (
     cohen_kappa_score,
     recall_score,
     roc_auc_score,
+    roc_curve,
 )
 
 from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.findings import OperatingPoints, decide
 from monai_bone_ssl.stats import bootstrap
-from monai_bone_ssl.stats.bootstrap import cluster_bootstrap, percentile_interval, weighted_auroc
+from monai_bone_ssl.stats.bootstrap import (
+    cluster_bootstrap,
+    percentile_interval,
+    weighted_auroc,
+    weighted_hits,
+)
 from monai_bone_ssl.training.measure.estimates import probability_bins
 from monai_bone_ssl.training.measure.localisation import pointing_game
 from monai_bone_ssl.training.measure.metrics import BinaryMetrics, Metrics, compute_metrics
-from monai_bone_ssl.training.measure.sample import Sample
+from monai_bone_ssl.training.measure.sample import Sample, merge_studies
 
 POINTS = OperatingPoints(high_sensitivity=0.15, high_specificity=0.65)
 FIGURES = (
     "auroc",
+    "auroc_within_cells",
     "accuracy",
     "balanced_accuracy",
     "kappa",
     "sensitivity",
     "specificity",
+    "sensitivity_at_specificity_85",
+    "sensitivity_at_specificity_90",
     "ece",
     "indeterminate",
     "sensitivity_at_high_sensitivity",
@@ -53,6 +62,7 @@ def _sample(
     groups: list[str] | None = None,
     parts: list[str] | None = None,
     threshold: float = 0.5,
+    cells: list[str] | None = None,
 ) -> Sample:
     n = len(labels)
     return Sample(
@@ -62,6 +72,7 @@ def _sample(
         decisions=np.array([decide(p, POINTS) for p in probabilities], dtype=np.str_),
         groups=np.array(groups or [f"g{i}" for i in range(n)]),
         parts=np.array(parts or ["hand"] * n),
+        cells=None if cells is None else np.array(cells),
     )
 
 
@@ -76,6 +87,11 @@ def _random_sample(n: int, n_groups: int, seed: int) -> Sample:
 # tp 2, fn 1, fp 1, tn 4 at 0.5.
 LABELS = [1, 1, 1, 0, 0, 0, 0, 0]
 PROBABILITIES = [0.9, 0.6, 0.2, 0.7, 0.4, 0.2, 0.1, 0.1]
+# Cells of 5 and 5 images of either class, where 25 and 15 of 25 pairs are in order; and one of 2 positives.
+CELL_LABELS = [1] * 5 + [0] * 5 + [1] * 5 + [0] * 5 + [1] * 2
+CELL_PROBABILITIES = [0.9, 0.8, 0.8, 0.7, 0.7, 0.6, 0.6, 0.5, 0.5, 0.4]
+CELL_PROBABILITIES += [0.3, 0.3, 0.3, 0.1, 0.1, 0.2, 0.2, 0.2, 0.2, 0.2, 0.0, 0.0]
+CELLS = ["north hand"] * 10 + ["south hand"] * 10 + ["south leg"] * 2
 BY_HAND = {
     "auroc": (5 + 4 + 2.5) / 15,
     "accuracy": 6 / 8,
@@ -83,6 +99,8 @@ BY_HAND = {
     "kappa": (6 / 8 - 34 / 64) / (1 - 34 / 64),
     "sensitivity": 2 / 3,
     "specificity": 4 / 5,
+    "sensitivity_at_specificity_85": 1 / 3,  # no negative may pass: 0.9 alone is above 0.7
+    "sensitivity_at_specificity_90": 1 / 3,
     "ece": (0.1 + 0.4 + 2 * 0.3 + 0.7 + 0.4 + 2 * 0.1) / 8,  # 0.2 and 0.2 share a bin with one positive
     "indeterminate": 4 / 8,
     "sensitivity_at_high_sensitivity": 3 / 3,
@@ -90,13 +108,57 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", BY_HAND)
 def test_figures_computed_by_hand(name: str) -> None:
     metrics = _measure(_sample(LABELS, PROBABILITIES))
     estimate = getattr(metrics, name)
     assert estimate.value == pytest.approx(BY_HAND[name], abs=1e-12)
     assert estimate.ci_low <= estimate.value <= estimate.ci_high
     assert estimate.reason is None
+
+
+def test_auroc_within_cells_computed_by_hand() -> None:
+    sample = _sample(CELL_LABELS, CELL_PROBABILITIES, cells=CELLS)
+    metrics = _measure(sample)
+    assert metrics.auroc_within_cells.value == pytest.approx((25 + 15) / 50)
+    assert metrics.auroc_within_cells.ci_low < 0.8 < metrics.auroc_within_cells.ci_high
+    assert _measure(sample.take(sample.cells == "south leg")).auroc_within_cells.value is None
+    merged = merge_studies(sample, np.array([f"s{i // 5}" for i in range(22)]))
+    assert merged.cells is not None
+    assert merged.cells.tolist() == ["north hand", "north hand", "south hand", "south hand", "south leg"]
+
+
+def test_without_ranges_there_is_no_auroc_within_cells() -> None:
+    assert _measure(_sample(LABELS, PROBABILITIES)).auroc_within_cells.reason == (
+        "no cell of one acquisition range and body part with 5 positive and 5 negative cases"
+    )
+
+
+@pytest.mark.parametrize("specificity", [85, 90])
+def test_sensitivity_at_a_specificity_is_that_of_scikit_learns_curve(specificity: int) -> None:
+    for seed in range(5):
+        sample = _random_sample(80, 20, seed)
+        false, true, _ = roc_curve(sample.labels, sample.probabilities, drop_intermediate=False)
+        expected = true[false <= 1 - specificity / 100].max()
+        estimate = getattr(_measure(sample), f"sensitivity_at_specificity_{specificity}")
+        assert estimate.value == pytest.approx(expected)
+        assert estimate.ci_low <= expected <= estimate.ci_high
+
+
+def test_weighted_hits_agree_with_a_naive_search_under_ties() -> None:
+    rng = np.random.default_rng(0)
+    scores, is_hit = rng.integers(0, 8, 40) / 8, rng.random(40) < 0.5
+    weights = rng.integers(0, 3, (30, 40)).astype(np.float64)
+    most_false = rng.integers(0, 12, (30, 3)).astype(np.float64)
+    expected = np.zeros((30, 3))
+    for i, j in np.ndindex(30, 3):
+        for threshold in set(scores):
+            let_in = scores >= threshold
+            if weights[i, let_in & ~is_hit].sum() <= most_false[i, j]:
+                expected[i, j] = max(expected[i, j], weights[i, let_in & is_hit].sum())
+    np.testing.assert_array_equal(weighted_hits(weights, is_hit, scores, most_false), expected)
+    nothing = np.zeros(0)
+    np.testing.assert_array_equal(weighted_hits(weights[:, :0], nothing == 1, nothing, most_false), 0.0)
 
 
 def test_counts_and_threshold_are_stated() -> None:
@@ -244,7 +306,7 @@ def test_kappa_without_any_variation_is_undefined() -> None:
 
 def test_one_group_has_no_interval() -> None:
     metrics = _measure(_sample(LABELS, PROBABILITIES, groups=["a"] * 8))
-    for name in FIGURES:
+    for name in BY_HAND:
         estimate = getattr(metrics, name)
         assert estimate.value == pytest.approx(BY_HAND[name])
         assert (estimate.ci_low, estimate.ci_high) == (None, None)
