@@ -39,6 +39,8 @@ class Place:
     """Number of the file in its group, from 1."""
     count: int
     """Files in the group."""
+    unread_files: int
+    """Number of files that cannot tell their study, and may belong to this one."""
 
 
 @dataclass(frozen=True)

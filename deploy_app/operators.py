@@ -94,7 +94,8 @@ def _study_files(studies: list[Study]) -> Iterator[StudyFile]:
     for group, study in enumerate(studies):
         count = len(study.sources)
         for number, source in enumerate(study.sources, start=1):
-            yield StudyFile(Place(group, study.study_instance_uid, number, count), source)
+            place = Place(group, study.study_instance_uid, number, count, study.unread_files)
+            yield StudyFile(place, source)
 
 
 class _Stage(Operator):
@@ -198,10 +199,11 @@ class StudyAggregationOperator(_Stage):
         if message.place.number < message.place.count:
             return None
         files, self.gathered = self.gathered, []
-        uid = message.place.study_instance_uid
+        uid, unread_files = message.place.study_instance_uid, message.place.unread_files
         analyses: list[ImageAnalysis] = [file.analysis for file in files]
         evidence = [item for file in files for item in file.evidence]
-        return StudyConcluded(uid, conclude_study(uid, analyses, self.model, datetime.now()), evidence)
+        conclusion = conclude_study(uid, analyses, unread_files, self.model, datetime.now())
+        return StudyConcluded(uid, conclusion, evidence)
 
     def _check(self, message: EvidenceFile) -> None:
         """Files come in order and study by study; anything else could mix patients."""

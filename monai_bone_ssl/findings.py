@@ -279,6 +279,8 @@ class StudyFinding(msgspec.Struct, frozen=True, kw_only=True):
     """Probability of the most severe image, 0 to 1; None where no image was analysed."""
     decision: Decision | None = None
     """Decision of the most severe image; negative only where every radiograph of the study was analysed."""
+    unread_files: int = 0
+    """Number of files that could not be read far enough to tell their study, and may belong to this one."""
     sr_path: str | None = None
     """File name of the report, beside result.json; None where there is no report."""
 
@@ -358,18 +360,29 @@ def radiographs(images: Sequence[ImageFinding]) -> list[ImageFinding]:
     return [i for i in images if isinstance(i, Answered) or i.reason.code not in _IRRELEVANT]
 
 
-def study_finding(study_instance_uid: str, images: Sequence[ImageFinding]) -> StudyFinding:
+def study_finding(
+    study_instance_uid: str, images: Sequence[ImageFinding], unread_files: int = 0
+) -> StudyFinding:
     """Conclude a study: the most severe image decides.
 
     A study is negative only if every radiograph in it was analysed and is negative. With one left out it is
     indeterminate, because nothing is known of that one.
+
+    Parameters
+    ----------
+    study_instance_uid
+        Study Instance UID.
+    images
+        Findings of all files of the study.
+    unread_files
+        Number of files that cannot tell their study, and may belong to this one.
     """
     answered = [image for image in images if isinstance(image, Answered)]
-    left_out = len(radiographs(images)) > len(answered)
+    left_out = unread_files > 0 or len(radiographs(images)) > len(answered)
     if not answered:
         failed = any(image.status is Status.FAILED for image in images)
         status = Status.FAILED if failed else Status.NOT_ANALYSED
-        return StudyFinding(study_instance_uid=study_instance_uid, status=status)
+        return StudyFinding(study_instance_uid=study_instance_uid, status=status, unread_files=unread_files)
     worst = max(answered, key=lambda image: (image.decision.severity, image.probability))
     decision = worst.decision
     if decision is Decision.NEGATIVE and left_out:
@@ -379,6 +392,7 @@ def study_finding(study_instance_uid: str, images: Sequence[ImageFinding]) -> St
         status=Status.PARTIALLY_ANALYSED if left_out else Status.ANALYSED,
         probability=worst.probability,
         decision=decision,
+        unread_files=unread_files,
     )
 
 
@@ -409,6 +423,8 @@ def describe_study(study: StudyFinding, images: Sequence[ImageFinding], target: 
     """Conclusion of a study in words."""
     n_answered = sum(isinstance(image, Answered) for image in images)
     scope = f"{n_answered} of {counted(len(radiographs(images)), 'image')} analysed"
+    if study.unread_files:
+        scope += f"; {counted(study.unread_files, 'file')} that cannot be read may belong to the study"
     if study.decision is None:
         return f"No conclusion: {scope}."
     answer = _ANSWER[study.decision].format(target.name)

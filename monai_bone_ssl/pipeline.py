@@ -175,7 +175,7 @@ def _finish_study(study: Study, images: Sequence[ShownImage], out: Path, model: 
     """Conclude a study and write its report; without one, nothing that was drawn of its images stays."""
     analyses = [image.analysis for image in images]
     overlays = [image.overlay for image in images]
-    conclusion = conclude_study(study.study_instance_uid, analyses, model, datetime.now())
+    conclusion = conclude_study(study.study_instance_uid, analyses, study.unread_files, model, datetime.now())
     if conclusion.finding is None or conclusion.report is None:
         withdraw([image.evidence_map for image in images], out)
         return StudyOutcome(conclusion.finding, _entries(conclusion.analyses, withdraw(overlays, out)))
@@ -207,7 +207,11 @@ def write_study(
 
 
 def conclude_study(
-    study_instance_uid: str | None, analyses: Sequence[ImageAnalysis], model: Model, created: datetime
+    study_instance_uid: str | None,
+    analyses: Sequence[ImageAnalysis],
+    unread_files: int,
+    model: Model,
+    created: datetime,
 ) -> StudyConclusion:
     """Draw a study's conclusion and make the report; nothing is written.
 
@@ -217,6 +221,8 @@ def conclude_study(
         UID of the study; None for a file that belongs to none, and has neither conclusion nor report.
     analyses
         Analyses of all files of the study.
+    unread_files
+        Number of files that cannot tell their study, and may belong to this one.
     model
         Model that analysed the files.
     created
@@ -224,14 +230,15 @@ def conclude_study(
     """
     if study_instance_uid is None:
         return StudyConclusion(analyses, None, None)
-    finding = study_finding(study_instance_uid, [a.finding for a in analyses])
+    finding = study_finding(study_instance_uid, [a.finding for a in analyses], unread_files)
     if _patient_in_doubt(analyses):
         return StudyConclusion(analyses, finding, None)
     try:
         report = study_report(analyses, finding, model.spec.target, algorithm(model), created)
     except ReportError as error:
         failed = [_failed(analysis, error) for analysis in analyses]
-        return StudyConclusion(failed, study_finding(study_instance_uid, [a.finding for a in failed]), None)
+        finding = study_finding(study_instance_uid, [a.finding for a in failed], unread_files)
+        return StudyConclusion(failed, finding, None)
     return StudyConclusion(analyses, finding, report)
 
 

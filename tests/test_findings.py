@@ -198,3 +198,12 @@ def test_words_for_a_body_part(part: BodyPart, words: str) -> None:
 def test_words_for_a_study(decision: Decision | None, images: list[ImageFinding], words: str) -> None:
     study = StudyFinding(study_instance_uid="1.2.3", status=Status.ANALYSED, decision=decision)
     assert describe_study(study, images, ABNORMALITY) == words
+
+
+@pytest.mark.parametrize("decision", Decision)
+def test_a_study_that_may_own_unread_files_is_partial_and_never_negative(decision: Decision) -> None:
+    study = study_finding("1.2.3", [analysed(decision, 0.5)], unread_files=2)
+    expected = INDETERMINATE if decision is NEGATIVE else decision
+    assert (study.status, study.decision) == (Status.PARTIALLY_ANALYSED, expected)
+    words = describe_study(study, [analysed(decision, 0.5)], ABNORMALITY)
+    assert "1 of 1 image analysed; 2 files that cannot be read may belong to the study" in words

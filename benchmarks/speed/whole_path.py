@@ -124,7 +124,7 @@ def _stages(model: Model, path: Path, out: Path, rounds: int) -> dict[str, float
         stage("draw the overlay")
         write_png(picture, out / "overlay.png")
         stage("write the overlay")
-        conclusion = conclude_study(study.study_instance_uid, [image.analysis], model, datetime.now())
+        conclusion = conclude_study(study.study_instance_uid, [image.analysis], 0, model, datetime.now())
         stage("make the report")
         if conclusion.report is None:
             raise AssertionError("the tibia's study has a report")

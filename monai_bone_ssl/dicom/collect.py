@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import filecmp
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pydicom import Dataset
+from pydicom import Dataset, FileDataset
 
 from monai_bone_ssl.dicom.header import uid
 from monai_bone_ssl.dicom.patient import (
@@ -18,6 +18,7 @@ from monai_bone_ssl.dicom.patient import (
 )
 from monai_bone_ssl.dicom.radiograph import read_header
 from monai_bone_ssl.dicom.stream import file_name
+from monai_bone_ssl.dicom.unread import StudyFolders, is_some_radiograph
 from monai_bone_ssl.errors import BoneSSLError, CorruptImage, ReasonCode, UnsupportedImage
 
 __all__ = ["Source", "Study", "find_files", "group_by_study"]
@@ -39,6 +40,8 @@ class Study:
 
     study_instance_uid: str | None
     sources: list[Source] = field(default_factory=list)
+    unread_files: int = 0
+    """Number of files that cannot tell their study, and may belong to this one."""
 
 
 def find_files(paths: Sequence[Path], skip: Path | None = None) -> list[Source]:
@@ -140,16 +143,19 @@ def group_by_study(files: Iterable[Source]) -> list[Study]:
     -------
     Studies in the order of their first file. A file that is refused carries its error: not DICOM, a second
     copy of an instance, all of several files that share an instance's UID with other content, and any file
-    of a study that names two patients, or one that cannot be read.
+    of a study that names two patients, or one that cannot be read. A file whose study cannot be told stands
+    alone, and is counted in each study that it may belong to, see :mod:`monai_bone_ssl.dicom.unread`.
     """
     gathered: dict[str, _Seen] = {}
     studies: list[Study] = []
+    unread: list[Source] = []
     instances: dict[str, Source] = {}
     conflicting: set[str] = set()
     for file in files:
         source, header = _identify(file)
         if header is None or source.study_instance_uid is None:
             studies.append(Study(None, [source]))
+            unread += [source] if header is None or is_some_radiograph(header) else []
             continue
         if source.study_instance_uid not in gathered:
             gathered[source.study_instance_uid] = _Seen(Study(source.study_instance_uid))
@@ -159,10 +165,21 @@ def group_by_study(files: Iterable[Source]) -> list[Study]:
         sources = [_unambiguous(source, conflicting) for source in entry.study.sources]
         refusal = entry.refusal
         entry.study.sources = [replace(s, error=refusal) for s in sources] if refusal else sources
+    _count_unread({uid: entry.study for uid, entry in gathered.items()}, unread)
     return studies
 
 
-def _identify(file: Source) -> tuple[Source, Dataset | None]:
+def _count_unread(studies: Mapping[str, Study], unread: Sequence[Source]) -> None:
+    if not unread:
+        return
+    folders = StudyFolders((source.path, key) for key in studies for source in studies[key].sources)
+    for source in unread:
+        code = None if source.error is None else source.error.code
+        for key in folders.candidates(source.path, code):
+            studies[key].unread_files += 1
+
+
+def _identify(file: Source) -> tuple[Source, FileDataset | None]:
     if file.error is not None:
         return file, None
     try:

@@ -81,7 +81,7 @@ def study_report(
     check_one_patient(headers, study.study_instance_uid)
     referenced = _referenced(images, study)
     first = referenced[0][1]
-    sources = _identity(referenced, algorithm)
+    sources = _identity(referenced, study, algorithm)
     report = Comprehensive3DSR(
         evidence=[without_patient(header, UIDS) for _, header in referenced],
         content=measurement_report(images, referenced, study, target, algorithm),
@@ -163,11 +163,15 @@ def _is_current(sop_class: UID) -> bool:
     return is_public and not sop_class.is_retired and not sop_class.startswith(_INDUSTRIAL)
 
 
-def _identity(referenced: Sequence[tuple[ImageAnalysis, Dataset]], algorithm: Algorithm) -> list[str]:
+def _identity(
+    referenced: Sequence[tuple[ImageAnalysis, Dataset]], study: StudyFinding, algorithm: Algorithm
+) -> list[str]:
     """Values that the report's UIDs depend on.
 
-    The status of each image is among them: an archive keeps the first of two objects with one UID, so that a
-    report in which an image failed would stand in the way of a later one in which the image is analysed.
+    The status of each image is among them, and the number of unread files: an archive keeps the first of two
+    objects with one UID, so that a report in which an image failed would stand in the way of a later one in
+    which the image is analysed.
     """
     sources = sorted(f"{header.SOPInstanceUID} {image.finding.status}" for image, header in referenced)
+    sources += [f"{study.unread_files} unread"] if study.unread_files else []
     return [algorithm.fingerprint, algorithm.software_version, *sources]

@@ -184,6 +184,7 @@ class Analyst(_Worker):
                 text = f"study {claim.study_instance_uid}: the spool holds an image of another study for it"
                 raise ServiceError(ReasonCode.CONFLICTING_INSTANCE, text)
             study.sources += part.sources
+            study.unread_files += part.unread_files
         return study
 
     def _conclude(self, claim: Claim, outcome: StudyOutcome) -> None:

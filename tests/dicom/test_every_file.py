@@ -46,7 +46,8 @@ def test_keys_are_those_of_the_contract(menagerie: Menagerie) -> None:
         ):
             assert image[key] is None or list(image[key]) == inner
     for study in content["studies"]:
-        assert list(study) == ["study_instance_uid", "status", "probability", "decision", "sr_path"]
+        keys = ["study_instance_uid", "status", "probability", "decision", "unread_files", "sr_path"]
+        assert list(study) == keys
 
 
 def test_every_analysed_image_has_an_overlay_and_no_other(menagerie: Menagerie) -> None:
