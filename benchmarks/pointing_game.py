@@ -45,7 +45,7 @@ def main() -> None:
             middle = (pixels.shape[0] // 2, pixels.shape[1] // 2)
             hits.append(any(box.contains(peak.row, peak.column) for box in image.boxes))
             central.append(any(box.contains(*middle) for box in image.boxes))
-            covered.append(covered_share(image))
+            covered.append(covered_share(image, pixels.shape))
             groups.append(image.group)
     outcome = pointing_game(np.array(hits), np.array(covered), np.array(groups))
     print(

@@ -1,4 +1,4 @@
-"""Does the evidence peak where the finding is: the pointing game."""
+"""Does a model point where the finding is: the pointing game, and regions against outlines."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_bone_ssl.findings import Peak
+from monai_bone_ssl.findings import Peak, Region
 from monai_bone_ssl.stats.bootstrap import cluster_bootstrap, percentile_interval, ratio
 from monai_bone_ssl.training.data import LabelledImage, read_grey
+from monai_bone_ssl.training.measure.froc import RegionFigures, froc
 
 __all__ = ["Localisation", "covered_share", "localise", "pointing_game"]
 
@@ -30,10 +31,14 @@ class Localisation(msgspec.Struct, frozen=True, kw_only=True):
     """Number of positive images with boxes."""
     chance: float
     """Expected share for a point drawn at random: the mean share of an image that boxes cover."""
+    regions: RegionFigures | None = None
+    """Regions against outlines, over all images; None where the model draws no regions."""
 
 
-def localise(images: Sequence[LabelledImage], peaks: Sequence[Peak]) -> Localisation | None:
-    """Play the pointing game on the positive images with boxes.
+def localise(
+    images: Sequence[LabelledImage], peaks: Sequence[Peak], regions: Sequence[Sequence[Region]] | None
+) -> Localisation | None:
+    """Play the pointing game on the positive images with boxes, and hold regions against all boxes.
 
     Parameters
     ----------
@@ -41,21 +46,29 @@ def localise(images: Sequence[LabelledImage], peaks: Sequence[Peak]) -> Localisa
         Labelled images [n].
     peaks
         Source pixel [n] at which the evidence of each image peaks.
+    regions
+        Regions of each image [n]; None for a model that draws none.
 
     Returns
     -------
     Outcome; None where no image has boxes.
     """
+    shapes = [read_grey(i.path).shape if i.label and i.boxes else None for i in images]
     outlined = [
-        (image, peak) for image, peak in zip(images, peaks, strict=True) if image.label and image.boxes
+        (image, peak, shape)
+        for image, peak, shape in zip(images, peaks, shapes, strict=True)
+        if shape is not None
     ]
     if not outlined:
         return None
-    return pointing_game(
-        hits=np.array([_is_hit(image, peak) for image, peak in outlined]),
-        covered=np.array([covered_share(image) for image, _ in outlined]),
-        groups=np.array([image.group for image, _ in outlined]),
+    outcome = pointing_game(
+        hits=np.array([_is_hit(image, peak) for image, peak, _ in outlined]),
+        covered=np.array([covered_share(image, shape) for image, _, shape in outlined]),
+        groups=np.array([image.group for image, _, _ in outlined]),
     )
+    if regions is None:
+        return outcome
+    return msgspec.structs.replace(outcome, regions=froc(images, regions, shapes))
 
 
 def pointing_game(hits: NDArray[np.bool_], covered: Floats, groups: NDArray[np.str_]) -> Localisation:
@@ -88,9 +101,9 @@ def _is_hit(image: LabelledImage, peak: Peak) -> bool:
     return any(box.contains(peak.row, peak.column) for box in image.boxes)
 
 
-def covered_share(image: LabelledImage) -> float:
-    """Share of an image's pixels, 0 to 1, whose centre lies in a box."""
-    rows, columns = read_grey(image.path).shape
+def covered_share(image: LabelledImage, shape: tuple[int, ...]) -> float:
+    """Share of an image's pixels, 0 to 1, whose centre lies in a box; shape is (rows, columns)."""
+    rows, columns = shape
     covered = np.zeros((rows, columns), dtype=np.bool_)
     for box in image.boxes:
         covered |= _inside(box.y, box.height, rows)[:, None] & _inside(box.x, box.width, columns)

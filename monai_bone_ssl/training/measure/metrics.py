@@ -118,7 +118,7 @@ class Metrics(MetricsByPart, frozen=True, kw_only=True):
     images' (Rajpurkar et al. 2018, arXiv:1712.06957); the decision is the most severe image's, as in a
     report."""
     localisation: Localisation | None
-    """Outcome of the pointing game; None where no image has boxes."""
+    """Outcome of the pointing game, and of regions against outlines; None where no image has boxes."""
 
 
 def compute_metrics(
@@ -140,7 +140,7 @@ def compute_metrics(
     studies
         Study of each image [n]; None where studies are unknown.
     localisation
-        Outcome of the pointing game, copied into the result.
+        Outcome of the pointing game and of the regions, copied into the result.
     """
     without_hardware = None
     if hardware is not None and not hardware.all():
