@@ -33,7 +33,8 @@ ours=vit_small_patch16_224.safetensors.
 {DATA_KINDS}
 OUT gets
   index.html        the table with 95 % intervals, differences to the baseline with McNemar's and DeLong's
-                    tests, plots, the most confident errors with evidence, and labels to look at again
+                    tests, plots, where each row points if findings are outlined, the most confident errors
+                    with evidence, and labels to look at again
   table.csv         every figure of the table
   comparison.json   everything on the page, for programs
   label_audit.csv   every image with the support of its nearest neighbours for its label

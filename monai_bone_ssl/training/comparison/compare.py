@@ -27,6 +27,7 @@ from monai_bone_ssl.training.comparison.outcome import (
     SuspectLabel,
     table_csv,
 )
+from monai_bone_ssl.training.comparison.pointing import localise_row
 from monai_bone_ssl.training.comparison.predictions import PredictionStore
 from monai_bone_ssl.training.comparison.protocol import THRESHOLD, EvaluationProtocol
 from monai_bone_ssl.training.compute.software import software
@@ -93,7 +94,8 @@ def compare_methods(
     check_names([method.name for method in methods], baseline)
     store = PredictionStore(out / "predictions", dataset)
     probabilities = {method.name: store.runs(method, protocol) for method in methods}
-    rows, runs = measure_rows(methods, probabilities, dataset.take(protocol.evaluated), baseline)
+    pointing = {method.name: localise_row(method, store, protocol) for method in methods}
+    rows, runs = measure_rows(methods, probabilities, pointing, dataset.take(protocol.evaluated), baseline)
     curves = [method for method in methods if method.name in efficiency_of]
     efficiency = [point for method in curves for point in efficiency_points(method, store, protocol)]
     comparison = ModelComparison(

@@ -14,6 +14,7 @@ from monai_bone_ssl.training.comparison.outcome import (
     ALL_IMAGES,
     FIGURE_HEADINGS,
     MEAN_OF_PARTS,
+    POINTING_HEADINGS,
     Level,
     ModelComparison,
 )
@@ -98,6 +99,7 @@ def write_comparison_page(
         "min_cases": MIN_CASES_TO_MEASURE,
         "figure_table": partial(_figure_table, comparison),
         "difference_table": partial(_difference_table, comparison),
+        "pointing_table": partial(_pointing_table, comparison),
     }
     write_html(path, "comparison.html", values)
 
@@ -120,6 +122,16 @@ def _figure_table(comparison: ModelComparison, figure: str, level: Level) -> _Ta
     unit = " in per cent" if figure in _IN_PER_CENT else ""
     caption = f"{FIGURE_HEADINGS[figure]}{unit}, {level} by {level}"
     return _Table(caption, list(_headings(comparison, level)), lines)
+
+
+def _pointing_table(comparison: ModelComparison) -> _Table:
+    """Where each row points: a line a row, a column a figure."""
+    figures = list(POINTING_HEADINGS)
+    lines = [
+        (_Cell(row.name), [_figure_cell(row.pointing(figure), figure, None, "") for figure in figures])
+        for row in comparison.rows
+    ]
+    return _Table("Outlined findings", [_Cell(POINTING_HEADINGS[figure]) for figure in figures], lines)
 
 
 def _difference_table(comparison: ModelComparison, level: Level) -> _Table:

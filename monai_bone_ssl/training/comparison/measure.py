@@ -13,6 +13,7 @@ from monai_bone_ssl.training.comparison.outcome import RowOutcome
 from monai_bone_ssl.training.comparison.protocol import make_sample
 from monai_bone_ssl.training.data import LabelledDataset
 from monai_bone_ssl.training.measure.evaluate import hardware_of, studies_of
+from monai_bone_ssl.training.measure.localisation import Localisation
 from monai_bone_ssl.training.measure.metrics import compute_metrics, mean_over_parts
 from monai_bone_ssl.training.measure.paired_tests import PairedComparison, compare_pair
 from monai_bone_ssl.training.measure.sample import Sample, merge_studies
@@ -26,6 +27,7 @@ Runs = Mapping[int, Sample]
 def measure_rows(
     methods: Sequence[Method],
     probabilities: Mapping[str, Mapping[int, NDArray[np.float64]]],
+    pointing: Mapping[str, Localisation | None],
     evaluated: LabelledDataset,
     baseline: str,
 ) -> tuple[tuple[RowOutcome, ...], dict[str, Runs]]:
@@ -37,6 +39,8 @@ def measure_rows(
         Rows in the table's order.
     probabilities
         Probabilities of the images by row name and seed, float64 [n] each.
+    pointing
+        Where each row points, by row name; None where nothing is outlined, or the row has no evidence.
     evaluated
         Images that were predicted, n of them.
     baseline
@@ -54,20 +58,37 @@ def measure_rows(
         for name, by_seed in probabilities.items()
     }
     rows = [
-        _measure(method, runs[method.name], None if method.name == baseline else runs[baseline], evaluated)
+        _measure(
+            method,
+            runs[method.name],
+            None if method.name == baseline else runs[baseline],
+            pointing[method.name],
+            evaluated,
+        )
         for method in tqdm(methods, desc="figures", unit="row")
     ]
     return tuple(rows), runs
 
 
-def _measure(method: Method, runs: Runs, baseline: Runs | None, evaluated: LabelledDataset) -> RowOutcome:
+def _measure(
+    method: Method,
+    runs: Runs,
+    baseline: Runs | None,
+    pointing: Localisation | None,
+    evaluated: LabelledDataset,
+) -> RowOutcome:
     studies = studies_of(evaluated.images)
     by_study = _merge(runs, studies)
     return RowOutcome(
         name=method.name,
         description=method.description,
         seeds=tuple(runs),
-        metrics=compute_metrics(list(runs.values()), hardware=hardware_of(evaluated.images), studies=studies),
+        metrics=compute_metrics(
+            list(runs.values()),
+            hardware=hardware_of(evaluated.images),
+            studies=studies,
+            localisation=pointing,
+        ),
         mean_over_parts=mean_over_parts(list(runs.values())),
         study_mean_over_parts=None if by_study is None else mean_over_parts(list(by_study.values())),
         against_baseline=_pair(runs, baseline),

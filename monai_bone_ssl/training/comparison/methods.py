@@ -6,7 +6,7 @@ against that row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from monai_bone_ssl.findings import Region
 from monai_bone_ssl.training.data import LabelledDataset, read_grey
 
 __all__ = ["MetadataBaseline", "Method"]
@@ -73,6 +74,15 @@ class Method(Protocol):
         None for a method without evidence.
         """
 
+    def regions(
+        self, dataset: LabelledDataset, train: Ints, images: Ints, /
+    ) -> Mapping[int, Sequence[Region]] | None:
+        """Regions that show signs of the target, in pixels of the image, by image index, as learnt from
+        ``train``: as many as may be asked for, their probabilities tell how sure each is.
+
+        None for a method that draws no regions.
+        """
+
 
 class MetadataBaseline:
     """Logistic regression on body part and image size, a :class:`Method`."""
@@ -92,6 +102,9 @@ class MetadataBaseline:
 
     def evidence(self, dataset: LabelledDataset, train: Ints, images: Ints, /) -> None:
         """None: no pixel has a share in the logit."""
+
+    def regions(self, dataset: LabelledDataset, train: Ints, images: Ints, /) -> None:
+        """None: no pixel is looked at."""
 
 
 def _metadata(dataset: LabelledDataset) -> Floats:

@@ -93,6 +93,9 @@ class _FeatureRow:
         """None: this classifier has no evidence."""
         return None
 
+    def regions(self, _dataset: LabelledDataset, _train: Ints, _images: Ints, /) -> None:
+        """None: this classifier draws no regions."""
+
 
 class LinearProbeRow(_FeatureRow):
     """Logistic regression by L-BFGS, strength and calibration chosen inside the training images."""
@@ -176,6 +179,9 @@ class FineTunedRow:
 
     def evidence(self, dataset: LabelledDataset, train: Ints, images: Ints, /) -> None:
         """None: a fine-tuned network has no evidence."""
+
+    def regions(self, dataset: LabelledDataset, train: Ints, images: Ints, /) -> None:
+        """None: a fine-tuned network draws no regions."""
 
 
 def _scopes(dataset: LabelledDataset, train: Ints, images: Ints) -> Iterator[tuple[Ints, Ints]]:

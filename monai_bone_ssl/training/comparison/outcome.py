@@ -22,6 +22,7 @@ __all__ = [
     "COMPARISON_SCHEMA_VERSION",
     "FIGURE_HEADINGS",
     "MEAN_OF_PARTS",
+    "POINTING_HEADINGS",
     "DataSummary",
     "EfficiencyPoint",
     "Level",
@@ -48,6 +49,16 @@ FIGURE_HEADINGS = {
     "sensitivity_at_specificity_85": "Sensitivity at 85 % specificity",
     "sensitivity_at_specificity_90": "Sensitivity at 90 % specificity",
     "ece": "Calibration error (ECE)",
+}
+
+#: Figures of where a row points, over all images with outlines, and their headings.
+POINTING_HEADINGS = {
+    "pointing_game": "Pointing game",
+    "outlines_hit": "Outlines hit",
+    "false_regions": "False regions an image",
+    "sensitivity_at_0.1_false_regions": "Outlines hit at 0.1 false regions an image",
+    "sensitivity_at_0.5_false_regions": "Outlines hit at 0.5",
+    "sensitivity_at_1_false_regions": "Outlines hit at 1",
 }
 
 #: Columns beside the body parts, which are in lower case and so never have these names.
@@ -175,6 +186,12 @@ class RowOutcome(msgspec.Struct, frozen=True, kw_only=True):
         value: Estimate = getattr(block, figure)
         return value
 
+    def pointing(self, figure: str) -> Estimate:
+        """One figure of where the row points, a key of :data:`POINTING_HEADINGS`."""
+        where = self.metrics.localisation
+        nothing = Estimate(None, None, None, "nothing is outlined, or the row does not point")
+        return nothing if where is None else where.estimates().get(figure, nothing)
+
 
 class EfficiencyPoint(msgspec.Struct, frozen=True):
     """Figures of a row that learnt from a share of a fold's training studies."""
@@ -249,6 +266,11 @@ class ModelComparison(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     @property
+    def points(self) -> bool:
+        """Whether some row points at outlined findings."""
+        return any(row.metrics.localisation is not None for row in self.rows)
+
+    @property
     def levels(self) -> tuple[Level, ...]:
         """Image, and study where studies are known."""
         return ("image",) if self.rows[0].metrics.study_level is None else ("image", "study")
@@ -261,6 +283,8 @@ class ModelComparison(msgspec.Struct, frozen=True, kw_only=True):
 def table_csv(comparison: ModelComparison) -> bytes:
     """The whole table: a line for each level, figure and row; for each column the value and its interval.
 
+    Where findings are outlined, lines follow of where each row points, with values for all images alone.
+
     Figures are shares in [0, 1] (kappa in [-1, 1]); an undefined one is empty.
     """
     columns = comparison.columns
@@ -270,4 +294,8 @@ def table_csv(comparison: ModelComparison) -> bytes:
         estimates = [row.estimate(figure, column, level) for column in columns]
         values = (value for e in estimates for value in (e.value, e.ci_low, e.ci_high))
         lines.append((level, figure, row.name, *values))
+    blank = [None] * 3 * (len(columns) - 1)  # outlined findings are not counted by part
+    for figure, row in product(POINTING_HEADINGS if comparison.points else (), comparison.rows):
+        e = row.pointing(figure)
+        lines.append(("image", figure, row.name, *blank, e.value, e.ci_low, e.ci_high))
     return csv_bytes(header, lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from monai_bone_ssl import __version__
 from monai_bone_ssl.errors import ConfigError, ReasonCode
 from monai_bone_ssl.files import atomic_file, csv_bytes, write_atomically
+from monai_bone_ssl.findings import Region
 from monai_bone_ssl.training.comparison.methods import Method
 from monai_bone_ssl.training.comparison.protocol import EvaluationProtocol, ProtocolFold
 from monai_bone_ssl.training.data import LabelledDataset
@@ -29,7 +31,7 @@ _COLUMNS = ("path", "label", "part", "probability")
 
 
 class PredictionStore:
-    """Predictions of every (method, seed, fold) on one dataset, each in a CSV file of its own; and evidence.
+    """Predictions, evidence and regions of every (method, seed, fold) on one dataset, each in its own file.
 
     A file's name carries a digest of all that its content depends on: images, labels, groups, fold, method
     and software version. So a file that exists is right, and what has changed is computed again.
@@ -87,6 +89,18 @@ class PredictionStore:
             with atomic_file(path) as file:
                 np.savez(file, allow_pickle=False, **{str(i): values for i, values in evidence.items()})
         return evidence
+
+    def regions(
+        self, method: Method, fold: ProtocolFold, images: Ints
+    ) -> Mapping[int, Sequence[Region]] | None:
+        """Regions of some of a fold's test images, by index; None for a method without."""
+        path = self._path(method, replace(fold, test=images), "regions-", ".json")
+        if path.is_file():
+            return msgspec.json.decode(path.read_bytes(), type=dict[int, tuple[Region, ...]])
+        regions = method.regions(self.dataset, fold.train, images)
+        if regions is not None:
+            write_atomically(path, msgspec.json.encode(regions))
+        return regions
 
     def _path(self, method: Method, fold: ProtocolFold, kind: str, suffix: str) -> Path:
         indices = fold.train.tolist(), fold.test.tolist()

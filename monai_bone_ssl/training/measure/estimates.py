@@ -27,6 +27,7 @@ __all__ = [
     "FIGURES",
     "MIN_CASES_TO_MEASURE",
     "N_BINS",
+    "TOO_FEW_GROUPS",
     "Estimate",
     "estimate",
     "estimate_figures",
@@ -44,6 +45,9 @@ N_BINS = 15
 #: A part with fewer positive or negative images says too little by itself: it gets no ROC curve, pale bars,
 #: and no share in the mean over parts.
 MIN_CASES_TO_MEASURE = 20
+
+#: Why a figure has no interval.
+TOO_FEW_GROUPS = "too few groups for an interval"
 
 # Each figure, and why it may be undefined.
 _UNDEFINED = {
@@ -97,7 +101,7 @@ def estimate(value: float, low: float, high: float, undefined: str) -> Estimate:
     if np.isnan(value):
         return Estimate(None, None, None, undefined)
     if np.isnan(low):
-        return Estimate(float(value), None, None, "too few groups for an interval")
+        return Estimate(float(value), None, None, TOO_FEW_GROUPS)
     return Estimate(float(value), float(low), float(high))
 
 

@@ -15,6 +15,7 @@ from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset, read_grey
 from monai_bone_ssl.training.measure.evaluate import evaluate
+from monai_bone_ssl.training.measure.metrics import Metrics
 
 __all__ = ["evaluate_model", "operating_points", "write_evaluation"]
 
@@ -57,10 +58,7 @@ def write_evaluation(dataset: LabelledDataset, answers: Sequence[Answer], spec: 
         If ``out`` cannot be written.
     """
     metrics = evaluate(dataset, answers, out)
-    auroc = metrics.auroc
-    lines = [f"{len(dataset)} images, {int(dataset.labels.sum())} positive"]
-    if auroc.value is not None:
-        lines.append(f"AUROC {auroc.value:.3f} (95 % interval {auroc.ci_low:.3f} to {auroc.ci_high:.3f})")
+    lines = [f"{len(dataset)} images, {int(dataset.labels.sum())} positive", *_main_figures(metrics)]
     if dataset.target != spec.target:
         lines.append(
             f"Caution: the labels are taken to mean {dataset.target.name}, the model answers for "
@@ -72,6 +70,27 @@ def write_evaluation(dataset: LabelledDataset, answers: Sequence[Answer], spec: 
             "the cross-validated ones are in model.json."
         )
     return "\n".join([*lines, f"Figures: {out / 'metrics.json'}"])
+
+
+def _main_figures(metrics: Metrics) -> Iterator[str]:
+    """Lines of the figures that a reader asks for first, as far as they are defined."""
+    estimates = {
+        "AUROC": metrics.auroc,
+        "AUROC within cells of acquisition range and part": metrics.auroc_within_cells,
+        "Sensitivity at 90 % specificity": metrics.sensitivity_at_specificity_90,
+        "Share answered indeterminate": metrics.indeterminate,
+    }
+    if metrics.localisation is not None:
+        named = metrics.localisation.estimates()
+        estimates["Share of positive images whose evidence peaks in an outline"] = named["pointing_game"]
+        if "sensitivity_at_0.5_false_regions" in named:
+            at_half = named["sensitivity_at_0.5_false_regions"]
+            estimates["Share of outlines hit at 0.5 false regions an image"] = at_half
+    for name, figure in estimates.items():
+        if figure.ci_low is not None:
+            yield f"{name} {figure.value:.3f} (95 % interval {figure.ci_low:.3f} to {figure.ci_high:.3f})"
+        elif figure.value is not None:
+            yield f"{name} {figure.value:.3f} ({figure.reason})"
 
 
 def _answers(dataset: LabelledDataset, model: Model) -> Iterator[Answer]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from monai_bone_ssl.findings import Peak, Region
 from monai_bone_ssl.stats.bootstrap import cluster_bootstrap, percentile_interval, ratio
 from monai_bone_ssl.training.data import LabelledImage, read_grey
+from monai_bone_ssl.training.measure.estimates import TOO_FEW_GROUPS, Estimate
 from monai_bone_ssl.training.measure.froc import RegionFigures, froc
 
 __all__ = ["Localisation", "covered_share", "localise", "pointing_game"]
@@ -34,9 +35,23 @@ class Localisation(msgspec.Struct, frozen=True, kw_only=True):
     regions: RegionFigures | None = None
     """Regions against outlines, over all images; None where the model draws no regions."""
 
+    def estimates(self) -> dict[str, Estimate]:
+        """Figures by name: ``pointing_game``; of regions also ``outlines_hit``, ``false_regions``
+        and ``sensitivity_at_0.5_false_regions``, and so for 0.1 and 1."""
+        few = None if self.ci_low is not None else TOO_FEW_GROUPS
+        figures = {"pointing_game": Estimate(self.pointing_game, self.ci_low, self.ci_high, few)}
+        if self.regions is not None:
+            figures["outlines_hit"] = self.regions.outlines_hit
+            figures["false_regions"] = self.regions.false_regions
+            for limit, at_limit in self.regions.sensitivity_at_false_regions.items():
+                figures[f"sensitivity_at_{limit}_false_regions"] = at_limit
+        return figures
+
 
 def localise(
-    images: Sequence[LabelledImage], peaks: Sequence[Peak], regions: Sequence[Sequence[Region]] | None
+    images: Sequence[LabelledImage],
+    peaks: Sequence[Peak | None],
+    regions: Sequence[Sequence[Region]] | None,
 ) -> Localisation | None:
     """Play the pointing game on the positive images with boxes, and hold regions against all boxes.
 
@@ -45,7 +60,8 @@ def localise(
     images
         Labelled images [n].
     peaks
-        Source pixel [n] at which the evidence of each image peaks.
+        Source pixel [n] at which the evidence of each image peaks; None where the image is no positive one
+        with boxes and nobody looked.
     regions
         Regions of each image [n]; None for a model that draws none.
 
@@ -57,7 +73,7 @@ def localise(
     outlined = [
         (image, peak, shape)
         for image, peak, shape in zip(images, peaks, shapes, strict=True)
-        if shape is not None
+        if shape is not None and peak is not None
     ]
     if not outlined:
         return None

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from monai_bone_ssl.findings import Region
 from monai_bone_ssl.training.comparison.compare import compare_methods
 from monai_bone_ssl.training.comparison.predictions import row_folder
 from monai_bone_ssl.training.comparison.protocol import make_protocol
@@ -46,6 +47,11 @@ class Brightness:
     def evidence(self, dataset: LabelledDataset, train: Ints, images: Ints) -> dict[int, NDArray[np.float32]]:
         assert not set(dataset.groups[train]) & set(dataset.groups[images])
         return {int(i): np.eye(3, 2, dtype=np.float32) for i in images}
+
+    def regions(self, dataset: LabelledDataset, train: Ints, images: Ints) -> dict[int, list[Region]]:
+        """One region in the top left corner, as sure as the image is bright."""
+        assert not set(dataset.groups[train]) & set(dataset.groups[images])
+        return {int(i): [Region(0, 0, 4, 4, _grey(dataset.images[i].path), "possible")] for i in images}
 
 
 def _grey(path: Path) -> float:

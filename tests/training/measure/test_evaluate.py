@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ from monai_bone_ssl.model.answer import Answer
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.training.data import LabelledDataset, load_dataset
 from monai_bone_ssl.training.measure.evaluate import evaluate
-from monai_bone_ssl.training.measure.evaluate_model import operating_points
+from monai_bone_ssl.training.measure.evaluate_model import operating_points, write_evaluation
 
 POINTS = OperatingPoints(high_sensitivity=0.3, high_specificity=0.7)
 CORNER = Peak(0, 0)
@@ -189,6 +190,19 @@ def test_folder_that_cannot_be_written_is_named(fracatlas: LabelledDataset, tmp_
     with pytest.raises(ReportError, match=r"predictions\.csv: cannot be written") as caught:
         evaluate(fracatlas, _answers(fracatlas), tmp_path / "out")
     assert caught.value.code is ReasonCode.WRITE_FAILED
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_main_figures_are_said_in_words(fracatlas: LabelledDataset, tiny: Model, tmp_path: Path) -> None:
+    said = write_evaluation(fracatlas, _answers(fracatlas), tiny.spec, tmp_path).splitlines()
+    assert said[0] == "8 images, 4 positive"
+    assert said[1].startswith("AUROC 0.625 (95 % interval 0.")
+    assert "Share answered indeterminate 0.500 (95 % interval 0." in said[3]
+    assert said[4].startswith("Share of positive images whose evidence peaks in an outline 0.500 (95 %")
+    assert not any("within cells" in line for line in said)  # eight images have no cell
+    alone = replace(fracatlas, images=tuple(replace(image, group="one") for image in fracatlas.images))
+    said = write_evaluation(alone, _answers(alone), tiny.spec, tmp_path).splitlines()
+    assert said[1] == "AUROC 0.625 (too few groups for an interval)"
 
 
 def test_a_model_without_operating_points_is_refused(tiny: Model) -> None:
