@@ -42,7 +42,9 @@ __all__ = [
     "decide",
     "describe_body_part",
     "describe_image",
+    "describe_region",
     "describe_study",
+    "image_lines",
     "radiographs",
     "study_finding",
     "unanalysed",
@@ -397,12 +399,23 @@ def study_finding(
 
 
 def describe_image(finding: ImageFinding, target: Target) -> str:
-    """Finding of an image in one line of words, for overlays, tables, pages and reports."""
+    """Finding of an image in one line of words, for overlays, tables and pages."""
+    answer, detail = image_lines(finding, target)
+    return f"{answer}{': ' if isinstance(finding, Refused) else ', '}{detail}"
+
+
+def image_lines(finding: ImageFinding, target: Target) -> tuple[str, str]:
+    """Finding of an image in two short lines, for viewers that wrap no line: the answer and a detail."""
     if isinstance(finding, Refused):
-        verb = "Not analysed" if finding.status is Status.NOT_ANALYSED else "Analysis failed"
-        return f"{verb}: {finding.reason.text}"
+        answer = "Not analysed" if finding.status is Status.NOT_ANALYSED else "Analysis failed"
+        return answer, finding.reason.text
     answer = _ANSWER[finding.decision].format(target.name)
-    return f"{answer}, probability of {target.name} {finding.probability:.2f}"
+    return answer, f"probability of {target.name} {finding.probability:.2f}"
+
+
+def describe_region(region: Region, target: Target) -> str:
+    """Region of an image in words, such as "Certain region, probability of fracture 0.91"."""
+    return f"{region.certainty.capitalize()} region, probability of {target.name} {region.probability:.2f}"
 
 
 def describe_body_part(part: BodyPart) -> str:

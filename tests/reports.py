@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from io import BytesIO
 
+import msgspec
 from highdicom.sr import Comprehensive3DSR, srread
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataset import FileMetaDataset
@@ -25,6 +26,7 @@ from monai_bone_ssl.findings import (
     PixelBox,
     Refused,
     RefusedImage,
+    Region,
     Target,
     decide,
     study_finding,
@@ -35,6 +37,8 @@ from monai_bone_ssl.report.study import study_report
 
 POINTS = OperatingPoints(high_sensitivity=0.2, high_specificity=0.7)
 BOX = PixelBox(top=16, left=32, bottom=30.5, right=46.25)
+POSSIBLE = Region(row=40, column=8, height=10, width=12, probability=0.41, certainty="possible")
+CERTAIN = Region(row=16, column=32, height=8, width=20, probability=0.31, certainty="certain")
 WRIST = CodedConcept("74670003", "SCT", "Wrist joint")
 CREATED = datetime(2026, 11, 22, 10, 30, 15)
 ALGORITHM = Algorithm(
@@ -115,6 +119,11 @@ def analysed(header: Dataset, probability: float, **context: object) -> Answered
         seconds=0.1,
     )
     return replace(AnsweredImage(finding, header, WRIST, "L", POINTS, BOX), **context)
+
+
+def with_regions(image: AnsweredImage, *regions: Region) -> AnsweredImage:
+    """The image as a model with patch operating points answers it."""
+    return replace(image, finding=msgspec.structs.replace(image.finding, regions=regions))
 
 
 def not_analysed(header: Dataset, error: UnsupportedImage | CorruptImage | None = None) -> RefusedImage:

@@ -1,20 +1,16 @@
-"""Content tree of a study's report: TID 1500 "Measurement Report" of DICOM PS3.16.
+"""Parts of a report's content tree, TID 1500 "Measurement Report" of DICOM PS3.16, by whomever it is.
 
 https://dicom.nema.org/medical/dicom/current/output/chtml/part16/chapter_A.html#sect_TID_1500
 
-How an answer is coded, so that no reader takes a negative image for a finding:
+The tree of the algorithm's report: :mod:`monai_bone_ssl.report.algorithm_content`; of a reader's:
+:mod:`monai_bone_ssl.review.verified_content`. What both keep to, so that viewers open them:
 
-- The coded pair names the condition itself: "Fracture = Absent", "Fracture = Undetermined" (CID 240). It
-  stays true when a viewer shows it apart from its group.
-- (121071, DCM, "Finding") stands only in the group of a positive image. Viewers label a group with its
-  Finding and do not read the evaluations beside it; "Finding: Fracture" above "absent" would be read as
-  a fracture.
-- The patch of the peak is drawn only where the image is positive or indeterminate. Every image has a patch
-  with the largest evidence, and a rectangle in a negative one would be read as a mark.
-- The patch is what the probability is INFERRED FROM (the supporting evidence, PS3.3 section C.17.3.2.4), in a
-  group about the image (TID 1501). A group about a region (TID 1410) would claim that the number was
-  measured in the rectangle, or that the rectangle is the finding.
-- An image that was not analysed has no answer and no probability, but a status and the reason.
+- OHIF draws a measurement group, and tells its comments, only where the group has a place: a region (TID
+  1410), or a number with the place that it is inferred from as its only child (TID 1501). One group without
+  either, and it shows nothing of the whole report. An image without a number of its own therefore gets the
+  number of its frames, inferred from the whole image.
+- Viewers show the first group's image, and draw comments line by line without wrapping: the groups stand in
+  the order of severity, and comments are short.
 """
 
 from __future__ import annotations
@@ -22,28 +18,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from highdicom.sr import (
-    AlgorithmIdentification,
     CodeContentItem,
     ContainerContentItem,
     ContentSequence,
-    CoordinatesForMeasurement,
     DeviceObserverIdentifyingAttributes,
     FindingSite,
-    GraphicTypeValues,
     Measurement,
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
     ObservationContext,
     ObserverContext,
     PlanarROIMeasurementsAndQualitativeEvaluations,
-    QualitativeEvaluation,
     RelationshipTypeValues,
-    SourceImageForMeasurementGroup,
-    SourceImageForRegion,
     TextContentItem,
-    TrackingIdentifier,
 )
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
@@ -52,35 +40,29 @@ from pydicom.uid import UID
 
 from monai_bone_ssl.dicom.uids import derived_uid
 from monai_bone_ssl.errors import ReasonCode, ReportError
-from monai_bone_ssl.findings import (
-    UNVERIFIED,
-    Answered,
-    AnsweredImage,
-    CodedConcept,
-    Decision,
-    ImageAnalysis,
-    OperatingPoints,
-    PixelBox,
-    Status,
-    StudyFinding,
-    Target,
-    describe_image,
-    describe_study,
-)
+from monai_bone_ssl.findings import CodedConcept
+from monai_bone_ssl.report.coordinates import measured_along, whole_image
 from monai_bone_ssl.report.image_library import image_library
 
 __all__ = [
+    "LAYOUT",
     "Algorithm",
+    "Group",
     "about_study",
     "code",
+    "comments",
     "device_observer",
     "evaluation",
     "finding_sites",
-    "measurement_report",
+    "frame_count",
     "report_tree",
-    "text_item",
-    "tracking_uid",
 ]
+
+#: Version of the content tree, a part of a report's UIDs: an archive keeps the first of two objects with one
+#: UID, so that a report of an earlier layout would stand in the way of one that viewers can open.
+LAYOUT = "2"
+
+Group = MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
 
 _LONG_STRING = 64  # characters in a value of VR LO
 
@@ -120,52 +102,9 @@ class Algorithm:
         return derived_uid("device", self.fingerprint)
 
 
-def tracking_uid(sop_instance_uid: str, algorithm: Algorithm) -> UID:
-    """Tracking UID of an image's group in the report."""
-    return derived_uid("tracking", sop_instance_uid, algorithm.fingerprint, algorithm.software_version)
-
-
-def measurement_report(
-    images: Sequence[ImageAnalysis],
-    referenced: Sequence[tuple[ImageAnalysis, Dataset]],
-    study: StudyFinding,
-    target: Target,
-    algorithm: Algorithm,
-) -> MeasurementReport:
-    """Content tree of a study's report.
-
-    Parameters
-    ----------
-    images
-        All images of the study, which the conclusion in words counts.
-    referenced
-        Images that can be referenced, in reading order, each with its header.
-    study
-        Conclusion of the study.
-    target
-        Condition that the model looks for.
-    algorithm
-        The model and the software around it.
-    """
-    groups = [
-        _group(image, header, f"Image {number} of {len(referenced)}", target, algorithm)
-        for number, (image, header) in enumerate(referenced, start=1)
-    ]
-    words = describe_study(study, [image.finding for image in images], target)
-    evaluations = [evaluation(codes.DCM.SummaryOfAnalyses, _STATUS[study.status])]
-    if study.decision is not None:
-        evaluations.insert(0, evaluation(code(target.question), code(target.answer(study.decision))))
-    return report_tree(
-        ObservationContext(observer_device_context=device_observer(algorithm)),
-        groups,
-        [header for _, header in referenced],
-        about_study(evaluations, f"{words} {UNVERIFIED}."),
-    )
-
-
 def report_tree(
     observers: ObservationContext,
-    groups: Sequence[MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations],
+    groups: Sequence[Group],
     headers: Sequence[Dataset],
     conclusion: ContainerContentItem,
 ) -> MeasurementReport:
@@ -176,7 +115,7 @@ def report_tree(
     observers
         Device, and person where one took part, that made the findings.
     groups
-        Measurement groups about images and about places in them.
+        Measurement groups about images and about places in them, the most severe first.
     headers
         Headers of all images that the report is about, in reading order.
     conclusion
@@ -205,79 +144,6 @@ def device_observer(algorithm: Algorithm) -> ObserverContext:
     return ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
 
 
-# --- one group an image -------------------------------------------------------------------------------
-
-
-def _group(
-    image: ImageAnalysis, header: Dataset, name: str, target: Target, algorithm: Algorithm
-) -> MeasurementsAndQualitativeEvaluations:
-    """Measurement group of one image."""
-    comment = describe_image(image.finding, target)
-    evaluations = [QualitativeEvaluation(codes.DCM.SummaryOfAnalyses, _STATUS[image.finding.status])]
-    finding_type, points, measurements = None, None, []
-    if isinstance(image, AnsweredImage):
-        decision, points = image.finding.decision, image.points
-        box = None if decision is Decision.NEGATIVE else image.peak_box
-        comment += "" if box is None else _CAUTION
-        answer = QualitativeEvaluation(code(target.question), code(target.answer(decision)))
-        evaluations.insert(0, answer)
-        measurements = [_probability(image.finding, box, target, header)]
-        finding_type = code(target.finding) if decision is Decision.POSITIVE else None
-    group = MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(tracking_uid(header.SOPInstanceUID, algorithm), name),
-        finding_type=finding_type,
-        finding_sites=finding_sites(image.anatomy, image.laterality),
-        algorithm_id=_algorithm_identification(algorithm, points),
-        measurements=measurements,
-        qualitative_evaluations=evaluations,
-        source_images=[SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID)],
-    )
-    group[0].ContentSequence.append(text_item(codes.DCM.Comment, comment))
-    return group
-
-
-_CAUTION = ". The rectangle marks the patch with the most evidence; it does not locate the finding."
-
-
-# CID 6042 "Status of Results".
-_STATUS = {
-    Status.ANALYSED: codes.DCM.Succeeded,
-    Status.PARTIALLY_ANALYSED: codes.DCM.PartiallySucceeded,
-    Status.NOT_ANALYSED: codes.DCM.NotAttempted,
-    Status.FAILED: codes.DCM.Failed,
-}
-
-
-def _probability(finding: Answered, box: PixelBox | None, target: Target, header: Dataset) -> Measurement:
-    """The probability under a name of the target: beside "Absent" it could be read as that of absence."""
-    measurement = Measurement(
-        name=codes.DCM.Probability,
-        value=finding.probability,
-        unit=codes.UCUM.NoUnits,
-        referenced_coordinates=[] if box is None else [_rectangle(box, header)],
-    )
-    number = measurement[0]
-    meaning = text_item(
-        codes.DCM.EquivalentMeaningOfConceptName,
-        f"Probability of {target.name}",
-        RelationshipTypeValues.HAS_CONCEPT_MOD,
-    )
-    number.ContentSequence = ContentSequence([meaning, *number.get("ContentSequence", [])])
-    return measurement
-
-
-def _rectangle(box: PixelBox, header: Dataset) -> CoordinatesForMeasurement:
-    """A closed polyline; SCOORD counts (column, row) from the image's top left corner, as PixelBox does."""
-    left, top, right, bottom = box.left, box.top, box.right, box.bottom
-    corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
-    return CoordinatesForMeasurement(
-        graphic_type=GraphicTypeValues.POLYLINE,
-        graphic_data=np.array(corners, dtype=np.float32),
-        source_image=SourceImageForRegion(header.SOPClassUID, header.SOPInstanceUID),
-        purpose=codes.DCM.SourceOfMeasurement,
-    )
-
-
 _LATERALITY = {"R": codes.SCT.Right, "L": codes.SCT.Left, "B": codes.SCT.Bilateral}
 
 
@@ -297,28 +163,6 @@ def finding_sites(anatomy: CodedConcept | None, laterality: str | None) -> list[
     return [FindingSite(code(anatomy), side)]
 
 
-def _algorithm_identification(
-    algorithm: Algorithm, points: OperatingPoints | None
-) -> AlgorithmIdentification:
-    """Algorithm identification (TID 4019), with the operating points of the image's body part."""
-    parameters = [
-        f"Weights SHA-256 {algorithm.weights_sha256}",
-        f"Software {algorithm.software_name} {algorithm.software_version}",
-    ]
-    if points is not None:
-        parameters += [
-            f"Negative below probability {points.high_sensitivity:.4g} (high-sensitivity operating point)",
-            f"Positive from probability {points.high_specificity:.4g} (high-specificity operating point)",
-        ]
-    return AlgorithmIdentification(
-        name=algorithm.model_name,
-        version=algorithm.model_version,
-        parameters=parameters,
-        # CID 7162; 123109, one below, is "Manual Processing".
-        family=codes.DCM.ArtificialIntelligence,
-    )
-
-
 # --- about the whole study ----------------------------------------------------------------------------
 
 
@@ -328,7 +172,7 @@ def about_study(evaluations: Sequence[CodeContentItem], conclusion: str) -> Cont
         name=Code("C0034375", "UMLS", "Qualitative Evaluations"),
         relationship_type=RelationshipTypeValues.CONTAINS,
     )
-    container.ContentSequence = ContentSequence([*evaluations, text_item(codes.DCM.Conclusion, conclusion)])
+    container.ContentSequence = ContentSequence([*evaluations, _text(codes.DCM.Conclusion, conclusion)])
     return container
 
 
@@ -345,8 +189,23 @@ def evaluation(name: Code, value: Code) -> CodeContentItem:
     return CodeContentItem(name, value, RelationshipTypeValues.CONTAINS)
 
 
-def text_item(
-    name: Code, value: str, relationship: RelationshipTypeValues = RelationshipTypeValues.CONTAINS
-) -> TextContentItem:
-    """Content item with words under a coded name."""
-    return TextContentItem(name, value, relationship)
+def comments(lines: Sequence[str]) -> list[TextContentItem]:
+    """Comments of a measurement group, one for each line of words that has any."""
+    return [_text(codes.DCM.Comment, line[:1].upper() + line[1:]) for line in lines if line]
+
+
+def _text(name: Code, value: str) -> TextContentItem:
+    return TextContentItem(name, value, RelationshipTypeValues.CONTAINS)
+
+
+_FRAMES = Code("{frames}", "UCUM", "frames")
+
+
+def frame_count(header: Dataset) -> Measurement:
+    """Number of an image that has no other: of its frames, inferred from the whole image."""
+    return Measurement(
+        name=codes.DCM.NumberOfFrames,
+        value=int(header.get("NumberOfFrames") or 1),
+        unit=_FRAMES,
+        referenced_coordinates=[measured_along(whole_image(header), header)],
+    )

@@ -5,7 +5,7 @@ changes at every retraining. Text is UTF-8, patient and study are the source's, 
 images, their status and the algorithm. The report is preliminary, unverified and for research: the answer of
 an algorithm, not of a reader.
 
-Content tree: :mod:`monai_bone_ssl.report.content`.
+Content tree: :mod:`monai_bone_ssl.report.algorithm_content`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from monai_bone_ssl.dicom.patient import check_one_patient
 from monai_bone_ssl.dicom.uids import derived_uid
 from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.findings import AnsweredImage, ImageAnalysis, Status, StudyFinding, Target
-from monai_bone_ssl.report.content import Algorithm, measurement_report
+from monai_bone_ssl.report.algorithm_content import measurement_report
+from monai_bone_ssl.report.content import LAYOUT, Algorithm
 from monai_bone_ssl.report.derived_object import (
     UIDS,
     contributing_equipment,
@@ -174,4 +175,4 @@ def _identity(
     """
     sources = sorted(f"{header.SOPInstanceUID} {image.finding.status}" for image, header in referenced)
     sources += [f"{study.unread_files} unread"] if study.unread_files else []
-    return [algorithm.fingerprint, algorithm.software_version, *sources]
+    return [algorithm.fingerprint, algorithm.software_version, LAYOUT, *sources]

@@ -7,6 +7,7 @@ where the condition is present. What differs:
 - A place that the reader marked becomes a measurement group about that place (TID 1410).
 - A ruler becomes a length, measured along its path.
 - An image that nobody could read is coded as unusable; an image that was not read has no answer.
+- The groups stand in the order abnormal, uncertain, not readable, normal, not read.
 """
 
 from __future__ import annotations
@@ -18,9 +19,6 @@ import numpy as np
 import numpy.typing as npt
 from highdicom.sr import (
     ContainerContentItem,
-    CoordinatesForMeasurement,
-    GraphicTypeValues,
-    ImageRegion,
     Measurement,
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
@@ -30,7 +28,6 @@ from highdicom.sr import (
     PlanarROIMeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
     SourceImageForMeasurementGroup,
-    SourceImageForRegion,
     TrackingIdentifier,
 )
 from pydicom import Dataset
@@ -39,17 +36,20 @@ from pydicom.sr.coding import Code
 
 from monai_bone_ssl.dicom.uids import derived_uid
 from monai_bone_ssl.errors import ReasonCode, ReportError
-from monai_bone_ssl.findings import CodedConcept, Decision, Target
+from monai_bone_ssl.findings import CodedConcept, Decision, PixelBox, Target
 from monai_bone_ssl.report.content import (
     Algorithm,
+    Group,
     about_study,
     code,
+    comments,
     device_observer,
     evaluation,
     finding_sites,
+    frame_count,
     report_tree,
-    text_item,
 )
+from monai_bone_ssl.report.coordinates import image_region, measured_along, rectangle
 from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.verdict import Location, Reading, Verdict, describe_reading
 from monai_bone_ssl.wording import counted
@@ -94,10 +94,11 @@ def verified_content(
     ReportError
         ``REPORT_FAILED`` where a marked place is outside its image.
     """
+    numbered = [(image, f"Image {number} of {len(images)}") for number, image in enumerate(images, start=1)]
     groups = [
         group
-        for number, image in enumerate(images, start=1)
-        for group in _groups(image, f"Image {number} of {len(images)}", reader, target)
+        for image, name in sorted(numbered, key=lambda item: _ORDER.index(_reading(item[0])))
+        for group in _groups(image, name, reader, target)
     ]
     person = PersonObserverIdentifyingAttributes(reader.person_name, organization_name=reader.organization)
     observers = ObservationContext(
@@ -107,6 +108,8 @@ def verified_content(
     conclusion = _conclusion([image.verdict for image in images], target)
     return report_tree(observers, groups, [image.header for image in images], conclusion)
 
+
+_ORDER = (Reading.ABNORMAL, Reading.UNCERTAIN, Reading.BAD_IMAGE, Reading.NORMAL, None)
 
 _ANSWERS = {
     Reading.NORMAL: Decision.NEGATIVE,
@@ -139,7 +142,9 @@ def _answer(reading: Reading, target: Target) -> tuple[Code, Code]:
 
 # --- one image ----------------------------------------------------------------------------------------
 
-Group = MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
+
+def _reading(image: ReviewedImage) -> Reading | None:
+    return None if image.verdict is None else image.verdict.reading
 
 
 def _groups(image: ReviewedImage, name: str, reader: Reader, target: Target) -> list[Group]:
@@ -161,29 +166,25 @@ def _image_group(
         tracking_identifier=_tracking(image, name, reader),
         finding_type=_finding_type(verdict, target),
         finding_sites=finding_sites(image.anatomy, image.laterality),
-        measurements=[_length(ruler, header) for ruler in locations if ruler.kind == "ruler"],
+        measurements=[_length(ruler, header) for ruler in locations if ruler.kind == "ruler"]
+        or [frame_count(header)],
         qualitative_evaluations=[QualitativeEvaluation(*_image_answer(verdict, target))],
         source_images=[SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID)],
     )
-    group[0].ContentSequence.append(text_item(codes.DCM.Comment, _comment(verdict, target)))
+    group[0].ContentSequence.extend(comments(_lines(verdict, target)))
     return group
 
 
 def _region_group(
     image: ReviewedImage, location: Location, name: str, reader: Reader, target: Target
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
-    header = image.header
-    region = ImageRegion(
-        graphic_type=GraphicTypeValues.POINT if location.kind == "point" else GraphicTypeValues.POLYLINE,
-        graphic_data=_outline(location, header),
-        source_image=SourceImageForRegion(header.SOPClassUID, header.SOPInstanceUID),
-    )
-    return PlanarROIMeasurementsAndQualitativeEvaluations(
+    group = PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(image, name, reader),
-        referenced_region=region,
+        referenced_region=image_region(_outline(location, image.header), image.header),
         finding_type=_finding_type(image.verdict, target),
-        finding_sites=finding_sites(image.anatomy, image.laterality),
     )
+    group[0].ContentSequence.extend(comments([*_lines(image.verdict, target)[:1]]))
+    return group
 
 
 def _tracking(image: ReviewedImage, name: str, reader: Reader) -> TrackingIdentifier:
@@ -205,11 +206,12 @@ def _image_answer(verdict: Verdict | None, target: Target) -> tuple[Code, Code]:
     return _answer(verdict.reading, target)
 
 
-def _comment(verdict: Verdict | None, target: Target) -> str:
+def _lines(verdict: Verdict | None, target: Target) -> tuple[str, ...]:
+    """Verdict in short lines: the reading, how sure the reader is, and the reader's own words."""
     if verdict is None:
-        return "Not read."
-    sure = "" if verdict.confidence is None else f", confidence {verdict.confidence} of 5"
-    return f"{describe_reading(verdict.reading, target)}{sure}. {verdict.comment}".rstrip()
+        return ("Not read",)
+    sure = "" if verdict.confidence is None else f"confidence {verdict.confidence} of 5"
+    return describe_reading(verdict.reading, target), sure, verdict.comment
 
 
 def _length(ruler: Location, header: Dataset) -> Measurement:
@@ -220,14 +222,7 @@ def _length(ruler: Location, header: Dataset) -> Measurement:
         name=codes.SCT.Length,
         value=in_pixels if ruler.length_mm is None else ruler.length_mm,
         unit=_PIXELS if ruler.length_mm is None else codes.UCUM.Millimeter,
-        referenced_coordinates=[
-            CoordinatesForMeasurement(
-                graphic_type=GraphicTypeValues.POLYLINE,
-                graphic_data=_outline(ruler, header),
-                source_image=SourceImageForRegion(header.SOPClassUID, header.SOPInstanceUID),
-                purpose=codes.DCM.Path,
-            )
-        ],
+        referenced_coordinates=[measured_along(_outline(ruler, header), header, codes.DCM.Path)],
     )
 
 
@@ -250,5 +245,4 @@ def _outline(location: Location, header: Dataset) -> npt.NDArray[np.float64]:
     if location.kind != "box":
         return inside
     (left, top), (right, bottom) = inside.min(axis=0), inside.max(axis=0)
-    corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
-    return np.array(corners)
+    return rectangle(PixelBox(top, left, bottom, right))

@@ -27,7 +27,7 @@ from monai_bone_ssl.findings import CodedConcept, Target
 from monai_bone_ssl.model.folder import ModelFolder, read_model_folder
 from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.pipeline import algorithm
-from monai_bone_ssl.report.content import Algorithm
+from monai_bone_ssl.report.content import LAYOUT, Algorithm
 from monai_bone_ssl.report.derived_object import (
     UIDS,
     contributing_equipment,
@@ -158,7 +158,7 @@ def _identity(
     )
     reviewed = "" if predecessor is None else str(predecessor.SOPInstanceUID)
     device = "" if algorithm is None else algorithm.fingerprint
-    return [reader.name, reader.organization, reviewed, device, __version__, *verdicts]
+    return [reader.name, reader.organization, reviewed, device, __version__, LAYOUT, *verdicts]
 
 
 # --- all studies of a review ------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from reports import (
 from monai_bone_ssl.dicom.uids import derived_uid
 from monai_bone_ssl.errors import ReasonCode, ReportError, UnsupportedImage
 from monai_bone_ssl.findings import ImageAnalysis
-from monai_bone_ssl.report.content import tracking_uid
+from monai_bone_ssl.report.algorithm_content import tracking_uid
 from monai_bone_ssl.report.study import write_report
 
 # --- which images are referenced ----------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from pydicom.uid import ComputedRadiographyImageStorage
 from reports import (
     ALGORITHM,
     BOX,
+    CERTAIN,
     CREATED,
     FAILURE,
+    POSSIBLE,
     STUDY,
     analysed,
     items,
@@ -25,13 +28,20 @@ from reports import (
     not_analysed,
     read_back,
     report_of,
+    with_regions,
+    written,
 )
 
 from monai_bone_ssl.findings import FRACTURE, UNVERIFIED, describe_study, study_finding
-from monai_bone_ssl.report.content import tracking_uid
+from monai_bone_ssl.report.algorithm_content import tracking_uid
 from monai_bone_ssl.report.study import write_report
 
 FRACTURE_CODE = Code("125605004", "SCT", "Fracture")
+
+
+def comments_of(group: Any) -> list[str]:
+    """Comments of a measurement group."""
+    return [item.TextValue for item in group[0].ContentSequence if meaning(item) == "Comment"]
 
 
 def test_positive_image_round_trip(tmp_path: Path) -> None:
@@ -65,15 +75,15 @@ def test_negative_image_cannot_be_taken_for_a_finding(tmp_path: Path) -> None:
     report = srread(write_report(report_of(analysed(header, 0.03)), tmp_path))
     said = list(items(report))
     assert "Finding" not in [meaning(item) for item in said]
-    assert "SCOORD" not in [item.ValueType for item in said]
+    [place] = [item for item in said if item.ValueType == "SCOORD"]
+    assert list(place.GraphicData) == [0, 0, 80, 0, 80, 64, 0, 64, 0, 0], "the border of the whole image"
     [group] = report.content.get_image_measurement_groups(
         tracking_uid=tracking_uid(header.SOPInstanceUID, ALGORITHM)
     )
     assert group.get_qualitative_evaluations(FRACTURE_CODE)[0].value == codes.cid240.Absent
     assert group.source_images[0].referenced_sop_instance_uid == header.SOPInstanceUID
-    # The number says of what it is the probability, so that 0.03 beside "Absent" is not that of absence.
-    [number] = [item for item in said if meaning(item) == "Probability"]
-    assert number.ContentSequence[0].TextValue == "Probability of fracture"
+    # Beside the number it is said of what it is the probability: 0.03 and "Absent" is not that of absence.
+    assert comments_of(group) == ["No sign of fracture", "Probability of fracture 0.03", UNVERIFIED]
 
 
 def test_indeterminate_image_has_a_region_but_no_finding() -> None:
@@ -101,29 +111,94 @@ def test_study_conclusion_stands_apart_from_the_images() -> None:
 def test_every_image_has_a_status_and_a_reason() -> None:
     headers = [make_header(number) for number in (1, 2, 3)]
     report = read_back(
-        report_of(analysed(headers[0], 0.05), not_analysed(headers[1]), not_analysed(headers[2], FAILURE))
+        report_of(not_analysed(headers[0]), not_analysed(headers[1], FAILURE), analysed(headers[2], 0.05))
     )
-    said = {}
+    said = []
     for group in report.content.get_image_measurement_groups():
         [status] = group.get_qualitative_evaluations(codes.DCM.SummaryOfAnalyses)
-        [comment] = [item.TextValue for item in group[0].ContentSequence if meaning(item) == "Comment"]
-        said[group.source_images[0].referenced_sop_instance_uid] = (status.value.value, comment)
-    assert said == {
-        headers[0].SOPInstanceUID: ("111222", "No sign of fracture, probability of fracture 0.05"),
-        headers[1].SOPInstanceUID: ("111225", "Not analysed: a.dcm: body part CHEST, expected HAND"),
-        headers[2].SOPInstanceUID: (
-            "111224",
-            "Analysis failed: b.dcm: JPEG data end early, expected 80 x 64 pixels",
+        source = group.source_images[0].referenced_sop_instance_uid
+        said.append((source, status.value.value, *comments_of(group)))
+    assert said == [
+        (
+            headers[2].SOPInstanceUID,
+            "111222",
+            "No sign of fracture",
+            "Probability of fracture 0.05",
+            UNVERIFIED,
         ),
-    }
+        (headers[0].SOPInstanceUID, "111225", "Not analysed", "A.dcm: body part CHEST, expected HAND"),
+        (
+            headers[1].SOPInstanceUID,
+            "111224",
+            "Analysis failed",
+            "B.dcm: JPEG data end early, expected 80 x 64 pixels",
+        ),
+    ]
     assert report.CompletionFlag == "PARTIAL"
 
 
-def test_nothing_analysed_means_no_answer_and_no_number() -> None:
+def test_nothing_analysed_means_no_answer_and_no_probability() -> None:
     report = report_of(not_analysed(make_header(1)), not_analysed(make_header(2), FAILURE))
     names = [meaning(item) for item in items(report)]
     assert not {"Probability", "Fracture", "Finding"} & set(names)
-    assert names.count("Comment") == 2
+    assert names.count("Number of Frames") == 2, "by which a viewer shows the comments"
+
+
+@pytest.mark.parametrize("probability", [0.02, 0.4, 0.95])
+def test_a_viewer_can_draw_every_group(probability: float) -> None:
+    """A region, or numbers each with a place in the group's image as their only child."""
+    image = with_regions(analysed(make_header(1), probability), POSSIBLE, CERTAIN)
+    report = report_of(image, not_analysed(make_header(2)), analysed(make_header(3), probability))
+    [imaging] = [item for item in report.ContentSequence if meaning(item) == "Imaging Measurements"]
+    for group in imaging.ContentSequence:
+        [number] = [item for item in group.ContentSequence if item.ValueType == "NUM"]
+        [place] = number.ContentSequence
+        regions = [item for item in group.ContentSequence if item.ValueType == "SCOORD"]
+        assert [list(item.GraphicData) for item in regions] in ([], [list(place.GraphicData)])
+        assert (place.ValueType, place.RelationshipType) == ("SCOORD", "INFERRED FROM")
+
+
+def test_the_most_severe_image_comes_first() -> None:
+    probabilities = (0.1, 0.95, 0.4, 0.72, 0.15)
+    images = [analysed(make_header(number), p) for number, p in enumerate(probabilities, start=2)]
+    report = report_of(not_analysed(make_header(1)), *images)
+    names = [item.TextValue for item in items(report) if meaning(item) == "Tracking Identifier"]
+    assert names == [f"Image {number} of 6" for number in (3, 5, 4, 6, 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("probability", "certain", "finding"), [(0.9, "Present", FRACTURE_CODE), (0.4, "Undetermined", None)]
+)
+def test_each_region_is_a_group_of_its_own(probability: float, certain: str, finding: Code | None) -> None:
+    header = make_header()
+    report = read_back(report_of(with_regions(analysed(header, probability), POSSIBLE, CERTAIN)))
+    [image] = report.content.get_image_measurement_groups()
+    assert "1 certain region, 1 possible" in comments_of(image)
+    [place] = image.get_measurements(codes.DCM.Probability)[0].referenced_coordinates
+    assert place.value.max(axis=0).tolist() == [80, 64], "the pooled evidence is that of the whole image"
+    regions = report.content.get_planar_roi_measurement_groups()
+    assert [group.tracking_identifier for group in regions] == [
+        "Image 1 of 1, certain region 1",
+        "Image 1 of 1, possible region 2",
+    ]
+    assert len({group.tracking_uid for group in (image, *regions)}) == 3
+    assert [comments_of(group) for group in regions] == [
+        ["Certain region, probability of fracture 0.31"],
+        ["Possible region, probability of fracture 0.41"],
+    ]
+    assert [group.finding_type for group in regions] == [finding, None]
+    answers = [group.get_qualitative_evaluations(FRACTURE_CODE)[0].value.meaning for group in regions]
+    assert answers == [certain, "Undetermined"]
+    for group, region in zip(regions, (CERTAIN, POSSIBLE), strict=True):
+        (left, top), (right, bottom) = group.roi.value.min(axis=0), group.roi.value.max(axis=0)
+        assert (top, left) == (region.row, region.column)
+        assert (bottom - top, right - left) == (region.height, region.width)
+        assert group.get_measurements(codes.DCM.Probability)[0].value == region.probability
+
+
+def test_a_negative_image_shows_no_region() -> None:
+    plain = analysed(make_header(), 0.1)
+    assert written(report_of(with_regions(plain, POSSIBLE))) == written(report_of(plain))
 
 
 def outline(report: Comprehensive3DSR) -> list[tuple[str, ...]]:
@@ -190,21 +265,17 @@ def test_rows_follow_the_templates() -> None:
             "Positive from probability 0.7 (high-specificity operating point)",
         ),
         ("HAS CONCEPT MOD", "CODE", "Algorithm Family", "Artificial Intelligence"),
-        # TID 300: the number, of what, and inferred from which patch
+        # TID 300: the number, and inferred from which patch
         ("CONTAINS", "NUM", "Probability", "0.93"),
-        ("HAS CONCEPT MOD", "TEXT", "Equivalent Meaning of Concept Name", "Probability of fracture"),
         ("INFERRED FROM", "SCOORD", "Source of Measurement", ""),
         ("SELECTED FROM", "IMAGE", "Source", ""),
         ("CONTAINS", "CODE", "Fracture", "Present"),
         ("CONTAINS", "CODE", "Summary of Analyses", "Succeeded"),
         ("CONTAINS", "IMAGE", "Source of Measurement", ""),
-        (
-            "CONTAINS",
-            "TEXT",
-            "Comment",
-            "Suspected fracture, probability of fracture 0.93. "
-            "The rectangle marks the patch with the most evidence; it does not locate the finding.",
-        ),
+        ("CONTAINS", "TEXT", "Comment", "Suspected fracture"),
+        ("CONTAINS", "TEXT", "Comment", "Probability of fracture 0.93"),
+        ("CONTAINS", "TEXT", "Comment", "The rectangle marks the most evidence, not the finding"),
+        ("CONTAINS", "TEXT", "Comment", UNVERIFIED),
         # TID 1500, rows 12 to 14: the study
         ("CONTAINS", "CONTAINER", "Qualitative Evaluations", ""),
         ("CONTAINS", "CODE", "Fracture", "Present"),
@@ -216,15 +287,6 @@ def test_rows_follow_the_templates() -> None:
             "Suspected fracture (1 of 1 image analysed). Algorithm result, not verified by a reader.",
         ),
     ]
-
-
-def test_groups_are_numbered_in_the_order_of_the_images() -> None:
-    headers = [make_header(number) for number in (2, 1, 3)]
-    report = read_back(report_of(*(analysed(header, 0.1) for header in headers)))
-    groups = report.content.get_image_measurement_groups()
-    assert [
-        (group.tracking_identifier, group.source_images[0].referenced_sop_instance_uid) for group in groups
-    ] == [(f"Image {number} of 3", headers[number - 1].SOPInstanceUID) for number in (1, 2, 3)]
 
 
 @pytest.mark.parametrize(
@@ -242,10 +304,10 @@ def test_side_of_the_site(side: str | None, coded: Code | None) -> None:
 
 @pytest.mark.parametrize(("probability", "marked"), [(0.1, False), (0.4, True), (0.9, True)])
 def test_only_a_marked_patch_is_mentioned(probability: float, marked: bool) -> None:
-    for box, mentioned in ((BOX, marked), (None, False)):
-        rows = outline(report_of(analysed(make_header(), probability, peak_box=box)))
-        assert ("SCOORD" in [row[1] for row in rows]) is mentioned
-        assert any("rectangle" in row[3] for row in rows) is mentioned
+    report = report_of(analysed(make_header(), probability))
+    [place] = [item for item in items(report) if item.ValueType == "SCOORD"]
+    assert (list(place.GraphicData)[:2] == [BOX.left, BOX.top]) is marked
+    assert any("rectangle" in row[3] for row in outline(report)) is marked
 
 
 def test_who_made_it_and_how_far_it_can_be_trusted() -> None:

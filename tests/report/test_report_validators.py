@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 from highdicom.sr import Comprehensive3DSR
 from pydicom.uid import CTImageStorage, DigitalXRayImageStorageForPresentation
-from reports import FAILURE, NAMES, OPTIONAL, analysed, make_header, named, not_analysed, report_of
+from reports import (
+    CERTAIN,
+    FAILURE,
+    NAMES,
+    OPTIONAL,
+    POSSIBLE,
+    analysed,
+    make_header,
+    named,
+    not_analysed,
+    report_of,
+    with_regions,
+)
 from validators import Problems, dciodvfy, pixelmed, run_tool
 
 from monai_bone_ssl.findings import ABNORMALITY
@@ -39,7 +51,7 @@ SCENARIOS: dict[str, Callable[[], Comprehensive3DSR]] = {
     ),
     "no_laterality": lambda: report_of(analysed(make_header(), 0.93, laterality=None)),
     "no_anatomy": lambda: report_of(analysed(make_header(), 0.93, anatomy=None, laterality=None)),
-    "no_peak_box": lambda: report_of(analysed(make_header(), 0.93, peak_box=None)),
+    "regions": lambda: report_of(with_regions(analysed(make_header(), 0.93), CERTAIN, POSSIBLE)),
     "abnormality": lambda: report_of(
         analysed(make_header(1), 0.93), analysed(make_header(2), 0.03), target=ABNORMALITY
     ),

@@ -208,7 +208,7 @@ def test_who_verified_what_and_which_report_was_reviewed(
 
 def test_places_are_where_the_reader_marked_them(reports: tuple[SessionReports, Path]) -> None:
     """SCOORD counts (column, row) from the corner of the first pixel, whose centre is (0.5, 0.5)."""
-    _, image, point, box, _ = groups(of_study(reports[0], STUDY))
+    image, point, box, *_ = groups(of_study(reports[0], STUDY))
     (region,) = items(point, "111030")
     assert (region.GraphicType, list(region.GraphicData)) == ("POINT", [20.5, 10.5])
     (region,) = items(box, "111030")
@@ -222,6 +222,20 @@ def test_places_are_where_the_reader_marked_them(reports: tuple[SessionReports, 
     assert (path.GraphicType, list(path.GraphicData)) == ("POLYLINE", [0.5, 0.5, 4.5, 3.5])
 
 
+def test_a_viewer_can_draw_every_group(
+    reports: tuple[SessionReports, Path], plain: Path, partial: Path
+) -> None:
+    """A region, or numbers each with a place as their only child; the most severe reading comes first."""
+    for path in (*reports[0].written, plain, partial):
+        for group in groups(path):
+            numbers = [item for item in group.ContentSequence if item.ValueType == "NUM"]
+            assert [[child.ValueType for child in number.ContentSequence] for number in numbers] == (
+                [] if items(group, "111030") else [["SCOORD"]]
+            )
+    names = [items(group, "112039")[0].TextValue for group in groups(of_study(reports[0], STUDY))]
+    assert [name for name in names if "place" not in name] == [f"Image {n} of 3" for n in (2, 3, 1)]
+
+
 def test_highdicom_reads_it(reports: tuple[SessionReports, Path]) -> None:
     content = srread(of_study(reports[0], STUDY)).content
     assert len(content.get_image_measurement_groups()) == 3
@@ -230,7 +244,7 @@ def test_highdicom_reads_it(reports: tuple[SessionReports, Path]) -> None:
 
 
 def test_a_length_without_scale_is_in_pixels(reports: tuple[SessionReports, Path]) -> None:
-    (length,) = items(groups(of_study(reports[0], STUDY))[-1], "410668003")
+    (length,) = items(groups(of_study(reports[0], STUDY))[-2], "410668003")
     value = length.MeasuredValueSequence[0]
     assert float(value.NumericValue) == 5
     assert value.MeasurementUnitsCodeSequence[0].CodeValue == "{pixels}"
@@ -240,10 +254,10 @@ def test_an_unusable_image_is_coded_as_one_and_makes_the_study_uncertain(
     reports: tuple[SessionReports, Path],
 ) -> None:
     path = of_study(reports[0], OTHER_STUDY)
-    first, second = groups(path)
-    assert items(first, "125605004")[0].ConceptCodeSequence[0].CodeMeaning == "Absent"
-    assert not items(second, "125605004")
-    assert items(second, "111050")[0].ConceptCodeSequence[0].CodeValue == "111235"
+    unusable, normal = groups(path)
+    assert items(normal, "125605004")[0].ConceptCodeSequence[0].CodeMeaning == "Absent"
+    assert not items(unusable, "125605004")
+    assert items(unusable, "111050")[0].ConceptCodeSequence[0].CodeValue == "111235"
     (conclusion,) = [
         item
         for container in dcmread(path).ContentSequence
@@ -279,7 +293,7 @@ def test_uids_depend_on_content_reader_and_time(worklist: Worklist, tmp_path: Pa
 
 def test_an_image_that_was_not_read_is_listed_as_not_read(partial: Path) -> None:
     last = groups(partial)[-1]
-    assert items(last, "121106")[0].TextValue == "Not read."
+    assert items(last, "121106")[0].TextValue == "Not read"
     assert items(last, "111065")[0].ConceptCodeSequence[0].CodeValue == "111225"  # Not Attempted
     assert not items(last, "125605004")
     assert dcmread(partial).CompletionFlagDescription == "2 of 3 images read"

@@ -24,7 +24,8 @@ from monai_bone_ssl.findings import (
     Status,
     study_finding,
 )
-from monai_bone_ssl.report.content import Algorithm, measurement_report
+from monai_bone_ssl.report.algorithm_content import measurement_report
+from monai_bone_ssl.report.content import Algorithm
 from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.verdict import Location, Reading, Verdict
 from monai_bone_ssl.review.verified_content import ReviewedImage, verified_content
