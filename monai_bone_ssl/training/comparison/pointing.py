@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from monai_bone_ssl.findings import Peak, Region
-from monai_bone_ssl.model.answer import peak_box
 from monai_bone_ssl.training.comparison.methods import Method
 from monai_bone_ssl.training.comparison.predictions import PredictionStore
 from monai_bone_ssl.training.comparison.protocol import EvaluationProtocol
@@ -43,7 +43,7 @@ def localise_row(method: Method, store: PredictionStore, protocol: EvaluationPro
         explained = fold.test[outlined[fold.test]]
         evidence = store.evidence(method, fold, explained) if len(explained) else {}
         for i, contributions in evidence.items():
-            peaks[i] = peak_box(contributions, read_grey(dataset.images[i].path).shape).centre
+            peaks[i] = _peak(contributions, read_grey(dataset.images[i].path).shape)
         drawn = store.regions(method, fold, fold.test) or {}
         regions |= {i: tuple(of_image) for i, of_image in drawn.items()}
     if not peaks:
@@ -54,3 +54,10 @@ def localise_row(method: Method, store: PredictionStore, protocol: EvaluationPro
         [peaks.get(i) for i in evaluated],
         [regions[i] for i in evaluated] if regions else None,
     )
+
+
+def _peak(contributions: NDArray[np.float32], shape: tuple[int, ...]) -> Peak:
+    """Source pixel in the middle of the highest of patches [h, w] that cover an image of (rows, columns)."""
+    place = np.unravel_index(int(contributions.argmax()), contributions.shape)
+    row, column = ((i + 0.5) * size / n for i, size, n in zip(place, shape, contributions.shape, strict=True))
+    return Peak(int(row), int(column))
