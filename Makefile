@@ -24,12 +24,15 @@ SLICER := .venv-slicer
 # The MONAI Deploy App SDK, which pins other versions, for the tests of deploy_app/.
 DEPLOY := .venv-deploy
 
+# The viewer that reports are opened in, by versions: the npm package @ohif/app, of the MIT licence.
+OHIF := 3.13.2 3.11.1
+
 # Processes that run the tests side by side, each on one core; each takes up to 3 GB of memory.
 WORKERS ?= 2
 
 SOURCES := $(shell find monai_bone_ssl bundle/models -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: help demo test test-slow test-pacs coverage mutation bench lint docs core deploy slicer map debian-tools wheel clean
+.PHONY: help demo test test-slow test-pacs coverage mutation bench lint docs core deploy ohif slicer map debian-tools wheel clean
 
 help:  ## print this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -45,7 +48,7 @@ test: debian-tools lint core demo deploy slicer  ## everything but the slow test
 test-slow: $(TEST)/.installed deploy debian-tools  ## the tests that take minutes each
 	$(TEST)/bin/python -m pytest -m slow
 
-test-pacs: $(TEST)/.installed  ## the DICOM node with a real archive (Orthanc, PostgreSQL)
+test-pacs: $(TEST)/.installed ohif  ## the DICOM node with a real archive (Orthanc, PostgreSQL) and viewer (OHIF)
 	@tools/debian_tools.sh tools/debian/test.txt tools/debian/pacs.txt
 	$(TEST)/bin/python -m pytest -m 'not slow' tests/pacs
 
@@ -80,6 +83,8 @@ core: $(CORE)/.installed  ## the environment of an analysis, and its size
 
 deploy: $(DEPLOY)/.installed  ## the environment of the MONAI Deploy application, for its tests
 
+ohif: $(OHIF:%=.ohif/%/dist/index.html)  ## the OHIF viewer, for the tests that open reports in it (npm fetches it)
+
 slicer: $(SLICER)/.installed  ## the environment of 3D Slicer's libraries, for the tests of the extension
 
 map: $(CORE)/.installed  ## build the MONAI application package (docker, podman or buildah)
@@ -93,7 +98,7 @@ wheel: $(CORE)/.installed  ## build dist/*.whl, model included
 	@ls -lh dist/*.whl
 
 clean:  ## remove environments, builds, results and caches
-	rm -rf $(CORE) $(TEST) $(DEPLOY) $(SLICER) .demo-data build dist site demo_out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(CORE) $(TEST) $(DEPLOY) $(SLICER) .demo-data .ohif build dist site demo_out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(CORE)/bin/pip $(TEST)/bin/pip $(DEPLOY)/bin/pip $(SLICER)/bin/pip:
@@ -121,6 +126,12 @@ $(DEPLOY)/.installed: deploy_app/requirements.txt | $(DEPLOY)/bin/pip
 	@env -u PIP_CONSTRAINT $(DEPLOY)/bin/pip install -qq --no-deps --requirement $<
 	@$(DEPLOY)/bin/pip check
 	@touch $@
+
+.ohif/%/dist/index.html:
+	@echo 'Fetching OHIF $* (MIT licence) into .ohif/$*'
+	@mkdir -p .ohif/$*
+	@cd .ohif/$* && npm pack --silent @ohif/app@$* > /dev/null && tar xzf ohif-app-$*.tgz --strip-components=1
+	@rm .ohif/$*/ohif-app-$*.tgz
 
 # Slicer's own versions, whole; the package comes from the checkout.
 $(SLICER)/.installed: tests/slicer/requirements.txt | $(SLICER)/bin/pip

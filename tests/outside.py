@@ -1,9 +1,10 @@
 """What tests use beyond the extra ``dev``; where it is absent they skip and say what to install.
 
 A tier is a group of tests that need the same: Debian packages (``tools/debian/*.txt`` names their tiers), an
-environment that make builds (``core``, ``deploy``, ``slicer``), or an extra (``docs``, ``evaluate``,
-``serve``, ``train``). Where ``TIERS_MAY_BE_MISSING`` is set, tests of a tier that it does not name fail
-instead. Data beside the checkout, root's rights, and interpreters that make does not build belong to no tier.
+environment that make builds (``core``, ``deploy``, ``slicer``), the viewer that make fetches (``ohif``), or
+an extra (``docs``, ``evaluate``, ``serve``, ``train``). Where ``TIERS_MAY_BE_MISSING`` is set, tests of a
+tier that it does not name fail instead. Data beside the checkout, root's rights, and interpreters that make
+does not build belong to no tier.
 """
 
 from __future__ import annotations
