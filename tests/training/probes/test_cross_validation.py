@@ -119,6 +119,8 @@ def test_any_method_is_run_through_the_protocol_with_every_image_predicted():
     assert seen == [5, 5, 5, 6]
     assert np.isfinite(logits.seeds).all()
     assert np.isfinite(logits.ranges).all()
+    # One fit predicts a whole cell, so that what differs between fits counts neither for nor against it.
+    assert auroc_within_cells(logits.ranges, dataset.labels, dataset.cells) == 0.5
     part = logits.take(np.array([3, 1]))
     np.testing.assert_array_equal(part.reference, logits.ranges[None, [3, 1]])
     np.testing.assert_array_equal(OutOfFold(part.seeds, None).reference, logits.seeds[:, [3, 1]])
