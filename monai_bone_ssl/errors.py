@@ -70,6 +70,7 @@ class ReasonCode(StrEnum):
     PACS_REFUSED = "pacs_refused"
     LEDGER_UNAVAILABLE = "ledger_unavailable"
     ANALYSIS_ABANDONED = "analysis_abandoned"
+    FETCH_ABANDONED = "fetch_abandoned"
     # The training run.
     TRAINING_DIVERGED = "training_diverged"
     TRAINING_COLLAPSED = "training_collapsed"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from io import BytesIO
@@ -16,7 +17,9 @@ from pydicom.uid import UID
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, ServiceError, UnsupportedImage
+from monai_bone_ssl.service.backoff import Backoff
 from monai_bone_ssl.service.events import log_event
+from monai_bone_ssl.service.fetches import Fetches
 from monai_bone_ssl.service.intake import Intake
 from monai_bone_ssl.service.ledger import Ledger
 from monai_bone_ssl.service.settings import DicomWebSettings, PollSettings, read_secret
@@ -24,7 +27,11 @@ from monai_bone_ssl.service.status import ServiceMetrics
 
 __all__ = ["DicomWeb", "Poller", "RemoteInstance", "StowSender"]
 
-_PAGE = 200  # studies asked for at a time
+_PAGE = 200  # studies or instances asked for at a time
+# Failures of one study in a row, after which it goes on without the images that did not come.
+_MOST_FETCHES = 20
+# Images of one study that may get no answer in one attempt: perhaps the server is down.
+_MOST_TIMEOUTS = 5
 # Tags, as QIDO-RS names them in its answers.
 _STUDY_UID, _SERIES_UID, _SOP_UID, _SOP_CLASS = "0020000D", "0020000E", "00080018", "00080016"
 _N_INSTANCES = "00201208"
@@ -69,27 +76,27 @@ class DicomWeb:
         -------
         Number of instances by Study Instance UID, None where the server does not tell.
         """
-        found: dict[str, int | None] = {}
-        while True:
-            with _errors():
-                page = self._client.search_for_studies(
-                    limit=_PAGE,
-                    offset=len(found),
-                    fields=["NumberOfStudyRelatedInstances"],
-                    search_filters={"ModalitiesInStudy": modality, "StudyDate": dates},
-                )
-            before = len(found)
-            found |= {str(_value(item, _STUDY_UID)): _value(item, _N_INSTANCES) for item in page}
-            if len(page) < _PAGE or len(found) == before:
-                return found
+
+        def page(offset: int) -> list[dict[str, Any]]:
+            return self._client.search_for_studies(
+                limit=_PAGE,
+                offset=offset,
+                fields=["NumberOfStudyRelatedInstances"],
+                search_filters={"ModalitiesInStudy": modality, "StudyDate": dates},
+            )
+
+        items = _all_pages(page, _STUDY_UID)
+        return {study: _value(item, _N_INSTANCES) for study, item in items.items()}
 
     def find_images(self, study_instance_uid: str) -> set[RemoteInstance]:
         """Find all images of a study; other objects are left out."""
-        with _errors():
-            items = self._client.search_for_instances(study_instance_uid, get_remaining=True)
+
+        def page(offset: int) -> list[dict[str, Any]]:
+            return self._client.search_for_instances(study_instance_uid, limit=_PAGE, offset=offset)
+
         return {
-            RemoteInstance(str(_value(item, _SERIES_UID)), str(_value(item, _SOP_UID)))
-            for item in items
+            RemoteInstance(str(_value(item, _SERIES_UID)), sop_instance_uid)
+            for sop_instance_uid, item in _all_pages(page, _SOP_UID).items()
             if "Image Storage" in UID(_value(item, _SOP_CLASS) or "", config.IGNORE).name
         }
 
@@ -132,69 +139,146 @@ class Poller:
     """Looks for studies on a server, and fetches the images that are not here yet.
 
     A study is held back from its analysis while its images are being fetched: a server that goes away in the
-    middle must not make half a study look complete.
+    middle must not make half a study look complete. A study that cannot be fetched stops no other: it is
+    tried again, ever more slowly, and given up in the end.
 
     Parameters
     ----------
     web
         The server.
-    intake, ledger
-        Take what is fetched.
+    intake, ledger, fetches
+        Parts of the service that take what is fetched.
     settings
         Studies to look for.
     metrics
         Counts images that cannot be kept.
+    backoff
+        Pauses after a failure of one study.
     """
 
     def __init__(
-        self, web: DicomWeb, intake: Intake, ledger: Ledger, settings: PollSettings, metrics: ServiceMetrics
+        self,
+        web: DicomWeb,
+        intake: Intake,
+        ledger: Ledger,
+        fetches: Fetches,
+        settings: PollSettings,
+        metrics: ServiceMetrics,
+        backoff: Backoff,
     ) -> None:
         self._web = web
         self._intake = intake
         self._ledger = ledger
+        self._fetches = fetches
         self._settings = settings
         self._metrics = metrics
-        self._seen: dict[str, int] = {}
+        self._backoff = backoff
+        self._next_round = 0.0
+        self._found: dict[str, int | None] = {}
+        self._waiting: list[str] = []
 
-    def run_once(self) -> None:
-        """Fetch all images that are new.
+    def run_once(self) -> bool:
+        """Look for studies, if it is time to, or fetch one of those found; False where nothing is to be done.
 
         Raises
         ------
         ServiceError, ReportError
             Where the server, the ledger or the disk refuses; the next call goes on from there.
         """
+        if not self._ledger.take_duty("polling"):
+            self._waiting = []
+        elif self._waiting:
+            self._fetch(self._waiting.pop(0))
+            return True
+        elif time.monotonic() >= self._next_round:
+            self._next_round = time.monotonic() + self._settings.every_seconds
+            self._look()
+        return bool(self._waiting)
+
+    def _look(self) -> None:
         today = date.today()
         dates = f"{today - timedelta(self._settings.lookback_days):%Y%m%d}-{today:%Y%m%d}"
-        found: dict[str, int | None] = dict.fromkeys(self._ledger.held())
+        self._found = {}
         for modality in self._settings.modalities:
-            found |= self._web.find_studies(modality, dates)
-        for study, count in found.items():
-            if count is None or self._seen.get(study) != count:
-                self._fetch(study)
-            if count is not None:
-                self._seen[study] = count
-        self._seen = {study: count for study, count in self._seen.items() if study in found}
+            self._found |= self._web.find_studies(modality, dates)
+        self._waiting = self._fetches.due(self._found)
+        if not self._fetches.are_failing():
+            self._metrics.success("fetch")
 
     def _fetch(self, study: str) -> None:
-        images = self._web.find_images(study)
-        known = self._ledger.known_sop_instances(study)
-        missing = sorted(image for image in images if image.sop_instance_uid not in known)
-        if missing:
-            self._ledger.hold(study, time.time())
-        is_whole = [self._fetch_image(study, image) for image in missing]
-        if all(is_whole):
-            self._ledger.release(study, time.time())
+        """Fetch the images of one study that are not here yet."""
+        missing: list[RemoteInstance] = []
+        try:
+            missing = self._missing(study)
+            if missing:
+                self._ledger.hold(study)
+            self._fetch_images(study, missing)
+        except ServiceError as error:
+            if error.code is ReasonCode.LEDGER_UNAVAILABLE:
+                raise
+            self._postpone(study, missing, error)
+        else:
+            self._ledger.release(study)
+            self._fetches.end(study, self._found.get(study))
 
-    def _fetch_image(self, study: str, image: RemoteInstance) -> bool:
-        """Fetch an image; False where it cannot be kept. Its study stays held then: nobody saw that image."""
+    def _missing(self, study: str) -> list[RemoteInstance]:
+        known = self._ledger.known_sop_instances(study)
+        images = self._web.find_images(study)
+        if not images and study not in self._found:  # a held one
+            text = "DICOMweb: the study is not in the archive any more"
+            raise ServiceError(ReasonCode.PACS_REFUSED, text)
+        known |= self._ledger.missing_images(study).keys()
+        return sorted(image for image in images if image.sop_instance_uid not in known)
+
+    def _fetch_images(self, study: str, images: Sequence[RemoteInstance]) -> None:
+        """Fetch images; where some do not come, the others do before the failure is raised."""
+        failures: list[ServiceError] = []
+        for image in images:
+            error = self._fetch_image(study, image)
+            if error is not None:
+                failures.append(error)
+            if sum(failure.code is ReasonCode.PACS_UNREACHABLE for failure in failures) == _MOST_TIMEOUTS:
+                break
+        if failures:
+            raise failures[-1]
+
+    def _fetch_image(self, study: str, image: RemoteInstance) -> ServiceError | None:
+        """Fetch an image, or give it up where it cannot be kept; the failure where it may come later."""
         try:
             self._intake.store(self._web.retrieve(study, image), "dicomweb")
         except (CorruptImage, UnsupportedImage) as error:
-            self._metrics.error("fetch", error.code)
-            log_event("not_fetched", study=study, reason=error.code)
-            return False
-        return True
+            self._give_up_image(study, image, error.code)
+        except ServiceError as error:
+            if error.code is ReasonCode.LEDGER_UNAVAILABLE:
+                raise
+            return error
+        return None
+
+    def _postpone(self, study: str, missing: Sequence[RemoteInstance], error: ServiceError) -> None:
+        """Try a study again later; after many attempts, go on without the images that never came."""
+        attempts = self._fetches.postpone(study, self._backoff.seconds)
+        self._metrics.error("fetch", error.code)
+        log_event("not_fetched", level=logging.WARNING, study=study, reason=error.code, attempt=attempts)
+        if attempts >= _MOST_FETCHES:
+            self._give_up(study, missing)
+        elif error.code is ReasonCode.PACS_UNREACHABLE:  # perhaps the server is down, for all studies
+            self._waiting = []
+
+    def _give_up(self, study: str, missing: Sequence[RemoteInstance]) -> None:
+        known = self._ledger.known_sop_instances(study)
+        for image in missing:
+            if image.sop_instance_uid not in known:
+                self._give_up_image(study, image, ReasonCode.FETCH_ABANDONED)
+        if missing:
+            self._ledger.release(study)
+        else:  # the archive does not even list its images: nobody knows what was to come
+            self._ledger.give_up(study, ReasonCode.FETCH_ABANDONED)
+        self._fetches.end(study, self._found.get(study))
+
+    def _give_up_image(self, study: str, image: RemoteInstance, reason: ReasonCode) -> None:
+        self._fetches.note_missing(study, image.sop_instance_uid, reason)
+        self._metrics.error("fetch", reason)
+        log_event("image_given_up", level=logging.WARNING, study=study, reason=reason)
 
 
 class _Login(AuthBase):
@@ -213,6 +297,24 @@ class _Login(AuthBase):
         if token is not None:
             request.headers["Authorization"] = f"Bearer {token}"
         return request
+
+
+def _all_pages(page: Callable[[int], list[dict[str, Any]]], tag: str) -> dict[str, dict[str, Any]]:
+    """All items of a query, by the value of an element that differs between them.
+
+    A server may give fewer items at a time than it was asked for, or ignore the offset: the end is where no
+    new item comes.
+    """
+    items: dict[str, dict[str, Any]] = {}
+    offset = 0
+    while True:
+        with _errors():
+            found = page(offset)
+        new = {str(_value(item, tag)): item for item in found}
+        if new.keys() <= items.keys():
+            return items
+        items = new | items
+        offset += len(found)
 
 
 def _value(item: Mapping[str, Any], tag: str) -> Any:

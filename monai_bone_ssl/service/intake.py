@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from pathlib import Path
 
 from pydicom import FileDataset
@@ -71,7 +70,7 @@ class Intake:
         name = self._spool.keep(file.path, instance.sop_instance_uid)
         # If the ledger fails, nobody can say whether the image was noted. The file stays: one that the ledger
         # does not know is removed an hour later.
-        is_new = self._ledger.add_instance(instance, name, time.time())
+        is_new = self._ledger.add_instance(instance, name)
         if not is_new:
             self._spool.remove([name])
         log_event(

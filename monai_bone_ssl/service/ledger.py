@@ -8,21 +8,21 @@ Each study is in one state::
 
 and goes back to ``received`` when an image is added. Replicas share the work by row locks (``SELECT ... FOR
 UPDATE SKIP LOCKED``) and leases: a study that one works on is kept from the others until the lease ends. A
-result counts only while its replica still holds the lease and the study has not grown. Clocks of replicas
-have to agree to within a few seconds.
+result counts only while its replica still holds the lease and the study has not grown. All times are the
+database's: the clocks of replicas do not matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy import ColumnElement, and_, delete, func, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from monai_bone_ssl.errors import ReasonCode, ServiceError
+from monai_bone_ssl.service.database import Database
 from monai_bone_ssl.service.tables import (
     ENDED,
     Base,
@@ -30,26 +30,25 @@ from monai_bone_ssl.service.tables import (
     DutyRow,
     Instance,
     InstanceRow,
+    MissingImageRow,
     StudyRow,
     StudyState,
-    open_database,
+    TallyRow,
 )
 
 __all__ = ["Ledger"]
 
-# State in which a study waits for a step to be tried again.
-_BEFORE = {StudyState.ANALYSING: StudyState.COMPLETE, StudyState.TO_SEND: StudyState.TO_SEND}
+# Names or studies in one statement: PostgreSQL's protocol counts the values of a statement in 16 bits.
+_AT_ONCE = 500
 
 
 class Ledger:
-    """The database, as one replica uses it. All methods may be called from any thread.
-
-    Times are in seconds since the epoch.
+    """The studies, as one replica works on them. All methods may be called from any thread.
 
     Parameters
     ----------
-    url
-        SQLAlchemy URL of an SQLite or PostgreSQL database; tables are made where missing.
+    database
+        The database that holds them.
     owner
         Name of this replica.
     lease
@@ -57,81 +56,94 @@ class Ledger:
 
     Raises
     ------
-    ConfigError
-        ``INVALID_CONFIG`` where the URL is not of such a database.
     ServiceError
-        ``LEDGER_UNAVAILABLE``, from here and from every method.
+        ``LEDGER_UNAVAILABLE``, from every method.
     """
 
-    def __init__(self, url: str, owner: str, lease: float) -> None:
+    def __init__(self, database: Database, owner: str, lease: float) -> None:
+        self._database = database
         self._owner = owner
         self._lease = lease
-        self._engine = open_database(url)
-        with self._transaction() as session:
-            Base.metadata.create_all(session.connection())
-
-    def close(self) -> None:
-        """Close connections."""
-        self._engine.dispose()
 
     # --- images come in -----------------------------------------------------------------------------------
 
-    def add_instance(self, instance: Instance, name: str, now: float) -> bool:
+    def add_instance(self, instance: Instance, name: str) -> bool:
         """Note a received image; its study waits for more images again.
 
         Parameters
         ----------
         instance
-            The image.
+            Identity of the image.
         name
             Name of the image's file in the spool.
-        now
-            Time at which the image was received.
 
         Returns
         -------
         False where the image is known already; ``name`` is then not noted.
         """
-        with self._transaction() as session:
-            study = self._locked_study(session, instance.study_instance_uid, now)
+        with self._database.transaction() as session:
+            study = self._locked_study(session, instance.study_instance_uid)
+            now = self._database.now(session)
             if study.state == StudyState.RECEIVED:
                 study.last_instance_at = now
             identity = asdict(instance)
             if session.get(InstanceRow, identity) is not None:
                 return False
             session.add(InstanceRow(**identity, name=name))
+            missing = session.get(MissingImageRow, (instance.study_instance_uid, instance.sop_instance_uid))
+            if missing is not None:
+                session.delete(missing)
             study.revision += 1
+            study.has_images = True
             study.last_instance_at = now
-            _enter(study, StudyState.RECEIVED, now)
+            _enter(session, study, StudyState.RECEIVED, now)
             return True
 
-    def hold(self, study_instance_uid: str, now: float) -> None:
+    def hold(self, study_instance_uid: str) -> None:
         """Hold a study whose images are being fetched: it is not complete before :meth:`release`."""
-        with self._transaction() as session:
-            self._locked_study(session, study_instance_uid, now).held = True
+        with self._database.transaction() as session:
+            self._locked_study(session, study_instance_uid).held = True
 
-    def release(self, study_instance_uid: str, now: float) -> None:
-        """Release a study whose images were all fetched."""
+    def release(self, study_instance_uid: str) -> None:
+        """Release a study whose images were all fetched, or could not be."""
         held = and_(StudyRow.study_instance_uid == study_instance_uid, StudyRow.held)
-        with self._transaction() as session:
-            session.execute(update(StudyRow).where(held).values(held=False, last_instance_at=now))
+        with self._database.transaction() as session:
+            study = session.scalar(select(StudyRow).where(held).with_for_update())
+            if study is None:
+                return
+            now = self._database.now(session)
+            study.held, study.last_instance_at = False, now
+            if not study.has_images:
+                missing = MissingImageRow.study_instance_uid == study_instance_uid
+                reason = session.scalars(select(MissingImageRow.reason).where(missing)).first()
+                _enter(session, study, StudyState.FAILED, now, reason)
 
-    def held(self) -> Sequence[str]:
-        """List the studies that are held."""
-        with self._transaction() as session:
-            return session.scalars(select(StudyRow.study_instance_uid).where(StudyRow.held)).all()
+    def give_up(self, study_instance_uid: str, reason: str) -> None:
+        """Fail a held study whose images nobody can name any more."""
+        with self._database.transaction() as session:
+            study = self._locked_study(session, study_instance_uid)
+            study.held = False
+            _enter(session, study, StudyState.FAILED, self._database.now(session), reason)
 
     def known_sop_instances(self, study_instance_uid: str) -> set[str]:
         """SOP Instance UIDs of those images of a study that were received."""
         query = select(InstanceRow.sop_instance_uid).where(_is_of(study_instance_uid))
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             return set(session.scalars(query))
 
-    def _locked_study(self, session: Session, study_instance_uid: str, now: float) -> StudyRow:
+    def missing_images(self, study_instance_uid: str) -> dict[str, str]:
+        """Reasons for which images of a study cannot be had from the archive, by SOP Instance UID."""
+        query = select(MissingImageRow).where(MissingImageRow.study_instance_uid == study_instance_uid)
+        with self._database.transaction() as session:
+            rows = session.scalars(query.order_by(MissingImageRow.sop_instance_uid))
+            return {row.sop_instance_uid: row.reason for row in rows}
+
+    def _locked_study(self, session: Session, study_instance_uid: str) -> StudyRow:
         query = select(StudyRow).where(StudyRow.study_instance_uid == study_instance_uid).with_for_update()
         study = session.scalar(query)
         if study is not None:
             return study
+        now = self._database.now(session)
         row = StudyRow(
             study_instance_uid=study_instance_uid,
             state=StudyState.RECEIVED,
@@ -143,99 +155,106 @@ class Ledger:
 
     # --- studies are worked on ----------------------------------------------------------------------------
 
-    def complete_quiet_studies(self, before: float, now: float) -> int:
-        """Complete studies whose last image came before a time; returns the number of these studies."""
-        quiet = and_(
-            StudyRow.state == StudyState.RECEIVED,
-            StudyRow.last_instance_at <= before,
-            StudyRow.revision > 0,
-            ~StudyRow.held,
-        )
-        with self._transaction() as session:
-            moved = update(StudyRow).where(quiet).values(state=StudyState.COMPLETE, changed_at=now)
-            return session.connection().execute(moved).rowcount
+    def complete_quiet_studies(self, quiet: float) -> int:
+        """Complete studies without a new image for some seconds; returns the number of these studies."""
+        with self._database.transaction() as session:
+            now = self._database.now(session)
+            is_quiet = and_(
+                StudyRow.state == StudyState.RECEIVED,
+                StudyRow.last_instance_at <= now - quiet,
+                ~StudyRow.held,  # so the study has images
+            )
+            # The study that got its last image first is analysed first.
+            values = {
+                "state": StudyState.COMPLETE,
+                "changed_at": now,
+                "next_attempt": StudyRow.last_instance_at,
+            }
+            return session.connection().execute(update(StudyRow).where(is_quiet).values(values)).rowcount
 
     def claim_analysis(
-        self, now: float, *, pause: Callable[[int], float] = lambda _: 0.0, untried_only: bool = False
+        self, *, pause: Callable[[int], float] = lambda _: 0.0, untried_only: bool = False
     ) -> Claim | None:
         """Take the study that has waited longest for its analysis; None where no study waits.
 
         Parameters
         ----------
-        now
-            Present time.
         pause
             Seconds until the next attempt if this one never comes to an end, by the number of attempts: a
             study that takes the process down must not do so again and again at once.
         untried_only
             Whether to leave studies whose analysis was begun before.
         """
-        due = StudyRow.state == StudyState.COMPLETE
-        deserted = and_(StudyRow.state == StudyState.ANALYSING, StudyRow.lease_until <= now)
-        waiting = and_(or_(due, deserted), StudyRow.next_attempt <= now)
-        if untried_only:
-            waiting = and_(waiting, StudyRow.attempts == 0)
-        return self._claim(_waiting(waiting), StudyState.ANALYSING, now, pause)
+        with self._database.transaction() as session:
+            now = self._database.now(session)
+            due = [_first_due(session, StudyState.COMPLETE, now, untried_only)]
+            if not untried_only:  # one that a silent replica had begun
+                due.append(_first_due(session, StudyState.ANALYSING, now, False))
+            studies = sorted((study for study in due if study is not None), key=lambda s: s.next_attempt)
+            return self._claim(studies[0], StudyState.ANALYSING, now, pause) if studies else None
 
-    def claim_delivery(self, now: float) -> Claim | None:
+    def claim_delivery(self) -> Claim | None:
         """Take the study whose report has waited longest; None where no report waits."""
-        due = and_(
-            StudyRow.state == StudyState.TO_SEND, StudyRow.next_attempt <= now, StudyRow.lease_until <= now
-        )
-        return self._claim(_waiting(due), StudyState.TO_SEND, now, lambda _: 0.0)
+        with self._database.transaction() as session:
+            now = self._database.now(session)
+            study = _first_due(session, StudyState.TO_SEND, now, False)
+            return None if study is None else self._claim(study, StudyState.TO_SEND, now, lambda _: 0.0)
 
-    def _claim(
-        self, query: Select[StudyRow], state: StudyState, now: float, pause: Callable[[int], float]
-    ) -> Claim | None:
-        with self._transaction() as session:
-            study = session.scalar(query)
-            if study is None:
-                return None
-            study.state = state
-            study.attempts += 1
-            study.next_attempt = now + pause(study.attempts)
-            study.lease_owner = self._owner
-            study.lease_until = now + self._lease
-            uid = study.study_instance_uid
-            return Claim(uid, state, study.revision, study.attempts, study.last_instance_at, study.outbox)
+    def _claim(self, study: StudyRow, state: StudyState, now: float, pause: Callable[[int], float]) -> Claim:
+        study.state = state
+        study.attempts += 1
+        study.next_attempt = now + pause(study.attempts)
+        study.lease_owner = self._owner
+        study.lease_until = now + self._lease
+        age = now - study.last_instance_at
+        return Claim(study.study_instance_uid, state, study.revision, study.attempts, age, study.outbox)
 
     def image_names(self, claim: Claim) -> Sequence[str]:
         """Names of a study's files in the spool, in a stable order."""
         query = select(InstanceRow.name).where(_is_of(claim.study_instance_uid))
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             return session.scalars(query.order_by(InstanceRow.sop_instance_uid, InstanceRow.digest)).all()
 
     def finish(
         self,
         claim: Claim,
         state: StudyState,
-        now: float,
         *,
         reason: str | None = None,
-        outbox: Sequence[str] = (),
+        outbox: Mapping[str, str] | None = None,
     ) -> bool:
         """Move a claimed study on to its next state.
+
+        Parameters
+        ----------
+        claim
+            The study, as it was claimed.
+        state
+            State to move to.
+        reason
+            Reason code of an end without a report.
+        outbox
+            SHA-256, in hexadecimal, of each file to send or sent, by the file's name, the report's first.
 
         Returns
         -------
         False where the study has grown meanwhile or another replica took it: the work is void then.
         """
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             study = self._still_mine(session, claim)
             if study is None:
                 return False
-            _enter(study, state, now)
-            study.reason = reason
-            study.outbox = list(outbox)
+            _enter(session, study, state, self._database.now(session), reason)
+            study.outbox = dict(outbox or {})
             return True
 
-    def retry(self, claim: Claim, at: float, reason: str) -> None:
-        """Put a claimed study back, to be tried again at a time."""
-        with self._transaction() as session:
+    def retry(self, claim: Claim, state: StudyState, pause: float, reason: str) -> None:
+        """Put a claimed study back into a state, from which it may be claimed after a pause in seconds."""
+        with self._database.transaction() as session:
             study = self._still_mine(session, claim)
             if study is not None:
-                study.state = _BEFORE[claim.state]
-                study.next_attempt = at
+                study.state = state
+                study.next_attempt = self._database.now(session) + pause
                 study.reason = reason
                 study.lease_owner, study.lease_until = None, 0.0
 
@@ -249,72 +268,119 @@ class Ledger:
         )
         return session.scalar(query.with_for_update())
 
-    def renew_leases(self, now: float) -> None:
+    def renew_leases(self) -> None:
         """Prolong the leases of this replica, which is alive."""
-        half_gone = StudyRow.lease_until.between(now, now + self._lease / 2)
-        mine = and_(StudyRow.lease_owner == self._owner, half_gone)
-        with self._transaction() as session:
+        with self._database.transaction() as session:
+            now = self._database.now(session)
+            half_gone = StudyRow.lease_until.between(now, now + self._lease / 2)
+            mine = and_(StudyRow.lease_owner == self._owner, half_gone)
             session.execute(update(StudyRow).where(mine).values(lease_until=now + self._lease))
 
     def desert(self) -> None:
         """Give up all leases of this replica, which has just started or is about to stop."""
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             session.execute(
                 update(StudyRow).where(StudyRow.lease_owner == self._owner).values(lease_until=0.0)
             )
             session.execute(update(DutyRow).where(DutyRow.owner == self._owner).values(until=0.0))
 
-    def take_duty(self, name: str, now: float) -> bool:
+    def take_duty(self, name: str) -> bool:
         """Try to take a task that one replica at a time does; False where another replica has it."""
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             duty = session.scalar(select(DutyRow).where(DutyRow.name == name).with_for_update())
+            now = self._database.now(session)
             if duty is None:
                 return _insert(session, DutyRow(name=name, owner=self._owner, until=now + self._lease))
-            if duty.owner != self._owner and duty.until > now:
+            if duty.owner != self._owner and now < duty.until <= now + self._lease:
                 return False
             duty.owner, duty.until = self._owner, now + self._lease
             return True
 
+    def forgive_clock(self, longest_pause: float) -> None:
+        """Shorten waits that lie further ahead than they can: the clock was set back meanwhile.
+
+        Parameters
+        ----------
+        longest_pause
+            Longest pause between two attempts, in seconds.
+        """
+        with self._database.transaction() as session:
+            now = self._database.now(session)
+            received = and_(StudyRow.state == StudyState.RECEIVED, StudyRow.last_instance_at > now)
+            session.execute(update(StudyRow).where(received).values(last_instance_at=now))
+            waiting = StudyRow.state.in_([StudyState.COMPLETE, StudyState.ANALYSING, StudyState.TO_SEND])
+            late = and_(waiting, StudyRow.next_attempt > now + longest_pause)
+            session.execute(update(StudyRow).where(late).values(next_attempt=now))
+            leased = and_(waiting, StudyRow.lease_until > now + self._lease)
+            session.execute(update(StudyRow).where(leased).values(lease_until=now + self._lease))
+
     # --- afterwards ---------------------------------------------------------------------------------------
 
-    def forget_images(self, before: float) -> dict[str, Sequence[str]]:
-        """Forget the images of studies that ended before a time.
+    def forget_images(self, age: float) -> dict[str, list[str]]:
+        """Forget the images of some of the studies that ended longer ago than an age in seconds.
 
         Returns
         -------
-        Names of their files in the spool, by study, to be removed.
+        Names of their files in the spool, by study, to be removed; empty where nothing is left to forget.
         """
-        old = and_(StudyRow.state.in_(ENDED), StudyRow.changed_at <= before)
-        has_images = exists().where(InstanceRow.study_instance_uid == StudyRow.study_instance_uid)
-        forgotten: dict[str, Sequence[str]] = {}
-        with self._transaction() as session:
-            query = select(StudyRow).where(old, has_images).limit(100).with_for_update(skip_locked=True)
-            for study in session.scalars(query):
-                uid = study.study_instance_uid
-                forgotten[uid] = session.scalars(select(InstanceRow.name).where(_is_of(uid))).all()
-                session.execute(delete(InstanceRow).where(_is_of(uid)))
+        with self._database.transaction() as session:
+            studies = self._old_studies(session, age, has_images=True)
+            forgotten: dict[str, list[str]] = {study.study_instance_uid: [] for study in studies}
+            of_these = InstanceRow.study_instance_uid.in_(forgotten)
+            for image in session.scalars(select(InstanceRow).where(of_these)):
+                forgotten[image.study_instance_uid].append(image.name)
+            session.execute(delete(InstanceRow).where(of_these))
+            for study in studies:
+                study.has_images = False
         return forgotten
 
-    def unknown_names(self, names: Sequence[str]) -> set[str]:
+    def forget_studies(self, age: float) -> int:
+        """Forget some of the studies without images that ended longer ago than an age in seconds.
+
+        Returns
+        -------
+        Number of studies that were forgotten; 0 where nothing is left to forget.
+        """
+        with self._database.transaction() as session:
+            studies = self._old_studies(session, age, has_images=False)
+            uids = [study.study_instance_uid for study in studies]
+            for state in sorted(ENDED):
+                _add_to_tally(session, state, -sum(study.state == state for study in studies))
+            for table in (MissingImageRow, StudyRow):
+                session.execute(delete(table).where(table.study_instance_uid.in_(uids)))
+        return len(uids)
+
+    def _old_studies(self, session: Session, age: float, *, has_images: bool) -> Sequence[StudyRow]:
+        old = and_(
+            StudyRow.has_images.is_(has_images),
+            StudyRow.changed_at <= self._database.now(session) - age,
+            StudyRow.state.in_(ENDED),
+            ~StudyRow.held,
+        )
+        query = select(StudyRow).where(old).order_by(StudyRow.changed_at).limit(_AT_ONCE)
+        return session.scalars(query.with_for_update(skip_locked=True)).all()
+
+    def unknown_names(self, names: Iterable[str]) -> Iterator[str]:
         """Find those of some file names that no image in the ledger has."""
-        with self._transaction() as session:
-            known = set(session.scalars(select(InstanceRow.name).where(InstanceRow.name.in_(names))))
-        return set(names) - known
+        waiting = iter(names)
+        while chunk := set(islice(waiting, _AT_ONCE)):
+            with self._database.transaction() as session:
+                known = set(session.scalars(select(InstanceRow.name).where(InstanceRow.name.in_(chunk))))
+            yield from chunk - known
 
     def count_by_state(self) -> dict[StudyState, int]:
         """Count the studies in every state."""
-        with self._transaction() as session:
-            rows = session.execute(select(StudyRow.state, func.count()).group_by(StudyRow.state)).all()
-        return dict.fromkeys(StudyState, 0) | {StudyState(state): count for state, count in rows}
+        live = StudyRow.state.in_([state for state in StudyState if state not in ENDED])
+        with self._database.transaction() as session:
+            rows = session.execute(select(StudyRow.state, func.count()).where(live).group_by(StudyRow.state))
+            counts = {StudyState(state): count for state, count in rows}
+            counts |= {StudyState(row.state): row.studies for row in session.scalars(select(TallyRow))}
+        return dict.fromkeys(StudyState, 0) | counts
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Session]:
-        try:
-            with Session(self._engine, expire_on_commit=False) as session, session.begin():
-                yield session
-        except SQLAlchemyError as error:
-            text = f"the ledger cannot be used ({type(error).__name__})"
-            raise ServiceError(ReasonCode.LEDGER_UNAVAILABLE, text) from error
+    def count_missing_images(self) -> int:
+        """Count the images that the archive lists but that could not be had."""
+        with self._database.transaction() as session:
+            return session.scalars(select(func.count()).select_from(MissingImageRow)).one()
 
 
 def _is_of(study_instance_uid: str) -> ColumnElement[bool]:
@@ -332,15 +398,30 @@ def _insert(session: Session, row: Base) -> bool:
     return True
 
 
-def _enter(study: StudyRow, state: StudyState, now: float) -> None:
-    """Move a study to a state, with no attempt, reason, outbox or lease from the state before."""
+def _enter(
+    session: Session, study: StudyRow, state: StudyState, now: float, reason: str | None = None
+) -> None:
+    """Move a study to a state, with no attempt, outbox or lease from the state before."""
+    if study.state != state:
+        for ended in sorted({study.state, state} & set(ENDED)):  # in one order, or two could block each other
+            _add_to_tally(session, ended, 1 if ended == state else -1)
     study.state = state
     study.changed_at = now
-    study.attempts, study.next_attempt = 0, 0.0
-    study.reason, study.outbox = None, []
+    study.attempts, study.next_attempt = 0, now
+    study.reason, study.outbox = reason, {}
     study.lease_owner, study.lease_until = None, 0.0
 
 
-def _waiting(condition: ColumnElement[bool]) -> Select[StudyRow]:
-    oldest_first = select(StudyRow).where(condition).order_by(StudyRow.last_instance_at)
-    return oldest_first.limit(1).with_for_update(skip_locked=True)
+def _add_to_tally(session: Session, state: str, number: int) -> None:
+    if number:
+        row = update(TallyRow).where(TallyRow.state == state)
+        session.execute(row.values(studies=TallyRow.studies + number))
+
+
+def _first_due(session: Session, state: StudyState, now: float, untried_only: bool) -> StudyRow | None:
+    """Lock the study in a state that was due first and that no other replica works on."""
+    due = and_(StudyRow.state == state, StudyRow.next_attempt <= now, StudyRow.lease_until <= now)
+    if untried_only:
+        due = and_(due, StudyRow.attempts == 0)
+    query = select(StudyRow).where(due).order_by(StudyRow.next_attempt).limit(1)
+    return session.scalar(query.with_for_update(skip_locked=True))

@@ -15,16 +15,20 @@ from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode
 from monai_bone_ssl.files import writing
 from monai_bone_ssl.model.folder import default_model_folder
 from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.service.backoff import Backoff
+from monai_bone_ssl.service.cleaning import clean
+from monai_bone_ssl.service.database import Database
 from monai_bone_ssl.service.dicomweb import DicomWeb, Poller, StowSender
 from monai_bone_ssl.service.dimse import CStoreSender
 from monai_bone_ssl.service.events import log_event, start_logging
+from monai_bone_ssl.service.fetches import Fetches
 from monai_bone_ssl.service.intake import Intake
 from monai_bone_ssl.service.ledger import Ledger
 from monai_bone_ssl.service.receiver import Receiver
 from monai_bone_ssl.service.settings import ReportRoute, Settings, ledger_url
 from monai_bone_ssl.service.spool import Spool
 from monai_bone_ssl.service.status import ServiceMetrics, StatusServer
-from monai_bone_ssl.service.worker import Analyst, Backoff, Courier, Sender
+from monai_bone_ssl.service.worker import Analyst, Courier, Sender
 
 __all__ = ["serve"]
 
@@ -32,6 +36,8 @@ __all__ = ["serve"]
 _IDLE_SECONDS = 0.5
 # Pause between two rounds of cleaning, in seconds.
 _CLEANING_SECONDS = 3600.0
+# Longest pause, in seconds, before a study that could not be fetched is tried again.
+_LONGEST_FETCH_PAUSE = 3600.0
 
 
 def serve(settings: Settings) -> bool:
@@ -64,18 +70,20 @@ class _Service:
         self._stopping = stopping
         self._model = Model(settings.model or default_model_folder())
         self._spool = Spool(settings.spool, settings.reserve_mb << 20)
-        self._ledger = Ledger(ledger_url(settings), settings.replica, settings.lease_seconds)
+        self._database = Database(ledger_url(settings))
+        self._ledger = Ledger(self._database, settings.replica, settings.lease_seconds)
+        self._fetches = Fetches(self._database)
         self._metrics = ServiceMetrics()
         self._intake = Intake(self._spool, self._ledger)
         self._web = None if settings.dicomweb is None else DicomWeb(settings.dicomweb)
         self._backoff = Backoff(settings.retry_seconds, settings.retry_limit_seconds)
-        self._started = self._next_cleaning = 0.0
+        self._started = self._next_cleaning = time.monotonic()
         self._has_fault = False
         self._threads = [self._thread(name, step) for name, step in self._steps().items()]
 
     def run(self) -> bool:
         self._ledger.desert()  # what this replica had begun before it went down
-        self._started = time.time()
+        self._started = time.monotonic()
         receiver = None
         if self._settings.receiver is not None:
             receiver = Receiver(self._settings.receiver, self._intake, self._metrics)
@@ -101,7 +109,7 @@ class _Service:
             self._ledger.desert()
         except BoneSSLError as error:
             log_event("not_handed_back", level=logging.WARNING, reason=error.code)
-        self._ledger.close()
+        self._database.close()
         log_event("stopped")
 
     def _steps(self) -> dict[str, Callable[[], bool]]:
@@ -119,8 +127,12 @@ class _Service:
             "keep": self._keep_house,
         }
         if self._web is not None and self._settings.poll is not None:
-            poller = Poller(self._web, self._intake, self._ledger, self._settings.poll, self._metrics)
-            steps["fetch"] = self._polling(poller, self._settings.poll.every_seconds)
+            poll = self._settings.poll
+            patience = Backoff(poll.every_seconds, _LONGEST_FETCH_PAUSE)
+            poller = Poller(
+                self._web, self._intake, self._ledger, self._fetches, poll, self._metrics, patience
+            )
+            steps["fetch"] = poller.run_once
         return steps
 
     def _sender(self) -> Sender:
@@ -132,38 +144,19 @@ class _Service:
 
     # --- steps that are not about one study ---------------------------------------------------------------
 
-    def _polling(self, poller: Poller, every: float) -> Callable[[], bool]:
-        next_time = 0.0
-
-        def step() -> bool:
-            nonlocal next_time
-            now = time.time()
-            if now >= next_time and self._ledger.take_duty("polling", now):
-                next_time = now + every
-                poller.run_once()
-                self._metrics.success("fetch")
-            return False
-
-        return step
-
     def _keep_house(self) -> bool:
-        now = time.time()
-        self._ledger.renew_leases(now)
+        now = time.monotonic()
+        self._ledger.renew_leases()
+        self._ledger.forgive_clock(self._settings.retry_limit_seconds)
         quiet = self._settings.quiet_seconds
         # After a start, senders get the quiet period once more: they could not send while we were down.
         if now - self._started >= quiet:
-            self._ledger.complete_quiet_studies(now - quiet, now)
+            self._ledger.complete_quiet_studies(quiet)
         if now >= self._next_cleaning:
-            self._clean(now)
+            settings = self._settings
+            clean(self._spool, self._ledger, self._fetches, settings.keep_days, settings.keep_study_days)
             self._next_cleaning = now + _CLEANING_SECONDS
         return False
-
-    def _clean(self, now: float) -> None:
-        for study, names in self._ledger.forget_images(now - 86400 * self._settings.keep_days).items():
-            self._spool.remove(names)
-            self._spool.remove_reports(study)
-            log_event("forgotten", study=study, images=len(names))
-        self._spool.remove(self._ledger.unknown_names(self._spool.strays()))
 
     # --- threads ------------------------------------------------------------------------------------------
 

@@ -146,6 +146,8 @@ class Settings(_Strict, frozen=True, kw_only=True):
     """Time without a new image after which a study is complete."""
     keep_days: Annotated[float, Meta(ge=0)] = 7.0
     """Days for which images and reports stay after their study ended, for images that come late."""
+    keep_study_days: Annotated[float, Meta(ge=0)] = 365.0
+    """Days for which a study stays in the ledger after it ended, without its images."""
     reserve_mb: Annotated[int, Meta(ge=0)] = 500
     """Megabytes to leave free on the disk: images that would take more are refused."""
     lease_seconds: Seconds = 60.0

@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -20,7 +20,7 @@ from monai_bone_ssl.files import writing
 __all__ = ["IncomingFile", "Spool"]
 
 # Age, in seconds, from which a file that no ledger knows is taken for the rest of a crash.
-_ORPHAN_SECONDS = 3600.0
+_SETTLED_SECONDS = 3600.0
 # Bytes of a file that is being received after which the room on the disk is looked at again.
 _BYTES_BETWEEN_LOOKS = 1 << 24
 
@@ -88,7 +88,7 @@ class Spool:
     Parameters
     ----------
     folder
-        Folder of the spool; made where missing.
+        Folder of the spool; made where missing. Nobody but the owner may look into what it holds.
     reserve
         Bytes that receiving leaves free, so that reports and the ledger can still be written.
 
@@ -103,8 +103,9 @@ class Spool:
         self._reports = folder / "reports"
         self._reserve = reserve
         with writing(folder):
-            self._images.mkdir(parents=True, exist_ok=True)
-            self._reports.mkdir(exist_ok=True)
+            for path in (self._images, self._reports):
+                path.mkdir(parents=True, exist_ok=True)
+                path.chmod(0o700)
 
     def free(self) -> int:
         """Count the bytes that may still be received."""
@@ -146,19 +147,36 @@ class Spool:
             for path in (folder, folder.parent, folder.parent.parent):
                 _flush_folder(path)
 
+    def seal(self, folder: Path, names: Iterable[str]) -> dict[str, str]:
+        """SHA-256, in hexadecimal, of each file in a :meth:`report_folder`, by the file's name."""
+        with writing(folder):
+            return {name: _sha256((folder / name).read_bytes()) for name in names}
+
+    def sealed(self, folder: Path, seals: Mapping[str, str]) -> list[bytes] | None:
+        """Read the files that :meth:`seal` saw; None where one is gone or is not what it was."""
+        try:
+            contents = [(folder / name).read_bytes() for name in seals]
+        except OSError:
+            return None
+        return contents if [_sha256(content) for content in contents] == list(seals.values()) else None
+
     def remove_reports(self, study_instance_uid: str) -> None:
         """Remove all reports on a study."""
         shutil.rmtree(self._study_reports(study_instance_uid), ignore_errors=True)
 
-    def strays(self) -> list[str]:
-        """List files that have been there for a while: those that no ledger knows are left from a crash."""
-        limit = time.time() - _ORPHAN_SECONDS
+    def settled(self) -> Iterator[str]:
+        """Names of the files that have been there for a while, and so are noted if they ever will be."""
+        limit = time.time() - _SETTLED_SECONDS
         with writing(self._images):
-            return [path.name for path in self._images.iterdir() if _modified(path) < limit]
+            yield from (path.name for path in self._images.iterdir() if _modified(path) < limit)
 
     def _study_reports(self, study_instance_uid: str) -> Path:
         # A UID from the network may be no valid name of a file; a digest always is.
         return self._reports / hashlib.sha256(study_instance_uid.encode()).hexdigest()[:32]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _modified(path: Path) -> float:

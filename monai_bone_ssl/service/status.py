@@ -52,6 +52,11 @@ class ServiceMetrics:
         self._studies = Gauge(
             "bone_ssl_studies", "Studies in the ledger by state", ["state"], registry=self._registry
         )
+        self._missing_images = Gauge(
+            "bone_ssl_missing_images",
+            "Images that the archive lists but does not hand out in a form that can be kept",
+            registry=self._registry,
+        )
         self._seconds = Histogram(
             "bone_ssl_stage_seconds",
             "Time a study spent in a stage: analyse, send, or total from its last image to its report sent",
@@ -86,8 +91,17 @@ class ServiceMetrics:
         with self._lock:
             return dict(self._last)
 
-    def exposition(self, studies: Mapping[StudyState, int]) -> bytes:
-        """Write all numbers, and those of studies by state, in Prometheus' text format."""
+    def exposition(self, studies: Mapping[StudyState, int], missing_images: int) -> bytes:
+        """Write all numbers in Prometheus' text format.
+
+        Parameters
+        ----------
+        studies
+            Number of studies by state.
+        missing_images
+            Number of images that the archive lists but does not hand out.
+        """
+        self._missing_images.set(missing_images)
         for state, count in studies.items():
             self._studies.labels(state).set(count)
         return generate_latest(self._registry)
@@ -184,7 +198,9 @@ class StatusServer:
 
     def _numbers(self) -> _Answer:
         try:
-            studies = self._ledger.count_by_state()
+            numbers = self._metrics.exposition(
+                self._ledger.count_by_state(), self._ledger.count_missing_images()
+            )
         except BoneSSLError as error:
             return 503, "text/plain", f"{error}\n".encode()
-        return 200, CONTENT_TYPE_LATEST, self._metrics.exposition(studies)
+        return 200, CONTENT_TYPE_LATEST, numbers

@@ -1,29 +1,26 @@
-"""The ledger's tables, and how its database is opened so that what was committed survives a power cut."""
+"""The ledger's tables: studies and their states, images, and what is fetched from an archive."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, String, create_engine, event
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import JSON, ForeignKey, Index, String, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-from monai_bone_ssl.errors import ConfigError, ReasonCode
 
 __all__ = [
     "ENDED",
     "Base",
     "Claim",
     "DutyRow",
+    "FetchRow",
     "Instance",
     "InstanceRow",
+    "MissingImageRow",
     "StudyRow",
     "StudyState",
-    "open_database",
+    "TallyRow",
 ]
 
 
@@ -62,10 +59,10 @@ class Claim:
     revision: int
     attempts: int
     """Number of times that this step was begun, this time included."""
-    since: float
-    """Time at which the last image came, in seconds since the epoch."""
-    outbox: Sequence[str]
-    """Names of the files to send, the report's first."""
+    age: float
+    """Seconds from the study's last image to the claim."""
+    outbox: Mapping[str, str]
+    """SHA-256, in hexadecimal, of each file to send by the file's name, the report's first."""
 
 
 class Base(DeclarativeBase):
@@ -73,25 +70,36 @@ class Base(DeclarativeBase):
 
 
 class StudyRow(Base):
-    """A study and its state."""
+    """A study and its state. Times are in seconds since the epoch, by the database's clock."""
 
     __tablename__ = "studies"
 
     study_instance_uid: Mapped[str] = mapped_column(String(64), primary_key=True)
-    state: Mapped[str] = mapped_column(String(20), index=True)
+    state: Mapped[str] = mapped_column(String(20))
     revision: Mapped[int] = mapped_column(default=0)
     """Number of images that were added so far."""
+    has_images: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether images of the study are in the spool."""
     held: Mapped[bool] = mapped_column(default=False)
     """Whether images are being fetched: the study is not complete then, however long it is quiet."""
     last_instance_at: Mapped[float]
     changed_at: Mapped[float]
     attempts: Mapped[int] = mapped_column(default=0)
     next_attempt: Mapped[float] = mapped_column(default=0.0)
+    """Time from which the study may be claimed; of several studies the earliest is claimed first."""
     reason: Mapped[str | None] = mapped_column(String(40))
     lease_owner: Mapped[str | None] = mapped_column(String(255))
     lease_until: Mapped[float] = mapped_column(default=0.0)
-    outbox: Mapped[list[str]] = mapped_column(JSON, default=list)
-    """Names of the files to send, the report's first."""
+    outbox: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
+    """SHA-256, in hexadecimal, of each file to send by the file's name, the report's first."""
+
+    __table_args__ = (
+        # For claims and counts, for cleaning, for one replica's studies, and for those being fetched.
+        Index("ix_studies_due", "state", "next_attempt"),
+        Index("ix_studies_age", "has_images", "changed_at"),
+        Index("ix_studies_leased", "lease_owner"),
+        Index("ix_studies_held", "held", sqlite_where=text("held = 1"), postgresql_where=text("held")),
+    )
 
 
 class InstanceRow(Base):
@@ -108,6 +116,30 @@ class InstanceRow(Base):
     """Name of the image's file in the spool."""
 
 
+class FetchRow(Base):
+    """A study of the archive that is fetched, or was."""
+
+    __tablename__ = "fetches"
+
+    study_instance_uid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    instances: Mapped[int | None]
+    """Number of instances in the archive at the end of the fetch; None before, or where it does not tell."""
+    attempts: Mapped[int] = mapped_column(default=0, index=True)
+    """Number of failures in a row; 0 after an end."""
+    next_attempt: Mapped[float] = mapped_column(default=0.0)
+    changed_at: Mapped[float] = mapped_column(default=0.0, index=True)
+
+
+class MissingImageRow(Base):
+    """An image that the archive lists, but does not hand out in a form that can be kept."""
+
+    __tablename__ = "missing_images"
+
+    study_instance_uid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    sop_instance_uid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    reason: Mapped[str] = mapped_column(String(40))
+
+
 class DutyRow(Base):
     """A task that one replica at a time does."""
 
@@ -118,32 +150,10 @@ class DutyRow(Base):
     until: Mapped[float]
 
 
-def open_database(url: str) -> Engine:
-    """Connect to an SQLite or PostgreSQL database.
+class TallyRow(Base):
+    """Number of studies in an end state: counting them anew would take longer every day."""
 
-    Raises
-    ------
-    ConfigError
-        ``INVALID_CONFIG`` where the URL is not of such a database.
-    """
-    try:
-        # The text of an error must not quote the parameters of the statement that failed.
-        engine = create_engine(url, hide_parameters=True, pool_pre_ping=True)
-    except (ArgumentError, ModuleNotFoundError) as error:
-        text = "the ledger's URL: expected one of SQLAlchemy, as postgresql+pg8000://user@host/database"
-        raise ConfigError(ReasonCode.INVALID_CONFIG, text) from error
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _make_sqlite_durable)
-        event.listen(engine, "begin", _begin_immediate)
-    return engine
+    __tablename__ = "tallies"
 
-
-def _make_sqlite_durable(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # transactions are begun by _begin_immediate
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin_immediate(connection: Connection) -> None:
-    """Lock at the start: a read that turns into a write would fail if another connection wrote between."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    state: Mapped[str] = mapped_column(String(20), primary_key=True)
+    studies: Mapped[int]

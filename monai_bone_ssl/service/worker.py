@@ -6,19 +6,19 @@ import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-import numpy as np
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
 
 from monai_bone_ssl.dicom.collect import Source, Study, group_by_study
-from monai_bone_ssl.errors import BoneSSLError, ReasonCode, ServiceError
+from monai_bone_ssl.errors import BoneSSLError, CorruptImage, ReasonCode, ReportError, ServiceError
 from monai_bone_ssl.findings import Refused, Status
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import StudyOutcome, analyse_study
 from monai_bone_ssl.report.evidence_objects import EvidenceKind
+from monai_bone_ssl.service.backoff import Backoff
 from monai_bone_ssl.service.events import log_event
 from monai_bone_ssl.service.ledger import Ledger
 from monai_bone_ssl.service.spool import Spool
@@ -26,11 +26,13 @@ from monai_bone_ssl.service.status import ServiceMetrics
 from monai_bone_ssl.service.tables import Claim, StudyState
 from monai_bone_ssl.shown_image import Outputs
 
-__all__ = ["Analyst", "Backoff", "Courier", "Sender"]
+__all__ = ["Analyst", "Courier", "Sender"]
 
 # Analyses in a row without an outcome, after which a study is given up: pauses grow from one to the next, so
 # that by then it is the study that ends the process.
 _MOST_ANALYSES = 20
+# State in which a study waits for a step to be tried again, by its state in the step.
+_STEPS = {StudyState.ANALYSING: StudyState.COMPLETE, StudyState.TO_SEND: StudyState.TO_SEND}
 
 
 class Sender(Protocol):
@@ -46,27 +48,6 @@ class Sender(Protocol):
         ServiceError
             ``PACS_UNREACHABLE`` or ``PACS_REFUSED``.
         """
-
-
-class Backoff:
-    """Pauses that double, each shortened by chance so that not all studies come back at once.
-
-    Parameters
-    ----------
-    first, longest
-        First and longest pause, in seconds.
-    """
-
-    def __init__(self, first: float, longest: float) -> None:
-        self._first = first
-        self._longest = longest
-        self._chance = np.random.default_rng()
-
-    def seconds(self, attempts: int) -> float:
-        """Pause in seconds after a number of attempts, 1 or more."""
-        # More than 60 doublings are longer than any pause, and would overflow a float in the end.
-        pause = min(self._longest, self._first * 2.0 ** min(attempts - 1, 60))
-        return pause * float(self._chance.uniform(0.5, 1))
 
 
 class _Worker:
@@ -104,7 +85,9 @@ class _Worker:
     def _put_back(self, claim: Claim, error: BoneSSLError) -> None:
         self._metrics.error(self.stage, error.code)
         pause = self._backoff.seconds(claim.attempts)
-        self._ledger.retry(claim, time.time() + pause, error.code)
+        # A file to send that is damaged has to be made again.
+        step = StudyState.COMPLETE if error.code is ReasonCode.REPORT_FAILED else _STEPS[claim.state]
+        self._ledger.retry(claim, step, pause, error.code)
         log_event(
             self.setback,
             level=logging.WARNING,
@@ -157,9 +140,7 @@ class Analyst(_Worker):
         ServiceError
             ``LEDGER_UNAVAILABLE``; the study is taken up again when its lease ends.
         """
-        claim = self._ledger.claim_analysis(
-            time.time(), pause=self._backoff.seconds, untried_only=self._untried_only
-        )
+        claim = self._ledger.claim_analysis(pause=self._backoff.seconds, untried_only=self._untried_only)
         if claim is None:
             return False
         if claim.attempts > _MOST_ANALYSES:
@@ -185,6 +166,10 @@ class Analyst(_Worker):
                 raise ServiceError(ReasonCode.CONFLICTING_INSTANCE, text)
             study.sources += part.sources
             study.unread_files += part.unread_files
+        for sop_instance_uid, reason in self._ledger.missing_images(claim.study_instance_uid).items():
+            error = CorruptImage(ReasonCode(reason), "the archive lists this image, but it could not be had")
+            source = Source(Path(sop_instance_uid), sop_instance_uid, claim.study_instance_uid, error)
+            study.sources.append(source)
         return study
 
     def _conclude(self, claim: Claim, outcome: StudyOutcome) -> None:
@@ -193,14 +178,15 @@ class Analyst(_Worker):
         if study is None or study.sr_path is None or study.decision is None:
             self._end(claim, *_without_report(outcome))
             return
-        outbox = [study.sr_path, *outcome.evidence_files]
-        if self._ledger.finish(claim, StudyState.TO_SEND, time.time(), outbox=outbox):
+        folder = self._spool.report_folder(claim.study_instance_uid, claim.revision)
+        outbox = self._spool.seal(folder, [study.sr_path, *outcome.evidence_files])
+        if self._ledger.finish(claim, StudyState.TO_SEND, outbox=outbox):
             log_event("analysed", study=claim.study_instance_uid, images=len(outcome.entries))
             for error in outcome.left_out:
                 log_event("evidence_left_out", study=claim.study_instance_uid, reason=error.code)
 
     def _end(self, claim: Claim, state: StudyState, reason: ReasonCode) -> None:
-        if self._ledger.finish(claim, state, time.time(), reason=reason):
+        if self._ledger.finish(claim, state, reason=reason):
             log_event(state, study=claim.study_instance_uid, reason=reason)
 
 
@@ -241,21 +227,23 @@ class Courier(_Worker):
         ServiceError
             ``LEDGER_UNAVAILABLE``; the report is sent again when its lease ends, to no effect.
         """
-        claim = self._ledger.claim_delivery(time.time())
+        claim = self._ledger.claim_delivery()
         if claim is None:
             return False
+        started = time.perf_counter()
         with self._attempt(claim):
-            folder = self._spool.report_folder(claim.study_instance_uid, claim.revision)
-            self._sender.send([_read(folder / name) for name in claim.outbox])
-            if self._ledger.finish(claim, StudyState.SENT, time.time(), outbox=claim.outbox):
-                self._metrics.observe("total", time.time() - claim.since)
-                log_event("sent", study=claim.study_instance_uid, objects=len(claim.outbox))
+            objects = self._objects(claim)
+            self._sender.send(objects)
+            if self._ledger.finish(claim, StudyState.SENT, outbox=claim.outbox):
+                self._metrics.observe("total", claim.age + time.perf_counter() - started)
+                log_event("sent", study=claim.study_instance_uid, objects=len(objects))
         return True
 
-
-def _read(file: Path) -> Dataset:
-    try:
-        return dcmread(file)
-    except (OSError, InvalidDicomError) as error:
-        text = f"{file.name}: is gone from the spool, or damaged"
-        raise ServiceError(ReasonCode.REPORT_FAILED, text) from error
+    def _objects(self, claim: Claim) -> list[Dataset]:
+        """Read the files to send."""
+        folder = self._spool.report_folder(claim.study_instance_uid, claim.revision)
+        contents = self._spool.sealed(folder, claim.outbox)
+        if contents is None:
+            text = f"study {claim.study_instance_uid}: a file to send is gone from the spool, or damaged"
+            raise ReportError(ReasonCode.REPORT_FAILED, text)
+        return [dcmread(BytesIO(content)) for content in contents]

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import pydicom
-import pytest
 from pydicom import Dataset
 from pydicom.uid import JPEG2000Lossless
 from validators import dciodvfy
 
-from monai_bone_ssl.errors import ReasonCode, ServiceError
-from monai_bone_ssl.service.dicomweb import DicomWeb, Poller, RemoteInstance
-from monai_bone_ssl.service.intake import Intake
-from monai_bone_ssl.service.ledger import Ledger
-from monai_bone_ssl.service.settings import DicomWebSettings, PollSettings
-from monai_bone_ssl.service.spool import Spool
-from monai_bone_ssl.service.status import ServiceMetrics
 from pacs.node import Node, make_study
 from pacs.orthanc import PASSWORD, USER, Orthanc, wait_for
 
@@ -95,38 +86,3 @@ def test_a_wrong_password_is_told_and_a_new_one_is_read(
         wait_for(lambda: not node.health()["errors"], "the refusal to be over")
     finally:
         orthanc.stop()
-
-
-def test_a_study_is_not_complete_before_all_of_it_was_fetched(
-    orthanc: Orthanc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The archive fails in the middle of a study, which is quiet for long then."""
-    study, paths = make_study(tmp_path / "study", "HALF", 4, edit=today)
-    orthanc.upload(*paths)
-    (tmp_path / "password").write_text(PASSWORD)
-    web = DicomWeb(
-        DicomWebSettings(url=f"{orthanc.url}/dicom-web", username=USER, password_file=tmp_path / "password")
-    )
-    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", "replica", 60)
-    intake = Intake(Spool(tmp_path / "spool", 0), ledger)
-    poller = Poller(web, intake, ledger, PollSettings(), ServiceMetrics())
-    missing = str(pydicom.dcmread(paths[0]).SOPInstanceUID)
-
-    def retrieve(study: str, instance: RemoteInstance) -> bytes:
-        if instance.sop_instance_uid == missing:
-            raise ServiceError(ReasonCode.PACS_UNREACHABLE, "away")
-        return DicomWeb.retrieve(web, study, instance)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(web, "retrieve", retrieve)
-        for _ in range(2):
-            with pytest.raises(ServiceError, match="away"):
-                poller.run_once()
-    later = time.time() + 3600
-    assert study in ledger.held()
-    assert ledger.complete_quiet_studies(before=later, now=later) == 0
-    poller.run_once()
-    assert ledger.known_sop_instances(study) == {pydicom.dcmread(path).SOPInstanceUID for path in paths}
-    assert ledger.held() == []
-    assert ledger.complete_quiet_studies(before=later, now=later) >= 1
-    ledger.close()
