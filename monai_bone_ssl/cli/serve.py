@@ -52,6 +52,7 @@ more settings, with their defaults where there are any:
   model = "folder"                  model folder; default: the model that comes with the package
   ledger_url_file = "file"          file with an SQLAlchemy URL (postgresql+pg8000://user:password@host/db),
                                     for several replicas on one spool; default: SQLite in the spool
+  keep_study_days = 365             a study stays so long in the ledger after its end, without its images
   reserve_mb = 500                  images are refused (A700) when less space would be left on the disk
   lease_seconds = 60                a replica that is silent for so long loses its studies to the others
   retry_seconds = 2, retry_limit_seconds = 300, stop_seconds = 20

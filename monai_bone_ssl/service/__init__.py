@@ -24,6 +24,11 @@ The analysis cannot write, or the model   back to ``complete``, tried again late
 cannot run                                ``analysis_abandoned``, after 20 attempts in a row
 A header does not allow an evidence       it is left out and logged; the report is sent
 object
+The archive does not hand out an image    the others are fetched; tried again for half a day, then the report
+of a study that is fetched                is PARTIAL
+The archive has lost a study that is      ``failed``, ``fetch_abandoned``, after as long
+fetched
+A report is damaged in the spool          back to ``complete``: it is made again
 The PACS takes reports but no evidence    the report arrives; the study stays ``to_send`` and is tried again
 The PACS is down or refuses               stays ``to_send``, tried again for ever, ever more slowly
 The service is killed at any moment       goes on where it was; a report sent twice has the same UID.
