@@ -70,6 +70,8 @@ class ReasonCode(StrEnum):
     PACS_REFUSED = "pacs_refused"
     LEDGER_UNAVAILABLE = "ledger_unavailable"
     ANALYSIS_ABANDONED = "analysis_abandoned"
+    ANALYSIS_DIED = "analysis_died"
+    TIME_LIMIT = "time_limit"
     FETCH_ABANDONED = "fetch_abandoned"
     # The training run.
     TRAINING_DIVERGED = "training_diverged"

@@ -1,9 +1,9 @@
 """The state of every study, in a database that survives a crash and that replicas may share.
 
-The states and the ways between them are drawn in ``docs/how-to/run-the-node.md``. Replicas share the work by row locks (``SELECT ... FOR
-UPDATE SKIP LOCKED``) and leases: a study that one works on is kept from the others until the lease ends. A
-result counts only while its replica still holds the lease and the study has not grown. All times are the
-database's: the clocks of replicas do not matter.
+The states and the ways between them are drawn in ``docs/how-to/run-the-node.md``. Replicas share the work by
+row locks (``SELECT ... FOR UPDATE SKIP LOCKED``) and leases: a study that one works on is kept from the
+others until the lease ends. A result counts only while its replica still holds the lease and the study has
+not grown. All times are the database's: the clocks of replicas do not matter.
 """
 
 from __future__ import annotations

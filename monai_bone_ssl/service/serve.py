@@ -13,8 +13,8 @@ from threading import Event, Thread
 
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode
 from monai_bone_ssl.files import writing
-from monai_bone_ssl.model.folder import default_model_folder
-from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.model.folder import default_model_folder, read_model_folder
+from monai_bone_ssl.service.analysis_process import AnalysisProcess
 from monai_bone_ssl.service.backoff import Backoff
 from monai_bone_ssl.service.cleaning import clean
 from monai_bone_ssl.service.database import Database
@@ -36,6 +36,8 @@ __all__ = ["serve"]
 _IDLE_SECONDS = 0.5
 # Pause between two rounds of cleaning, in seconds.
 _CLEANING_SECONDS = 3600.0
+# Time that a step may stand still, in time limits of an analysis.
+_STILL = 2.0
 # Longest pause, in seconds, before a study that could not be fetched is tried again.
 _LONGEST_FETCH_PAUSE = 3600.0
 
@@ -68,7 +70,12 @@ class _Service:
     def __init__(self, settings: Settings, stopping: Event) -> None:
         self._settings = settings
         self._stopping = stopping
-        self._model = Model(settings.model or default_model_folder())
+        folder = settings.model or default_model_folder()
+        self._model = read_model_folder(folder).spec.name
+        # One process reads a study or writes a report while the network works for the other.
+        self._analyses = [
+            AnalysisProcess(folder, settings.evidence, settings.analysis_limit_seconds) for _ in range(2)
+        ]
         self._spool = Spool(settings.spool, settings.reserve_mb << 20)
         self._database = Database(ledger_url(settings))
         self._ledger = Ledger(self._database, settings.replica, settings.lease_seconds)
@@ -79,6 +86,7 @@ class _Service:
         self._backoff = Backoff(settings.retry_seconds, settings.retry_limit_seconds)
         self._started = self._next_cleaning = time.monotonic()
         self._has_fault = False
+        self._beats: dict[str, float] = {}
         self._threads = [self._thread(name, step) for name, step in self._steps().items()]
 
     def run(self) -> bool:
@@ -89,7 +97,7 @@ class _Service:
             receiver = Receiver(self._settings.receiver, self._intake, self._metrics)
         # The status comes after the receiver: whoever reads that the service is ready may send.
         status = StatusServer(self._settings.status, self._ledger, self._spool, self._metrics, self._is_live)
-        log_event("started", replica=self._settings.replica, model=self._model.spec.name)
+        log_event("started", replica=self._settings.replica, model=self._model)
         for thread in self._threads:
             thread.start()
         self._stopping.wait()
@@ -99,6 +107,8 @@ class _Service:
             receiver.stop(self._settings.stop_seconds)
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        for process in self._analyses:
+            process.end()
         status.stop()
         self._hand_back()
         return not self._has_fault
@@ -114,10 +124,9 @@ class _Service:
 
     def _steps(self) -> dict[str, Callable[[], bool]]:
         parts = self._spool, self._ledger, self._metrics, self._backoff
-        # One analyst reads a study or writes a report while the network works for the other.
         first, second = (
-            Analyst(self._model, self._settings.evidence, untried_only, *parts)
-            for untried_only in (False, True)
+            Analyst(process.analyse, untried_only, *parts)
+            for process, untried_only in zip(self._analyses, (False, True), strict=True)
         )
         courier = Courier(self._sender(), *parts)
         steps = {
@@ -169,6 +178,7 @@ class _Service:
         has_ended_well = False
         try:
             while not self._stopping.is_set():
+                self._beats[name] = time.monotonic()
                 try:
                     pause = 0.0 if step() else _IDLE_SECONDS
                     failures = 0
@@ -184,7 +194,10 @@ class _Service:
             self._stopping.set()
 
     def _is_live(self) -> bool:
-        return all(thread.is_alive() for thread in self._threads)
+        """Whether every thread runs, and none has stood still for longer than any step may take."""
+        longest = _STILL * self._settings.analysis_limit_seconds
+        is_moving = all(time.monotonic() - beat < longest for beat in self._beats.values())
+        return is_moving and all(thread.is_alive() for thread in self._threads)
 
 
 @contextmanager

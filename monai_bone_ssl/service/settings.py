@@ -156,6 +156,8 @@ class Settings(_Strict, frozen=True, kw_only=True):
     """Pause after the first failure; each further failure doubles the pause."""
     retry_limit_seconds: Seconds = 300.0
     """Longest pause."""
+    analysis_limit_seconds: Seconds = 600.0
+    """Time that the analysis of a study may take; one that takes longer is ended, and the study fails."""
     stop_seconds: Seconds = 20.0
     """Time that open associations and the running study may take after SIGTERM."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -12,19 +12,14 @@ from typing import ClassVar, Protocol
 
 from pydicom import Dataset, dcmread
 
-from monai_bone_ssl.dicom.collect import Source, Study, group_by_study
-from monai_bone_ssl.errors import BoneSSLError, CorruptImage, ReasonCode, ReportError, ServiceError
-from monai_bone_ssl.findings import Refused, Status
-from monai_bone_ssl.model.inference import Model
-from monai_bone_ssl.pipeline import StudyOutcome, analyse_study
-from monai_bone_ssl.report.evidence_objects import EvidenceKind
+from monai_bone_ssl.errors import BoneSSLError, ReasonCode, ReportError
+from monai_bone_ssl.service.analysis import Answer, Job
 from monai_bone_ssl.service.backoff import Backoff
 from monai_bone_ssl.service.events import log_event
 from monai_bone_ssl.service.ledger import Ledger
 from monai_bone_ssl.service.spool import Spool
 from monai_bone_ssl.service.status import ServiceMetrics
 from monai_bone_ssl.service.tables import Claim, StudyState
-from monai_bone_ssl.shown_image import Outputs
 
 __all__ = ["Analyst", "Courier", "Sender"]
 
@@ -99,14 +94,12 @@ class _Worker:
 
 
 class Analyst(_Worker):
-    """Runs the pipeline on complete studies.
+    """Has complete studies analysed.
 
     Parameters
     ----------
-    model
-        Model to run, loaded once.
-    evidence
-        Kinds of evidence objects to make beside each report; may be empty.
+    analyse
+        Analysis of one study, see :meth:`monai_bone_ssl.service.analysis_process.AnalysisProcess.analyse`.
     untried_only
         Whether to leave studies whose analysis was begun before. Of analysts that work side by side, all but
         one do: a study that takes the process down then takes no other with it more than once.
@@ -119,8 +112,7 @@ class Analyst(_Worker):
 
     def __init__(
         self,
-        model: Model,
-        evidence: Collection[EvidenceKind],
+        analyse: Callable[[Job], Answer],
         untried_only: bool,
         spool: Spool,
         ledger: Ledger,
@@ -128,12 +120,11 @@ class Analyst(_Worker):
         backoff: Backoff,
     ) -> None:
         super().__init__(spool, ledger, metrics, backoff)
-        self._model = model
-        self._outputs = Outputs(overlay=False, evidence=evidence)
+        self._analyse = analyse
         self._untried_only = untried_only
 
     def run_once(self) -> bool:
-        """Analyse one study, if one waits; False where none did.
+        """Have one study analysed, if one waits; False where none did.
 
         Raises
         ------
@@ -147,56 +138,35 @@ class Analyst(_Worker):
             self._end(claim, StudyState.FAILED, ReasonCode.ANALYSIS_ABANDONED)
             return True
         with self._attempt(claim):
-            self._conclude(claim, self._analyse(claim))
+            folder = self._spool.report_folder(claim.study_instance_uid, claim.revision)
+            answer = self._analyse(self._job(claim, folder))
+            if answer.reason is not None:
+                self._end(claim, answer.state, answer.reason)
+            else:
+                self._hand_on(claim, folder, answer)
         return True
 
-    def _analyse(self, claim: Claim) -> StudyOutcome:
-        folder = self._spool.report_folder(claim.study_instance_uid, claim.revision)
-        outcome = analyse_study(self._study(claim), folder, self._model, self._outputs)
+    def _job(self, claim: Claim, folder: Path) -> Job:
+        missing = self._ledger.missing_images(claim.study_instance_uid)
+        return Job(
+            study_instance_uid=claim.study_instance_uid,
+            images=[str(self._spool.image(name)) for name in self._ledger.image_names(claim)],
+            missing={uid: ReasonCode(reason) for uid, reason in missing.items()},
+            folder=str(folder),
+        )
+
+    def _hand_on(self, claim: Claim, folder: Path, answer: Answer) -> None:
+        """Move a study with a report on to be sent."""
         self._spool.flush_report(folder)
-        return outcome
-
-    def _study(self, claim: Claim) -> Study:
-        """Gather the images of a study as they were received, also those that cannot be read."""
-        names = self._ledger.image_names(claim)
-        study = Study(claim.study_instance_uid)
-        for part in group_by_study(Source(self._spool.image(name)) for name in names):
-            if part.study_instance_uid not in (None, claim.study_instance_uid):
-                text = f"study {claim.study_instance_uid}: the spool holds an image of another study for it"
-                raise ServiceError(ReasonCode.CONFLICTING_INSTANCE, text)
-            study.sources += part.sources
-            study.unread_files += part.unread_files
-        for sop_instance_uid, reason in self._ledger.missing_images(claim.study_instance_uid).items():
-            error = CorruptImage(ReasonCode(reason), "the archive lists this image, but it could not be had")
-            source = Source(Path(sop_instance_uid), sop_instance_uid, claim.study_instance_uid, error)
-            study.sources.append(source)
-        return study
-
-    def _conclude(self, claim: Claim, outcome: StudyOutcome) -> None:
-        """Move a study with a report on to be sent, and any other to its end."""
-        study = outcome.study
-        if study is None or study.sr_path is None or study.decision is None:
-            self._end(claim, *_without_report(outcome))
-            return
-        folder = self._spool.report_folder(claim.study_instance_uid, claim.revision)
-        outbox = self._spool.seal(folder, [study.sr_path, *outcome.evidence_files])
-        if self._ledger.finish(claim, StudyState.TO_SEND, outbox=outbox):
-            log_event("analysed", study=claim.study_instance_uid, images=len(outcome.entries))
-            for error in outcome.left_out:
-                log_event("evidence_left_out", study=claim.study_instance_uid, reason=error.code)
+        outbox = self._spool.seal(folder, answer.files)
+        if self._ledger.finish(claim, answer.state, outbox=outbox):
+            log_event("analysed", study=claim.study_instance_uid, objects=len(outbox))
+            for reason in answer.left_out:
+                log_event("evidence_left_out", study=claim.study_instance_uid, reason=reason)
 
     def _end(self, claim: Claim, state: StudyState, reason: ReasonCode) -> None:
         if self._ledger.finish(claim, state, reason=reason):
             log_event(state, study=claim.study_instance_uid, reason=reason)
-
-
-def _without_report(outcome: StudyOutcome) -> tuple[StudyState, ReasonCode]:
-    """State and reason of a study without a report."""
-    refused = [entry.finding for entry in outcome.entries if isinstance(entry.finding, Refused)]
-    failures = [finding.reason.code for finding in refused if finding.status is Status.FAILED]
-    if failures:
-        return StudyState.FAILED, failures[0]
-    return StudyState.NOTHING_ELIGIBLE, refused[0].reason.code
 
 
 class Courier(_Worker):

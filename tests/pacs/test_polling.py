@@ -32,6 +32,7 @@ from pacs.node import make_study
 from pacs.orthanc import PASSWORD, USER, Orthanc
 from pacs.test_c_store import references, sop_uids
 from pacs.test_dicomweb import today
+from pacs.test_worker import analysis
 
 NO_PAUSE = Backoff(1e-9, 1e-9)
 
@@ -158,7 +159,7 @@ def test_what_can_be_read_of_a_study_is_reported(
 
 def check_partial_report(site: Site, study: str, paths: list[Path], model: Model) -> None:
     parts = site.spool, site.ledger, site.metrics, NO_PAUSE
-    analyst = Analyst(model, (), False, *parts)
+    analyst = Analyst(analysis(model), False, *parts)
     while analyst.run_once():
         pass
     reports = [pydicom.dcmread(path) for path in site.spool.report_folder(study, 0).parent.glob("*/SR_*")]

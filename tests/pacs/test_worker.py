@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tiny_model import draw
 
 from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.model.inference import Model
-from monai_bone_ssl.service import worker
+from monai_bone_ssl.service.analysis import Answer, Job, analyse_job
 from monai_bone_ssl.service.backoff import Backoff
 from monai_bone_ssl.service.cleaning import clean, strays
 from monai_bone_ssl.service.database import Database
@@ -27,6 +28,12 @@ from monai_bone_ssl.service.spool import Spool
 from monai_bone_ssl.service.status import ServiceMetrics
 from monai_bone_ssl.service.tables import InstanceRow, StudyRow, StudyState, TallyRow
 from monai_bone_ssl.service.worker import Analyst, Courier
+from monai_bone_ssl.shown_image import Outputs
+
+
+def analysis(model: Model) -> Callable[[Job], Answer]:
+    """An analysis in this process."""
+    return partial(analyse_job, model=model, outputs=Outputs(overlay=False))
 
 
 @pytest.fixture
@@ -37,7 +44,7 @@ def parts(tmp_path: Path, tiny: Model) -> tuple[Ledger, Analyst, ServiceMetrics]
     Intake(spool, ledger).store(make_radiograph(tmp_path / "in.dcm", draw(0.8)).read_bytes(), "CR1")
     ledger.complete_quiet_studies(0)
     metrics = ServiceMetrics()
-    return ledger, Analyst(tiny, (), False, spool, ledger, metrics, Backoff(1e-9, 1e-9)), metrics
+    return ledger, Analyst(analysis(tiny), False, spool, ledger, metrics, Backoff(1e-9, 1e-9)), metrics
 
 
 def test_a_study_that_takes_the_process_down_is_given_up(
@@ -56,7 +63,7 @@ def test_the_second_analyst_leaves_what_was_begun_before(
     parts: tuple[Ledger, Analyst, ServiceMetrics], tiny: Model, tmp_path: Path
 ) -> None:
     ledger, _, metrics = parts
-    second = Analyst(tiny, (), True, Spool(tmp_path / "spool", 0), ledger, metrics, Backoff(1e-9, 1e-9))
+    second = Analyst(analysis(tiny), True, Spool(tmp_path / "spool", 0), ledger, metrics, Backoff(1e-9, 1e-9))
     assert ledger.claim_analysis() is not None
     ledger.desert()
     assert not second.run_once()
@@ -73,11 +80,11 @@ def test_an_analysis_that_cannot_write_is_tried_again(
 ) -> None:
     ledger, analyst, metrics = parts
 
-    def refuse(*_: object, **__: object) -> None:
+    def refuse(_: Job) -> Answer:
         raise ReportError(ReasonCode.WRITE_FAILED, "the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "analyse_study", refuse)
+        patch.setattr(analyst, "_analyse", refuse)
         assert analyst.run_once()
     assert metrics.last_errors()["analyse"].code == ReasonCode.WRITE_FAILED
     assert ledger.count_by_state()[StudyState.COMPLETE] == 1
