@@ -68,6 +68,8 @@ class ReasonCode(StrEnum):
     # The DICOM node and the systems around it.
     PACS_UNREACHABLE = "pacs_unreachable"
     PACS_REFUSED = "pacs_refused"
+    REPORT_REFUSED = "report_refused"
+    NOT_IN_ARCHIVE = "not_in_archive"
     LEDGER_UNAVAILABLE = "ledger_unavailable"
     ANALYSIS_ABANDONED = "analysis_abandoned"
     ANALYSIS_DIED = "analysis_died"

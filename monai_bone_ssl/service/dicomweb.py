@@ -18,6 +18,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, ServiceError, UnsupportedImage
 from monai_bone_ssl.service.backoff import Backoff
+from monai_bone_ssl.service.delivery import refusal
 from monai_bone_ssl.service.events import log_event
 from monai_bone_ssl.service.fetches import Fetches
 from monai_bone_ssl.service.intake import Intake
@@ -28,6 +29,8 @@ from monai_bone_ssl.service.status import ServiceMetrics
 __all__ = ["DicomWeb", "Poller", "RemoteInstance", "StowSender"]
 
 _PAGE = 200  # studies or instances asked for at a time
+# Answers of STOW-RS to an object that the server will never take: bad request, unsupported media type.
+_REFUSED_FOR_GOOD = (400, 415)
 # Failures of one study in a row, after which it goes on without the images that did not come.
 _MOST_FETCHES = 20
 # Images of one study that may get no answer in one attempt: perhaps the server is down.
@@ -110,11 +113,25 @@ class DicomWeb:
 
     def store(self, dataset: Dataset) -> None:
         """Store one instance; a return means that the server has it."""
-        with _errors():
+        with _errors(), _refusals():
             answer = self._client.store_instances([dataset])
+        for item in answer.get("FailedSOPSequence") or []:
+            reason = int(item.get("FailureReason") or 0)
+            raise refusal(reason, f"STOW-RS: the report is refused, failure reason {reason:04X}")
         stored = [item.ReferencedSOPInstanceUID for item in answer.get("ReferencedSOPSequence") or []]
         if dataset.SOPInstanceUID not in stored:
             raise ServiceError(ReasonCode.PACS_REFUSED, "STOW-RS: the report is not among what was stored")
+
+    def holds(self, objects: Sequence[Dataset]) -> bool:
+        """Whether the server lists some objects, see :class:`monai_bone_ssl.service.delivery.Archive`."""
+        return all(self._lists(dataset) for dataset in objects)
+
+    def _lists(self, dataset: Dataset) -> bool:
+        with _errors():
+            items = self._client.search_for_instances(
+                str(dataset.StudyInstanceUID), search_filters={"SOPInstanceUID": str(dataset.SOPInstanceUID)}
+            )
+        return dataset.SOPInstanceUID in {_value(item, _SOP_UID) for item in items}
 
 
 class StowSender:
@@ -130,7 +147,7 @@ class StowSender:
         self._web = web
 
     def send(self, objects: Sequence[Dataset]) -> None:
-        """Send objects, see :class:`monai_bone_ssl.service.worker.Sender`."""
+        """Send objects, see :class:`monai_bone_ssl.service.delivery.Sender`."""
         for dataset in objects:
             self._web.store(dataset)
 
@@ -320,6 +337,26 @@ def _all_pages(page: Callable[[int], list[dict[str, Any]]], tag: str) -> dict[st
 def _value(item: Mapping[str, Any], tag: str) -> Any:
     """First value of an element in DICOM JSON; None where it is absent or empty."""
     return next(iter(item.get(tag, {}).get("Value", [])), None)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn the answers of STOW-RS that will be the same for this object each time into an error of their own.
+
+    A server that stores none of the objects of a request answers with 409 and says why in the body (DICOM
+    PS3.18 section 10.5.3).
+    """
+    try:
+        yield
+    except requests.HTTPError as error:
+        status = 0 if error.response is None else error.response.status_code
+        text = f"STOW-RS answered {status}"
+        if status in _REFUSED_FOR_GOOD:
+            raise ServiceError(ReasonCode.REPORT_REFUSED, text) from error
+        if error.response is None or status != requests.codes.conflict:
+            raise
+        failed = Dataset.from_json(error.response.json()).get("FailedSOPSequence") or [Dataset()]
+        raise refusal(int(failed[0].get("FailureReason") or 0), text) from error
 
 
 @contextmanager

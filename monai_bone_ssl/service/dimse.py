@@ -11,6 +11,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
 from monai_bone_ssl.errors import ReasonCode, ServiceError
+from monai_bone_ssl.service.delivery import refusal
 from monai_bone_ssl.service.settings import PacsSettings
 from monai_bone_ssl.service.tls import client_tls
 
@@ -45,7 +46,7 @@ class CStoreSender:
         self._ae.dimse_timeout = self._ae.network_timeout = _TIMEOUT_SECONDS
 
     def send(self, objects: Sequence[Dataset]) -> None:
-        """Send objects, see :class:`monai_bone_ssl.service.worker.Sender`."""
+        """Send objects, see :class:`monai_bone_ssl.service.delivery.Sender`."""
         classes = dict.fromkeys(str(dataset.SOPClassUID) for dataset in objects)
         association = self._associate([build_context(uid, _REPORT_SYNTAXES) for uid in classes])
         try:
@@ -78,4 +79,4 @@ class CStoreSender:
         if "Status" not in status:
             raise ServiceError(ReasonCode.PACS_UNREACHABLE, f"{title}: no answer to C-STORE")
         if status.Status not in _STORED:
-            raise ServiceError(ReasonCode.PACS_REFUSED, f"{title}: C-STORE answered {status.Status:04X}")
+            raise refusal(status.Status, f"{title}: C-STORE answered {status.Status:04X}")

@@ -18,6 +18,7 @@ from monai_bone_ssl.service.analysis_process import AnalysisProcess
 from monai_bone_ssl.service.backoff import Backoff
 from monai_bone_ssl.service.cleaning import clean
 from monai_bone_ssl.service.database import Database
+from monai_bone_ssl.service.delivery import Sender
 from monai_bone_ssl.service.dicomweb import DicomWeb, Poller, StowSender
 from monai_bone_ssl.service.dimse import CStoreSender
 from monai_bone_ssl.service.events import log_event, start_logging
@@ -28,7 +29,7 @@ from monai_bone_ssl.service.receiver import Receiver
 from monai_bone_ssl.service.settings import ReportRoute, Settings, ledger_url
 from monai_bone_ssl.service.spool import Spool
 from monai_bone_ssl.service.status import ServiceMetrics, StatusServer
-from monai_bone_ssl.service.worker import Analyst, Courier, Sender
+from monai_bone_ssl.service.worker import Analyst, Courier
 
 __all__ = ["serve"]
 
@@ -128,7 +129,7 @@ class _Service:
             Analyst(process.analyse, untried_only, *parts)
             for process, untried_only in zip(self._analyses, (False, True), strict=True)
         )
-        courier = Courier(self._sender(), *parts)
+        courier = Courier(self._sender(), self._web if self._settings.confirm else None, *parts)
         steps = {
             "analyse": first.run_once,
             "analyse_beside": second.run_once,

@@ -129,6 +129,8 @@ class Settings(_Strict, frozen=True, kw_only=True):
     spool: Path
     """Folder for images, reports and, unless another is named, the ledger. Replicas share the folder."""
     send: ReportRoute
+    confirm: bool = True
+    """Whether to ask [dicomweb], where it is set up, if it has the report after it was sent."""
     receiver: ReceiverSettings | None = None
     pacs: PacsSettings | None = None
     dicomweb: DicomWebSettings | None = None

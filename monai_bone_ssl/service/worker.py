@@ -8,41 +8,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from pydicom import Dataset, dcmread
 
-from monai_bone_ssl.errors import BoneSSLError, ReasonCode, ReportError
+from monai_bone_ssl.errors import BoneSSLError, ReasonCode, ReportError, ServiceError
 from monai_bone_ssl.service.analysis import Answer, Job
 from monai_bone_ssl.service.backoff import Backoff
+from monai_bone_ssl.service.delivery import Archive, Sender
 from monai_bone_ssl.service.events import log_event
 from monai_bone_ssl.service.ledger import Ledger
 from monai_bone_ssl.service.spool import Spool
 from monai_bone_ssl.service.status import ServiceMetrics
 from monai_bone_ssl.service.tables import Claim, StudyState
 
-__all__ = ["Analyst", "Courier", "Sender"]
+__all__ = ["Analyst", "Courier"]
 
 # Analyses in a row without an outcome, after which a study is given up: pauses grow from one to the next, so
 # that by then it is the study that ends the process.
 _MOST_ANALYSES = 20
 # State in which a study waits for a step to be tried again, by its state in the step.
 _STEPS = {StudyState.ANALYSING: StudyState.COMPLETE, StudyState.TO_SEND: StudyState.TO_SEND}
-
-
-class Sender(Protocol):
-    """A way to the PACS."""
-
-    def send(self, objects: Sequence[Dataset]) -> None:
-        """Send a study's report and its evidence objects, in this order; on return the PACS has all of them.
-
-        Sending twice is harmless: the UID of an object depends on its content.
-
-        Raises
-        ------
-        ServiceError
-            ``PACS_UNREACHABLE`` or ``PACS_REFUSED``.
-        """
 
 
 class _Worker:
@@ -170,12 +156,14 @@ class Analyst(_Worker):
 
 
 class Courier(_Worker):
-    """Sends reports, and the evidence beside them, until they arrive.
+    """Sends reports, and the evidence beside them, until the archive has them.
 
     Parameters
     ----------
     sender
-        The way to the PACS.
+        The way to the archive.
+    archive
+        Archive that is asked whether it has what was sent; None where there is none to ask.
     spool, ledger, metrics, backoff
         Parts of the service, as in every step.
     """
@@ -184,10 +172,17 @@ class Courier(_Worker):
     setback = "not_sent"
 
     def __init__(
-        self, sender: Sender, spool: Spool, ledger: Ledger, metrics: ServiceMetrics, backoff: Backoff
+        self,
+        sender: Sender,
+        archive: Archive | None,
+        spool: Spool,
+        ledger: Ledger,
+        metrics: ServiceMetrics,
+        backoff: Backoff,
     ) -> None:
         super().__init__(spool, ledger, metrics, backoff)
         self._sender = sender
+        self._archive = archive
 
     def run_once(self) -> bool:
         """Send the results of one study, if some wait; False where none did.
@@ -203,11 +198,31 @@ class Courier(_Worker):
         started = time.perf_counter()
         with self._attempt(claim):
             objects = self._objects(claim)
-            self._sender.send(objects)
+            self._deliver(claim, objects)
             if self._ledger.finish(claim, StudyState.SENT, outbox=claim.outbox):
                 self._metrics.observe("total", claim.age + time.perf_counter() - started)
                 log_event("sent", study=claim.study_instance_uid, objects=len(objects))
         return True
+
+    def _deliver(self, claim: Claim, objects: Sequence[Dataset]) -> None:
+        """Send objects; on return the archive has said that it has them, as far as it can be asked."""
+        if self._archive is None:
+            self._sender.send(objects)
+            return
+        if claim.attempts > 1 and self._archive.holds(objects):  # of an attempt before
+            return
+        self._sender.send(objects)
+        if not self._archive.holds(objects):
+            text = f"study {claim.study_instance_uid}: the archive took the report but does not list it"
+            raise ServiceError(ReasonCode.NOT_IN_ARCHIVE, text)
+
+    def _put_back(self, claim: Claim, error: BoneSSLError) -> None:
+        if error.code is not ReasonCode.REPORT_REFUSED:
+            super()._put_back(claim, error)
+            return
+        self._metrics.error(self.stage, error.code)
+        if self._ledger.finish(claim, StudyState.FAILED, reason=error.code, outbox=claim.outbox):
+            log_event("failed", level=logging.WARNING, study=claim.study_instance_uid, reason=error.code)
 
     def _objects(self, claim: Claim) -> list[Dataset]:
         """Read the files to send."""

@@ -126,7 +126,7 @@ def test_a_report_that_is_damaged_in_the_spool_is_made_again(
         }
         report.write_bytes(damages[damage])
     archive = Archive()
-    courier = Courier(archive, Spool(tmp_path / "spool", 0), ledger, metrics, Backoff(1e-9, 1e-9))
+    courier = Courier(archive, None, Spool(tmp_path / "spool", 0), ledger, metrics, Backoff(1e-9, 1e-9))
     assert courier.run_once()
     assert archive.objects == []
     assert metrics.last_errors()["send"].code == ReasonCode.REPORT_FAILED
