@@ -75,6 +75,7 @@ class ReasonCode(StrEnum):
     ANALYSIS_DIED = "analysis_died"
     TIME_LIMIT = "time_limit"
     FETCH_ABANDONED = "fetch_abandoned"
+    FORGOTTEN = "forgotten"
     # The training run.
     TRAINING_DIVERGED = "training_diverged"
     TRAINING_COLLAPSED = "training_collapsed"

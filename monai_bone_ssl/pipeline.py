@@ -32,7 +32,7 @@ from monai_bone_ssl.model.folder import ModelFolder
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.report.content import Algorithm
 from monai_bone_ssl.report.evidence_objects import check_same_patient, write_evidence
-from monai_bone_ssl.report.study import study_report, write_report
+from monai_bone_ssl.report.study import NO_HISTORY, History, study_report, write_report
 from monai_bone_ssl.show.page import PageEntry, write_page
 from monai_bone_ssl.show.results import SOFTWARE_NAME, ModelIdentity, Results, result_json
 from monai_bone_ssl.shown_image import Outputs, ShownImage, show_image, withdraw
@@ -157,8 +157,23 @@ def analyse(
     return results
 
 
-def analyse_study(study: Study, out: Path, model: Model, outputs: Outputs) -> StudyOutcome:
+def analyse_study(
+    study: Study, out: Path, model: Model, outputs: Outputs, history: History = NO_HISTORY
+) -> StudyOutcome:
     """Analyse the files of one study, and write the outputs and the report into an existing folder.
+
+    Parameters
+    ----------
+    study
+        Files of the study.
+    out
+        Existing folder.
+    model
+        Model to run.
+    outputs
+        Outputs to write of each answered image.
+    history
+        Reports on the study that the archive was given before.
 
     Raises
     ------
@@ -168,14 +183,18 @@ def analyse_study(study: Study, out: Path, model: Model, outputs: Outputs) -> St
     author = algorithm(model)
     sources = enumerate(study.sources, start=1)
     images = [show_image(source, number, out, model, author, outputs) for number, source in sources]
-    return _finish_study(study, images, out, model)
+    return _finish_study(study, images, out, model, history)
 
 
-def _finish_study(study: Study, images: Sequence[ShownImage], out: Path, model: Model) -> StudyOutcome:
+def _finish_study(
+    study: Study, images: Sequence[ShownImage], out: Path, model: Model, history: History = NO_HISTORY
+) -> StudyOutcome:
     """Conclude a study and write its report; without one, nothing that was drawn of its images stays."""
     analyses = [image.analysis for image in images]
     overlays = [image.overlay for image in images]
-    conclusion = conclude_study(study.study_instance_uid, analyses, study.unread_files, model, datetime.now())
+    conclusion = conclude_study(
+        study.study_instance_uid, analyses, study.unread_files, model, datetime.now(), history
+    )
     if conclusion.finding is None or conclusion.report is None:
         withdraw([image.evidence_map for image in images], out)
         return StudyOutcome(conclusion.finding, _entries(conclusion.analyses, withdraw(overlays, out)))
@@ -212,6 +231,7 @@ def conclude_study(
     unread_files: int,
     model: Model,
     created: datetime,
+    history: History = NO_HISTORY,
 ) -> StudyConclusion:
     """Draw a study's conclusion and make the report; nothing is written.
 
@@ -227,6 +247,8 @@ def conclude_study(
         Model that analysed the files.
     created
         Time of the report.
+    history
+        Reports on the study that the archive was given before.
     """
     if study_instance_uid is None:
         return StudyConclusion(analyses, None, None)
@@ -234,7 +256,7 @@ def conclude_study(
     if _patient_in_doubt(analyses):
         return StudyConclusion(analyses, finding, None)
     try:
-        report = study_report(analyses, finding, model.spec.target, algorithm(model), created)
+        report = study_report(analyses, finding, model.spec.target, algorithm(model), created, history)
     except ReportError as error:
         failed = [_failed(analysis, error) for analysis in analyses]
         finding = study_finding(study_instance_uid, [a.finding for a in failed], unread_files)

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Sequence
 
 from monai_bone_ssl import __version__
-from monai_bone_ssl.cli import adapt, analyze, compare, data, evaluate, features, fit, pretrain, serve
+from monai_bone_ssl.cli import adapt, analyze, compare, data, evaluate, features, fit, pretrain, queue, serve
 from monai_bone_ssl.cli.verbs import print_error
 from monai_bone_ssl.errors import BoneSSLError, ConfigError
 from monai_bone_ssl.show.results import EXIT_FAULT, EXIT_STOPPED, EXIT_USAGE
@@ -23,7 +23,7 @@ Bone radiographs to coded findings: self-supervised Vision Transformer features 
 Research software, not a medical device: every result has to be verified by a qualified reader.
 """
 
-_VERBS = (adapt, analyze, compare, data, evaluate, features, fit, pretrain, serve)
+_VERBS = (adapt, analyze, compare, data, evaluate, features, fit, pretrain, queue, serve)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -85,6 +85,7 @@ def measurement_report(
     study: StudyFinding,
     target: Target,
     algorithm: Algorithm,
+    addition: str = "",
 ) -> MeasurementReport:
     """Content tree of a study's report.
 
@@ -100,6 +101,8 @@ def measurement_report(
         Condition that the model looks for.
     algorithm
         The model and the software around it.
+    addition
+        Sentence about an earlier report, with a space before it; empty where there is none.
     """
     numbered = [
         (image, header, f"Image {number} of {len(referenced)}")
@@ -118,7 +121,7 @@ def measurement_report(
         ObservationContext(observer_device_context=device_observer(algorithm)),
         groups,
         [header for _, header in referenced],
-        about_study(evaluations, f"{words} {UNVERIFIED}."),
+        about_study(evaluations, f"{words}{addition} {UNVERIFIED}."),
     )
 
 

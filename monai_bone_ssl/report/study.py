@@ -11,13 +11,15 @@ Content tree: :mod:`monai_bone_ssl.report.algorithm_content`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 
 from highdicom import ContentQualificationValues
 from highdicom.sr import Comprehensive3DSR
 from pydicom import Dataset, config
-from pydicom.uid import UID
+from pydicom.uid import UID, Comprehensive3DSRStorage
 
 from monai_bone_ssl.dicom.patient import check_one_patient
 from monai_bone_ssl.dicom.uids import derived_uid
@@ -33,8 +35,12 @@ from monai_bone_ssl.report.derived_object import (
     without_patient,
     write_object,
 )
+from monai_bone_ssl.wording import counted
 
 __all__ = [
+    "NO_HISTORY",
+    "EarlierReport",
+    "History",
     "is_referable",
     "study_report",
     "write_report",
@@ -43,12 +49,36 @@ __all__ = [
 _SERIES_NUMBER = 9001  # far from the numbers a modality gives its own series
 
 
+@dataclass(frozen=True)
+class EarlierReport:
+    """A report on a study that the archive was given before."""
+
+    sop_instance_uid: str
+    series_instance_uid: str
+    images: Sequence[str]
+    """SOP Instance UIDs of the images that the report is about."""
+
+
+@dataclass(frozen=True)
+class History:
+    """What happened to a study before its report is made."""
+
+    reports: Sequence[EarlierReport] = ()
+    """Reports that the archive was given, the first one first."""
+    corrections: int = 0
+    """Number of times that the study was sent anew, with another name of the patient or other corrections."""
+
+
+NO_HISTORY = History()
+
+
 def study_report(
     images: Sequence[ImageAnalysis],
     study: StudyFinding,
     target: Target,
     algorithm: Algorithm,
     created: datetime,
+    history: History = NO_HISTORY,
 ) -> Comprehensive3DSR:
     """Report the findings in all images of one study.
 
@@ -65,6 +95,9 @@ def study_report(
         The model and the software around it.
     created
         Time of the report; the UIDs do not depend on it.
+    history
+        Reports that the archive was given before. The last one is named as the predecessor (DICOM PS3.3
+        section C.17.2), and the conclusion says how many images are new.
 
     Returns
     -------
@@ -82,14 +115,18 @@ def study_report(
     check_one_patient(headers, study.study_instance_uid)
     referenced = _referenced(images, study)
     first = referenced[0][1]
-    sources = _identity(referenced, study, algorithm)
+    sources = _identity(referenced, study, algorithm, history)
+    uid = derived_uid("report", *sources)
+    predecessor = _predecessor(uid, history)
     report = Comprehensive3DSR(
         evidence=[without_patient(header, UIDS) for _, header in referenced],
-        content=measurement_report(images, referenced, study, target, algorithm),
+        content=measurement_report(
+            images, referenced, study, target, algorithm, _what_is_new(referenced, predecessor)
+        ),
         series_instance_uid=derived_uid("series", *sources),
         series_number=_SERIES_NUMBER,
         series_description=f"{target.name.capitalize()} analysis (AI, unverified)",
-        sop_instance_uid=derived_uid("report", *sources),
+        sop_instance_uid=uid,
         instance_number=1,
         manufacturer=algorithm.manufacturer,
         manufacturer_model_name=algorithm.model_name,
@@ -100,6 +137,7 @@ def study_report(
         content_time=created.time(),
         specific_character_set="ISO_IR 192",
         contributing_equipment=[contributing_equipment(algorithm)],
+        previous_versions=None if predecessor is None else [_reference(predecessor, study)],
     )
     copy_patient_and_study(report, first)
     set_time(report, created)
@@ -165,14 +203,47 @@ def _is_current(sop_class: UID) -> bool:
 
 
 def _identity(
-    referenced: Sequence[tuple[ImageAnalysis, Dataset]], study: StudyFinding, algorithm: Algorithm
+    referenced: Sequence[tuple[ImageAnalysis, Dataset]],
+    study: StudyFinding,
+    algorithm: Algorithm,
+    history: History,
 ) -> list[str]:
     """Values that the report's UIDs depend on.
 
-    The status of each image is among them, and the number of unread files: an archive keeps the first of two
-    objects with one UID, so that a report in which an image failed would stand in the way of a later one in
-    which the image is analysed.
+    The status of each image is among them, the number of unread files, and that of corrections: an archive
+    keeps the first of two objects with one UID, so that a report in which an image failed would stand in the
+    way of a later one in which the image is analysed.
     """
     sources = sorted(f"{header.SOPInstanceUID} {image.finding.status}" for image, header in referenced)
     sources += [f"{study.unread_files} unread"] if study.unread_files else []
+    sources += [f"{history.corrections} corrections"] if history.corrections else []
     return [algorithm.fingerprint, algorithm.software_version, LAYOUT, *sources]
+
+
+# --- what came before ---------------------------------------------------------------------------------
+
+
+def _predecessor(uid: UID, history: History) -> EarlierReport | None:
+    """Last report before the one of this UID, which may have been made and sent before."""
+    earlier = list(takewhile(lambda report: report.sop_instance_uid != uid, history.reports))
+    return earlier[-1] if earlier else None
+
+
+def _reference(report: EarlierReport, study: StudyFinding) -> Dataset:
+    reference = Dataset()
+    reference.SOPClassUID = Comprehensive3DSRStorage
+    reference.SOPInstanceUID = report.sop_instance_uid
+    reference.StudyInstanceUID = study.study_instance_uid
+    reference.SeriesInstanceUID = report.series_instance_uid
+    return reference
+
+
+def _what_is_new(
+    referenced: Sequence[tuple[ImageAnalysis, Dataset]], predecessor: EarlierReport | None
+) -> str:
+    """Sentence about what the report adds to its predecessor; empty where it has none."""
+    if predecessor is None:
+        return ""
+    new = {str(header.SOPInstanceUID) for _, header in referenced} - set(predecessor.images)
+    what = f"adds {counted(len(new), 'image')}" if new else "adds no image"
+    return f" This report replaces an earlier one and {what}."

@@ -12,6 +12,7 @@ from monai_bone_ssl.errors import CorruptImage, ReasonCode, ServiceError
 from monai_bone_ssl.findings import Refused, Status
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import StudyOutcome, analyse_study
+from monai_bone_ssl.report.study import History
 from monai_bone_ssl.service.tables import StudyState
 from monai_bone_ssl.shown_image import Outputs
 
@@ -28,6 +29,8 @@ class Job(msgspec.Struct, frozen=True):
     """Reasons for which images of the study could not be had, by SOP Instance UID."""
     folder: str
     """Path of an existing folder for the report and what is sent beside it."""
+    history: History = History()
+    """Reports on the study that the archive was given before."""
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):
@@ -51,7 +54,7 @@ def analyse_job(job: Job, model: Model, outputs: Outputs) -> Answer:
     BoneSSLError
         Where the analysis cannot be brought to an end, as on a full disk.
     """
-    outcome = analyse_study(_study(job), Path(job.folder), model, outputs)
+    outcome = analyse_study(_study(job), Path(job.folder), model, outputs, job.history)
     study = outcome.study
     if study is None or study.sr_path is None or study.decision is None:
         return _without_report(outcome)

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from monai_bone_ssl.report.study import EarlierReport, History
 from monai_bone_ssl.service.database import Database
 from monai_bone_ssl.service.tables import (
     ENDED,
@@ -30,7 +31,7 @@ from monai_bone_ssl.service.tables import (
     TallyRow,
 )
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "enter"]
 
 # Names or studies in one statement: PostgreSQL's protocol counts the values of a statement in 16 bits.
 _AT_ONCE = 500
@@ -90,7 +91,7 @@ class Ledger:
             study.revision += 1
             study.has_images = True
             study.last_instance_at = now
-            _enter(session, study, StudyState.RECEIVED, now)
+            enter(session, study, StudyState.RECEIVED, now)
             return True
 
     def hold(self, study_instance_uid: str) -> None:
@@ -110,14 +111,14 @@ class Ledger:
             if not study.has_images:
                 missing = MissingImageRow.study_instance_uid == study_instance_uid
                 reason = session.scalars(select(MissingImageRow.reason).where(missing)).first()
-                _enter(session, study, StudyState.FAILED, now, reason)
+                enter(session, study, StudyState.FAILED, now, reason)
 
     def give_up(self, study_instance_uid: str, reason: str) -> None:
         """Fail a held study whose images nobody can name any more."""
         with self._database.transaction() as session:
             study = self._locked_study(session, study_instance_uid)
             study.held = False
-            _enter(session, study, StudyState.FAILED, self._database.now(session), reason)
+            enter(session, study, StudyState.FAILED, self._database.now(session), reason)
 
     def known_sop_instances(self, study_instance_uid: str) -> set[str]:
         """SOP Instance UIDs of those images of a study that were received."""
@@ -209,6 +210,21 @@ class Ledger:
         with self._database.transaction() as session:
             return session.scalars(query.order_by(InstanceRow.sop_instance_uid, InstanceRow.digest)).all()
 
+    def history(self, claim: Claim) -> History:
+        """Reports on a study that the archive was given before."""
+        query = select(StudyRow).where(StudyRow.study_instance_uid == claim.study_instance_uid)
+        with self._database.transaction() as session:
+            study = session.scalars(query).one()
+            return History([EarlierReport(**report) for report in study.reports], study.corrections)
+
+    def note_report(self, claim: Claim, report: EarlierReport) -> None:
+        """Note a report that the archive was given, even if its study has grown meanwhile."""
+        query = select(StudyRow).where(StudyRow.study_instance_uid == claim.study_instance_uid)
+        with self._database.transaction() as session:
+            study = session.scalars(query.with_for_update()).one()
+            if report.sop_instance_uid not in {before["sop_instance_uid"] for before in study.reports}:
+                study.reports = [*study.reports, asdict(report)]
+
     def finish(
         self,
         claim: Claim,
@@ -238,7 +254,7 @@ class Ledger:
             study = self._still_mine(session, claim)
             if study is None:
                 return False
-            _enter(session, study, state, self._database.now(session), reason)
+            enter(session, study, state, self._database.now(session), reason)
             study.outbox = dict(outbox or {})
             return True
 
@@ -325,7 +341,7 @@ class Ledger:
                 forgotten[image.study_instance_uid].append(image.name)
             session.execute(delete(InstanceRow).where(of_these))
             for study in studies:
-                study.has_images = False
+                study.has_images, study.outbox = False, {}
         return forgotten
 
     def forget_studies(self, age: float) -> int:
@@ -392,7 +408,7 @@ def _insert(session: Session, row: Base) -> bool:
     return True
 
 
-def _enter(
+def enter(
     session: Session, study: StudyRow, state: StudyState, now: float, reason: str | None = None
 ) -> None:
     """Move a study to a state, with no attempt, outbox or lease from the state before."""

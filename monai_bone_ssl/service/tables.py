@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import JSON, ForeignKey, Index, String, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -92,6 +93,10 @@ class StudyRow(Base):
     lease_until: Mapped[float] = mapped_column(default=0.0)
     outbox: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
     """SHA-256, in hexadecimal, of each file to send by the file's name, the report's first."""
+    reports: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list, server_default="[]")
+    """Reports that the archive was given, as :class:`~monai_bone_ssl.report.study.EarlierReport`."""
+    corrections: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Number of times that the study was forgotten by the operator, to be sent anew."""
 
     __table_args__ = (
         # For claims and counts, for cleaning, for one replica's studies, and for those being fetched.

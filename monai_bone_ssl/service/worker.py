@@ -13,6 +13,7 @@ from typing import ClassVar
 from pydicom import Dataset, dcmread
 
 from monai_bone_ssl.errors import BoneSSLError, ReasonCode, ReportError, ServiceError
+from monai_bone_ssl.report.study import EarlierReport
 from monai_bone_ssl.service.analysis import Answer, Job
 from monai_bone_ssl.service.backoff import Backoff
 from monai_bone_ssl.service.delivery import Archive, Sender
@@ -139,6 +140,7 @@ class Analyst(_Worker):
             images=[str(self._spool.image(name)) for name in self._ledger.image_names(claim)],
             missing={uid: ReasonCode(reason) for uid, reason in missing.items()},
             folder=str(folder),
+            history=self._ledger.history(claim),
         )
 
     def _hand_on(self, claim: Claim, folder: Path, answer: Answer) -> None:
@@ -199,6 +201,7 @@ class Courier(_Worker):
         with self._attempt(claim):
             objects = self._objects(claim)
             self._deliver(claim, objects)
+            self._ledger.note_report(claim, _report(objects[0]))
             if self._ledger.finish(claim, StudyState.SENT, outbox=claim.outbox):
                 self._metrics.observe("total", claim.age + time.perf_counter() - started)
                 log_event("sent", study=claim.study_instance_uid, objects=len(objects))
@@ -232,3 +235,14 @@ class Courier(_Worker):
             text = f"study {claim.study_instance_uid}: a file to send is gone from the spool, or damaged"
             raise ReportError(ReasonCode.REPORT_FAILED, text)
         return [dcmread(BytesIO(content)) for content in contents]
+
+
+def _report(sent: Dataset) -> EarlierReport:
+    """What a later report needs to name one that was sent."""
+    images = [
+        str(instance.ReferencedSOPInstanceUID)
+        for study in sent.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for instance in series.ReferencedSOPSequence
+    ]
+    return EarlierReport(str(sent.SOPInstanceUID), str(sent.SeriesInstanceUID), images)
