@@ -1,9 +1,7 @@
 """Studies per minute of the warm DICOM node, and the time from a study's last image to its report.
 
-The DICOM node with the shipped model runs in this process; sender and receiver run in another, as in a
-hospital. The quiet period is part of the time to the report and is printed too. The share without a forward
-pass is that of the time in which a study is analysed and the network does not work: the node may read one
-study, or write its report, while the network works for another.
+The DICOM node with the shipped model runs in this process and those that it starts; sender and receiver run
+in another, as in a hospital. The quiet period is part of the time to the report and is printed too.
 
     python -m benchmarks.service IMAGE... [--studies 20] [--images 1] [--quiet 1] [--every 0]
 
@@ -18,11 +16,9 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple, ParamSpec, TypeVar
-from unittest import mock
+from typing import NamedTuple
 
 import numpy as np
 import pydicom
@@ -30,9 +26,6 @@ from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, generate_uid
 from pynetdicom import AE, evt
 
-from monai_bone_ssl.model.inference import Model
-from monai_bone_ssl.pipeline import analyse_study
-from monai_bone_ssl.service import worker
 from monai_bone_ssl.service.serve import serve
 from monai_bone_ssl.service.settings import (
     PacsSettings,
@@ -44,40 +37,6 @@ from monai_bone_ssl.service.settings import (
 
 NODE, SENDER, PACS = "BONESSL", "SENDER", "PACS"
 NODE_PORT, PACS_PORT, STATUS_PORT = 21112, 21113, 21114
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-class Clock:
-    """Measures the time in a function that several threads may call at the same time."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[float, float]] = []
-
-    def timing(self, function: Callable[P, R]) -> Callable[P, R]:
-        """A function that calls another and notes when."""
-
-        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
-            started = time.perf_counter()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self.calls.append((started, time.perf_counter()))
-
-        return timed
-
-    def mean(self) -> float:
-        """Mean seconds of a call."""
-        return sum(end - start for start, end in self.calls) / len(self.calls)
-
-    def busy(self) -> float:
-        """Seconds in which at least one call was under way."""
-        total, until = 0.0, 0.0
-        for start, end in sorted(self.calls):
-            total += max(0.0, end - max(start, until))
-            until = max(until, end)
-        return total
 
 
 class Times(NamedTuple):
@@ -162,16 +121,11 @@ def main() -> None:
     work = (arguments.images, arguments.studies, arguments.per_study, arguments.every, there)
     other_side = multiprocessing.get_context("spawn").Process(target=drive, args=work)
     other_side.start()
-    forward, analysis = Clock(), Clock()
-    with (
-        tempfile.TemporaryDirectory() as spool,
-        mock.patch.object(Model, "predict", forward.timing(Model.predict)),
-        mock.patch.object(worker, "analyse_study", analysis.timing(analyse_study)),
-    ):
+    with tempfile.TemporaryDirectory() as spool:
         serve(settings(Path(spool), arguments.quiet))
     times: Times = here.recv()
     other_side.join()
-    show(times, arguments, load_before, forward, analysis)
+    show(times, arguments, load_before)
 
 
 def settings(spool: Path, quiet: float) -> Settings:
@@ -186,9 +140,7 @@ def settings(spool: Path, quiet: float) -> Settings:
     )
 
 
-def show(
-    times: Times, arguments: argparse.Namespace, load_before: float, forward: Clock, analysis: Clock
-) -> None:
+def show(times: Times, arguments: argparse.Namespace, load_before: float) -> None:
     """Print the figures."""
     n, quiet = arguments.studies, arguments.quiet
     latencies = np.array([times.reported[study] - times.sent[study] for study in times.sent])
@@ -199,12 +151,6 @@ def show(
     print(f"last image to report, median        {np.median(latencies):8.1f} s")
     print(f"last image to report, 95th centile  {np.percentile(latencies, 95):8.1f} s")
     print(f"of it quiet period                  {quiet:8.1f} s")
-    print(f"analysis, mean                      {analysis.mean():8.3f} s")
-    print(f"network's forward pass, mean        {forward.mean():8.3f} s")
-    idle = 1 - forward.busy() / analysis.busy()
-    print(f"share of analysing without a forward pass under way {idle:8.1%}")
-    if not arguments.every:
-        print(f"share of all time without one                       {1 - forward.busy() / span:8.1%}")
 
 
 if __name__ == "__main__":

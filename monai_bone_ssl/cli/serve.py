@@ -54,6 +54,8 @@ more settings, with their defaults where there are any:
                                     for several replicas on one spool; default: SQLite in the spool
   keep_study_days = 365             a study stays so long in the ledger after its end, without its images
   reserve_mb = 500                  images are refused (A700) when less space would be left on the disk
+  analysis_limit_seconds = 600      an analysis that takes longer is ended, and its study fails
+  confirm = true                    ask [dicomweb], where it is set up, if it has the report that was sent
   lease_seconds = 60                a replica that is silent for so long loses its studies to the others
   retry_seconds = 2, retry_limit_seconds = 300, stop_seconds = 20
   [receiver.tls] certificate, key   and ca, to demand certificates of senders; PEM files

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from monai_bone_ssl.dicom.patient import (
     undecodable_text,
 )
 from monai_bone_ssl.dicom.radiograph import read_header
+from monai_bone_ssl.dicom.same_content import have_same_content
 from monai_bone_ssl.dicom.stream import file_name
 from monai_bone_ssl.dicom.unread import StudyFolders, is_some_radiograph
 from monai_bone_ssl.errors import BoneSSLError, CorruptImage, ReasonCode, UnsupportedImage
@@ -201,18 +201,11 @@ def _once(source: Source, instances: dict[str, Source], conflicting: set[str]) -
     first = instances.setdefault(source.sop_instance_uid, source)
     if first is source:
         return source
-    if not _same_bytes(first.path, source.path):
+    if not have_same_content(first.path, source.path):
         conflicting.add(source.sop_instance_uid)
         return source
     text = f"a second copy of {file_name(first.path)}"
     return replace(source, error=UnsupportedImage(ReasonCode.DUPLICATE_INSTANCE, text))
-
-
-def _same_bytes(first: Path, second: Path) -> bool:
-    try:
-        return filecmp.cmp(first, second, shallow=False)
-    except OSError:
-        return False
 
 
 def _unambiguous(source: Source, conflicting: set[str]) -> Source:

@@ -49,6 +49,7 @@ __all__ = [
     "laterality",
     "read_header",
     "read_radiograph",
+    "read_stored_pixels",
 ]
 
 _ELIGIBLE = frozenset(
@@ -151,6 +152,19 @@ def read_radiograph(path: Path) -> Radiograph:
     return Radiograph(
         pixels, spacing, spacing_source, laterality(header), anatomy(header), header, tuple(notes)
     )
+
+
+def read_stored_pixels(path: Path) -> tuple[FileDataset, NDArray[np.uint16]]:
+    """Read the header of a monochrome image of one frame, and its pixels [H, W] as they are stored.
+
+    Raises
+    ------
+    UnsupportedImage, CorruptImage
+        As for :func:`read_radiograph`.
+    """
+    with open_dicom(path) as file:
+        _check_single_grey_frame(file.header)
+        return file.header, _decode(file, _pixel_format(file.header), [])
 
 
 def _decode(file: DicomFile, pixel_format: PixelFormat, notes: list[Note]) -> NDArray[np.uint16]:

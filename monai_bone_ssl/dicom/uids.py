@@ -1,4 +1,4 @@
-"""Deterministic UIDs: the same input gives the same objects, so that sending a report twice is harmless."""
+"""Deterministic UIDs: the same input gives the same UIDs, so that sending an object twice is harmless."""
 
 from __future__ import annotations
 

@@ -9,10 +9,12 @@ STOW-RS until they arrive.
 What happens                              What becomes of it
 ========================================  ==================================================================
 An image is received                      state ``received``; the quiet period starts again
-The same image again                      acknowledged, nothing else
+The same image again, also in another     acknowledged, nothing else
+transfer syntax
 The same instance, other content          both are kept; the pipeline refuses that image
 An image for a study already reported     the study is analysed again as a whole; the report of the grown
-                                          study is another document with another UID
+                                          study is another document, which names the one before
+A corrected name or id of a patient       ``bone-ssl queue forget``, then the study is sent again
 A calling AE title that is not listed     association rejected
 The disk, or its reserve, is full         C-STORE answers A700 (out of resources): the sender keeps the image
 The ledger cannot be reached              C-STORE answers A700
@@ -29,7 +31,10 @@ of a study that is fetched                is PARTIAL
 The archive has lost a study that is      ``failed``, ``fetch_abandoned``, after as long
 fetched
 A report is damaged in the spool          back to ``complete``: it is made again
+An analysis takes too long                its process is ended; ``failed``, ``time_limit``
 The PACS takes reports but no evidence    the report arrives; the study stays ``to_send`` and is tried again
+The PACS refuses the report for good      ``failed``, ``report_refused``
+The PACS takes the report and loses it    sent again, where [dicomweb] can be asked
 The PACS is down or refuses               stays ``to_send``, tried again for ever, ever more slowly
 The service is killed at any moment       goes on where it was; a report sent twice has the same UID.
                                           A study whose analysis was cut short waits a little longer each

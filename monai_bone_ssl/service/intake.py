@@ -9,6 +9,7 @@ from pathlib import Path
 from pydicom import FileDataset
 
 from monai_bone_ssl.dicom.radiograph import read_header
+from monai_bone_ssl.dicom.same_content import have_same_content
 from monai_bone_ssl.errors import CorruptImage, ReasonCode
 from monai_bone_ssl.service.events import log_event
 from monai_bone_ssl.service.ledger import Ledger
@@ -67,6 +68,10 @@ class Intake:
         file.finish()
         header = read_header(file.path)
         instance = _identify(header, file.path)
+        others = (self._spool.image(name) for name in self._ledger.names_of_other_bytes(instance))
+        if any(have_same_content(file.path, other) for other in others):  # in another transfer syntax
+            log_event("received_again", study=instance.study_instance_uid, sender=sender)
+            return
         name = self._spool.keep(file.path, instance.sop_instance_uid)
         # If the ledger fails, nobody can say whether the image was noted. The file stays: one that the ledger
         # does not know is removed an hour later.

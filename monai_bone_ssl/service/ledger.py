@@ -120,6 +120,16 @@ class Ledger:
             study.held = False
             enter(session, study, StudyState.FAILED, self._database.now(session), reason)
 
+    def names_of_other_bytes(self, instance: Instance) -> Sequence[str]:
+        """Names of the files in the spool that hold an instance as other bytes."""
+        query = select(InstanceRow.name).where(
+            _is_of(instance.study_instance_uid),
+            InstanceRow.sop_instance_uid == instance.sop_instance_uid,
+            InstanceRow.digest != instance.digest,
+        )
+        with self._database.transaction() as session:
+            return session.scalars(query).all()
+
     def known_sop_instances(self, study_instance_uid: str) -> set[str]:
         """SOP Instance UIDs of those images of a study that were received."""
         query = select(InstanceRow.sop_instance_uid).where(_is_of(study_instance_uid))

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from dicom_factory import make_radiograph
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
+from pydicom.uid import UID, ImplicitVRLittleEndian, JPEGLSLossless
 from sqlalchemy import update
 from tiny_model import draw
 
@@ -145,6 +146,28 @@ def test_a_spool_that_refuses_is_an_error_that_may_pass(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "images")
     with pytest.raises(ReportError, match="images"):
         list(spool.settled())
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, JPEGLSLossless])
+def test_an_image_that_comes_again_in_another_transfer_syntax_changes_nothing(
+    syntax: UID, parts: tuple[Ledger, Analyst, ServiceMetrics], tmp_path: Path
+) -> None:
+    ledger, analyst, metrics = parts
+    assert analyst.run_once()
+    spool, archive = Spool(tmp_path / "spool", 0), Archive()
+    assert Courier(archive, None, spool, ledger, metrics, Backoff(1e-9, 1e-9)).run_once()
+    first = dcmread(tmp_path / "in.dcm")
+    again = make_radiograph(
+        tmp_path / "again.dcm",
+        draw(0.8),
+        study_uid=first.StudyInstanceUID,
+        series_uid=first.SeriesInstanceUID,
+        sop_uid=first.SOPInstanceUID,
+        transfer_syntax=syntax,
+    )
+    Intake(spool, ledger).store(again.read_bytes(), "CR1")
+    assert ledger.count_by_state()[StudyState.SENT] == 1
+    assert len(list(tmp_path.glob("spool/images/*"))) == 1
 
 
 @pytest.mark.usefixtures("parts")
