@@ -16,7 +16,7 @@ from monai_bone_ssl.report.study import History
 from monai_bone_ssl.service.tables import StudyState
 from monai_bone_ssl.shown_image import Outputs
 
-__all__ = ["Answer", "Job", "analyse_job"]
+__all__ = ["Job", "JobOutcome", "analyse_job"]
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ class Job(msgspec.Struct, frozen=True):
     """Reports on the study that the archive was given before."""
 
 
-class Answer(msgspec.Struct, frozen=True, tag=True):
+class JobOutcome(msgspec.Struct, frozen=True, tag=True):
     """Outcome of a study's analysis."""
 
     state: StudyState
@@ -46,7 +46,7 @@ class Answer(msgspec.Struct, frozen=True, tag=True):
     """Reasons for which evidence objects that were asked for are not there."""
 
 
-def analyse_job(job: Job, model: Model, outputs: Outputs) -> Answer:
+def analyse_job(job: Job, model: Model, outputs: Outputs) -> JobOutcome:
     """Analyse a study and write what is to be sent.
 
     Raises
@@ -59,7 +59,7 @@ def analyse_job(job: Job, model: Model, outputs: Outputs) -> Answer:
     if study is None or study.sr_path is None or study.decision is None:
         return _without_report(outcome)
     left_out = [error.code for error in outcome.left_out]
-    return Answer(StudyState.TO_SEND, None, [study.sr_path, *outcome.evidence_files], left_out)
+    return JobOutcome(StudyState.TO_SEND, None, [study.sr_path, *outcome.evidence_files], left_out)
 
 
 def _study(job: Job) -> Study:
@@ -77,9 +77,9 @@ def _study(job: Job) -> Study:
     return study
 
 
-def _without_report(outcome: StudyOutcome) -> Answer:
+def _without_report(outcome: StudyOutcome) -> JobOutcome:
     refused = [entry.finding for entry in outcome.entries if isinstance(entry.finding, Refused)]
     failures = [finding.reason.code for finding in refused if finding.status is Status.FAILED]
     if failures:
-        return Answer(StudyState.FAILED, failures[0])
-    return Answer(StudyState.NOTHING_ELIGIBLE, refused[0].reason.code)
+        return JobOutcome(StudyState.FAILED, failures[0])
+    return JobOutcome(StudyState.NOTHING_ELIGIBLE, refused[0].reason.code)

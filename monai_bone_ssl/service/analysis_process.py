@@ -18,7 +18,7 @@ import msgspec
 from monai_bone_ssl.errors import BoneSSLError, ReasonCode, ServiceError
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.report.evidence_objects import EvidenceKind
-from monai_bone_ssl.service.analysis import Answer, Job, analyse_job
+from monai_bone_ssl.service.analysis import Job, JobOutcome, analyse_job
 from monai_bone_ssl.service.events import start_logging
 from monai_bone_ssl.service.tables import StudyState
 from monai_bone_ssl.shown_image import Outputs
@@ -58,7 +58,7 @@ class AnalysisProcess:
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
 
-    def analyse(self, job: Job) -> Answer:
+    def analyse(self, job: Job) -> JobOutcome:
         """Analyse a study; an analysis that takes too long is ended with its process.
 
         Returns
@@ -76,8 +76,8 @@ class AnalysisProcess:
             pipe.send_bytes(msgspec.json.encode(job))
             if not pipe.poll(self._limit):
                 self.end()
-                return Answer(StudyState.FAILED, ReasonCode.TIME_LIMIT)
-            reply = msgspec.json.decode(pipe.recv_bytes(), type=Answer | _Failure)
+                return JobOutcome(StudyState.FAILED, ReasonCode.TIME_LIMIT)
+            reply = msgspec.json.decode(pipe.recv_bytes(), type=JobOutcome | _Failure)
         except (EOFError, OSError) as error:
             self.end()
             text = f"study {job.study_instance_uid}: the process that analysed it ended in the middle"
@@ -130,7 +130,7 @@ def _work(pipe: Connection, folder: Path, evidence: Collection[EvidenceKind]) ->
         pipe.send_bytes(msgspec.json.encode(_reply(job, model, outputs)))
 
 
-def _reply(job: Job, model: Model, outputs: Outputs) -> Answer | _Failure:
+def _reply(job: Job, model: Model, outputs: Outputs) -> JobOutcome | _Failure:
     try:
         return analyse_job(job, model, outputs)
     except BoneSSLError as error:

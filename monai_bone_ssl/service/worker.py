@@ -14,7 +14,7 @@ from pydicom import Dataset, dcmread
 
 from monai_bone_ssl.errors import BoneSSLError, ReasonCode, ReportError, ServiceError
 from monai_bone_ssl.report.study import EarlierReport
-from monai_bone_ssl.service.analysis import Answer, Job
+from monai_bone_ssl.service.analysis import Job, JobOutcome
 from monai_bone_ssl.service.backoff import Backoff
 from monai_bone_ssl.service.delivery import Archive, Sender
 from monai_bone_ssl.service.events import log_event
@@ -99,7 +99,7 @@ class Analyst(_Worker):
 
     def __init__(
         self,
-        analyse: Callable[[Job], Answer],
+        analyse: Callable[[Job], JobOutcome],
         untried_only: bool,
         spool: Spool,
         ledger: Ledger,
@@ -143,7 +143,7 @@ class Analyst(_Worker):
             history=self._ledger.history(claim),
         )
 
-    def _hand_on(self, claim: Claim, folder: Path, answer: Answer) -> None:
+    def _hand_on(self, claim: Claim, folder: Path, answer: JobOutcome) -> None:
         """Move a study with a report on to be sent."""
         self._spool.flush_report(folder)
         outbox = self._spool.seal(folder, answer.files)

@@ -15,7 +15,7 @@ from dicom_factory import make_radiograph
 from tiny_model import draw
 
 from monai_bone_ssl.errors import ReasonCode, ServiceError
-from monai_bone_ssl.service.analysis import Answer, Job
+from monai_bone_ssl.service.analysis import Job, JobOutcome
 from monai_bone_ssl.service.analysis_process import AnalysisProcess
 from monai_bone_ssl.service.tables import StudyState
 from pacs.node import Node, c_store, make_study
@@ -47,7 +47,7 @@ def test_an_analysis_that_takes_too_long_is_ended_and_the_next_one_is_done(
     assert process.analyse(job(tmp_path, image)).state is StudyState.TO_SEND  # it has started now
     process._limit = 1.0
     begun = time.monotonic()
-    assert process.analyse(job(tmp_path, endless)) == Answer(StudyState.FAILED, ReasonCode.TIME_LIMIT)
+    assert process.analyse(job(tmp_path, endless)) == JobOutcome(StudyState.FAILED, ReasonCode.TIME_LIMIT)
     assert time.monotonic() - begun < 10
     assert multiprocessing.active_children() == []
     process._limit = 300.0

@@ -18,7 +18,7 @@ from tiny_model import draw
 
 from monai_bone_ssl.errors import ReasonCode, ReportError
 from monai_bone_ssl.model.inference import Model
-from monai_bone_ssl.service.analysis import Answer, Job, analyse_job
+from monai_bone_ssl.service.analysis import Job, JobOutcome, analyse_job
 from monai_bone_ssl.service.backoff import Backoff
 from monai_bone_ssl.service.cleaning import clean, strays
 from monai_bone_ssl.service.database import Database
@@ -32,7 +32,7 @@ from monai_bone_ssl.service.worker import Analyst, Courier
 from monai_bone_ssl.shown_image import Outputs
 
 
-def analysis(model: Model) -> Callable[[Job], Answer]:
+def analysis(model: Model) -> Callable[[Job], JobOutcome]:
     """An analysis in this process."""
     return partial(analyse_job, model=model, outputs=Outputs(overlay=False))
 
@@ -81,7 +81,7 @@ def test_an_analysis_that_cannot_write_is_tried_again(
 ) -> None:
     ledger, analyst, metrics = parts
 
-    def refuse(_: Job) -> Answer:
+    def refuse(_: Job) -> JobOutcome:
         raise ReportError(ReasonCode.WRITE_FAILED, "the disk is full")
 
     with monkeypatch.context() as patch:
