@@ -62,7 +62,7 @@ class EvidenceKind(StrEnum):
     SC = "sc"
     """Secondary Capture: the picture with the evidence map."""
     SEG = "seg"
-    """Segmentation: the patches whose evidence reaches the model's limit."""
+    """Segmentation: the patches whose evidence reaches the model's limit; OHIF fails on a radiograph's."""
 
 
 def evidence_mask(

@@ -37,6 +37,7 @@ def results_table(results: Results, target: Target, out: Path) -> str:
     lines += [_line(row, widths) for row in rows]
     lines += ["", results_summary(results)]
     lines += [f"Pictures: {out / 'index.html'}", f"Results:  {out / 'result.json'}"]
+    lines += ["Viewers:  OHIF draws a report's words right of the image; zoom out where they are cut"]
     return "\n".join(lines)
 
 
