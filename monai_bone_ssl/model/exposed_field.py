@@ -23,13 +23,13 @@ FloatArray = npt.NDArray[np.float32]
 
 _LONG_SIDE = 512
 """Long side of the reduced image in which borders are looked for, in pixels; lengths below refer to it."""
-_MAX_DEPTH = 0.25
-"""Greatest depth of a border, as a share of the image."""
+_MAX_DEPTH = 0.4
+"""Greatest depth of a border, as a share of the image: a narrow field has deep borders on both sides."""
 _STEP = 4
 """Length of an edge across the border, in pixels: what falls more slowly is anatomy."""
 _MIN_FALL = 0.25
 """Fall of the grey level at an edge, as a share of the image's range."""
-_MIN_BRIGHT = 0.75
+_MIN_BRIGHT = 0.7
 """Grey level of a border before its edge, as a share of the image's range."""
 _MAX_SLOPE = 0.15
 """Greatest slope of an edge against the image's side: 8.5 degrees."""

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from outside import shared
 from PIL import Image
+from pydicom_files import real_radiograph
 
 from monai_bone_ssl.dicom.collimation import ExposedField
+from monai_bone_ssl.dicom.radiograph import read_radiograph
 from monai_bone_ssl.model.exposed_field import exposed_field, find_exposed_field
 from monai_bone_ssl.notes import Note, NoteCode
 
@@ -214,3 +216,12 @@ def test_nothing_is_noted_of_a_whole_image() -> None:
     assert exposed_field(limb(240, 200), ExposedField((240, 200)), notes).mask(24, 20).all()
     assert exposed_field(limb(240, 200), None, notes).mask(24, 20).all()
     assert notes == []
+
+
+def test_the_borders_of_a_real_tibia_are_cut_off_and_the_leg_is_kept() -> None:
+    """Deep on both sides, and shaded by scatter before the edge on the right."""
+    pixels = read_radiograph(real_radiograph("RG3_UNCR.dcm")).pixels
+    mask = find_exposed_field(pixels).mask(500, 500)
+    assert not mask[:, :120].any()
+    assert not mask[:, 370:].any()
+    assert mask[:, 140:345].all()
