@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,10 @@ from typing import BinaryIO
 from monai_bone_ssl.errors import ReasonCode, ReportError
 
 __all__ = ["atomic_file", "csv_bytes", "printable", "write_atomically", "writing"]
+
+# First characters of a cell that spreadsheets calculate (OWASP, CSV injection).
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
 def printable(path: Path) -> str:
@@ -80,10 +85,17 @@ def csv_bytes(header: Sequence[str], lines: Iterable[Sequence[object]]) -> bytes
     header
         Names of the columns.
     lines
-        Values of each line, in the order of the header; None is an empty cell.
+        Values of each line, in the order of the header; None is an empty cell. Text that a spreadsheet would
+        take for a formula gets a single quote in front.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(lines)
+    writer.writerows(map(_harmless, line) for line in lines)
     return text.getvalue().encode()
+
+
+def _harmless(value: object) -> object:
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value

@@ -28,7 +28,7 @@ port = 4242
 ae_title = "PACS"
 
 [status]                          # /healthz/live, /healthz/ready and /metrics
-host = "0.0.0.0"
+host = "127.0.0.1"
 port = 8080
 """
 
@@ -58,6 +58,8 @@ more settings, with their defaults where there are any:
   confirm = true                    ask [dicomweb], where it is set up, if it has the report that was sent
   lease_seconds = 60                a replica that is silent for so long loses its studies to the others
   retry_seconds = 2, retry_limit_seconds = 300, stop_seconds = 20
+  [receiver] max_associations = 20  and max_associations_per_host = 10, idle_seconds = 60,
+                                    max_object_mb = 512; the conformance statement lists all limits
   [receiver.tls] certificate, key   and ca, to demand certificates of senders; PEM files
   [pacs.tls] ca                     and certificate, key, where the PACS demands them
   [pacs] calling_ae_title = "BONESSL"

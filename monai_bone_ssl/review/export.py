@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
-from monai_bone_ssl.files import write_atomically
+from monai_bone_ssl.files import csv_bytes, write_atomically
 from monai_bone_ssl.findings import Answered
 from monai_bone_ssl.review.consensus import consensus
 from monai_bone_ssl.review.session_files import Event, Journal, read_journals
@@ -139,9 +137,5 @@ def _audit_row(reader: str, event: Event) -> dict[str, str]:
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> Path:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, csv_bytes(columns, ([row.get(column) for column in columns] for row in rows)))
     return path

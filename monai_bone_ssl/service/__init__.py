@@ -16,6 +16,9 @@ An image for a study already reported     the study is analysed again as a whole
                                           study is another document, which names the one before
 A corrected name or id of a patient       ``bone-ssl queue forget``, then the study is sent again
 A calling AE title that is not listed     association rejected
+A peer that is slow, silent or greedy,    its connection is cut, see ``[receiver]``; the others go on
+or sends what is no DICOM
+An image larger than ``max_object_mb``    C-STORE answers C000
 The disk, or its reserve, is full         C-STORE answers A700 (out of resources): the sender keeps the image
 The ledger cannot be reached              C-STORE answers A700
 A data set that cannot be understood      C-STORE answers C000

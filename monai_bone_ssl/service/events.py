@@ -15,7 +15,7 @@ import msgspec
 
 from monai_bone_ssl.faults import fault_place
 
-__all__ = ["log_event", "start_logging"]
+__all__ = ["log_event", "log_fault", "start_logging"]
 
 _LOGGER = logging.getLogger("monai_bone_ssl.service")
 Value = str | int | float | None
@@ -43,7 +43,7 @@ def start_logging() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.captureWarnings(True)
     _LOGGER.setLevel(logging.INFO)
-    threading.excepthook = _log_fault
+    threading.excepthook = _log_fault_of_thread
 
 
 class _JsonFormatter(logging.Formatter):
@@ -60,7 +60,12 @@ class _JsonFormatter(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
-def _log_fault(arguments: threading.ExceptHookArgs) -> None:
+def log_fault(error: BaseException) -> None:
     """Log the place of a programming error, without the error's message, which may quote a value."""
-    place = fault_place(arguments.exc_traceback)
-    log_event("fault", level=logging.CRITICAL, error=arguments.exc_type.__name__, where=place)
+    place = fault_place(error.__traceback__)
+    log_event("fault", level=logging.CRITICAL, error=type(error).__name__, where=place)
+
+
+def _log_fault_of_thread(arguments: threading.ExceptHookArgs) -> None:
+    if arguments.exc_value is not None:
+        log_fault(arguments.exc_value)

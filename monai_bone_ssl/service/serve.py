@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode
 from monai_bone_ssl.files import writing
@@ -41,6 +41,8 @@ _CLEANING_SECONDS = 3600.0
 _STILL = 2.0
 # Longest pause, in seconds, before a study that could not be fetched is tried again.
 _LONGEST_FETCH_PAUSE = 3600.0
+# Time beyond stop_seconds, in seconds, after which a process that is to stop is ended.
+_HANGING_SECONDS = 5.0
 
 
 def serve(settings: Settings) -> bool:
@@ -62,9 +64,22 @@ def serve(settings: Settings) -> bool:
     start_logging()
     stopping = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda *_: _stop(stopping, settings.stop_seconds + _HANGING_SECONDS))
     with _only_replica(settings):
         return _Service(settings, stopping).run()
+
+
+def _stop(stopping: Event, seconds: float) -> None:
+    """Begin to stop; what hangs for longer is left to the next start, as after a power cut."""
+    stopping.set()
+    timer = Timer(seconds, _end)
+    timer.daemon = True
+    timer.start()
+
+
+def _end() -> None:
+    log_event("stop_forced", level=logging.CRITICAL)
+    os._exit(1)
 
 
 class _Service:
@@ -95,7 +110,7 @@ class _Service:
         self._started = time.monotonic()
         receiver = None
         if self._settings.receiver is not None:
-            receiver = Receiver(self._settings.receiver, self._intake, self._metrics)
+            receiver = Receiver(self._settings.receiver, self._spool, self._intake, self._metrics)
         # The status comes after the receiver: whoever reads that the service is ready may send.
         status = StatusServer(self._settings.status, self._ledger, self._spool, self._metrics, self._is_live)
         log_event("started", replica=self._settings.replica, model=self._model)

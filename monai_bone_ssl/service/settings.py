@@ -7,6 +7,7 @@ import socket
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, field
@@ -30,6 +31,7 @@ __all__ = [
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
 #: 1 to 16 printable characters, no backslash, no space at either end (DICOM PS3.5, VR AE).
 AETitle = Annotated[str, Meta(pattern=r"^(?! )[ -\[\]-~]{1,16}(?<! )$")]
 
@@ -67,8 +69,25 @@ class ReceiverSettings(_Strict, frozen=True, kw_only=True):
     """Address to listen at."""
     port: Port = 11112
     """TCP port to listen at."""
-    max_associations: Annotated[int, Meta(ge=1)] = 10
-    """Largest number of associations at a time."""
+    max_associations: Count = 20
+    """Largest number of associations at a time; others are rejected as transient, and senders try again."""
+    max_associations_per_host: Count = 10
+    """Largest number of associations at a time from one address."""
+    max_waiting: Annotated[int, Meta(ge=1, le=400)] = 64
+    """Largest number of connections without an association; one more, and the address with most of them loses
+    its oldest."""
+    association_seconds: Seconds = 10.0
+    """Longest time for the handshake of TLS, and again for the request for an association."""
+    idle_seconds: Seconds = 60.0
+    """Longest silence in an association, and longest time for one PDU."""
+    object_seconds: Seconds = 600.0
+    """Longest time for one image."""
+    max_object_mb: Count = 512
+    """Largest image, in megabytes; larger ones are refused (C000)."""
+    max_pdu_bytes: Annotated[int, Meta(ge=4096, le=1 << 20)] = 1 << 17
+    """Maximum PDU length, in bytes, that is negotiated; a longer PDU ends the association."""
+    max_association_pdu_bytes: Annotated[int, Meta(ge=4096, le=1 << 20)] = 1 << 18
+    """Longest PDU, in bytes, before there is an association."""
     tls: TlsSettings | None = None
 
 
@@ -121,6 +140,10 @@ class StatusSettings(_Strict, frozen=True, kw_only=True):
     """Address to listen at."""
     port: Port = 8080
     """TCP port to listen at."""
+    max_connections: Count = 16
+    """Largest number of connections; one more, and the address with most of them loses its oldest."""
+    timeout_seconds: Seconds = 5.0
+    """Longest silence of a connection."""
 
 
 class Settings(_Strict, frozen=True, kw_only=True):
@@ -161,7 +184,8 @@ class Settings(_Strict, frozen=True, kw_only=True):
     analysis_limit_seconds: Seconds = 600.0
     """Time that the analysis of a study may take; one that takes longer is ended, and the study fails."""
     stop_seconds: Seconds = 20.0
-    """Time that open associations and the running study may take after SIGTERM."""
+    """Time that open associations and the running study may take after SIGTERM. The process ends within 5
+    seconds more, whatever hangs; what it leaves, the next start takes up."""
 
 
 def load_settings(path: Path) -> Settings:
@@ -211,6 +235,10 @@ def _contradictions(settings: Settings) -> list[str]:
             "dicomweb: password_file expects username",
         ),
         (
+            web is not None and _has_credentials(web) and not _is_private(web.url),
+            "dicomweb: expected an https:// url, because everybody on the way can read a password or token",
+        ),
+        (
             receiver is not None
             and receiver.tls is not None
             and None in (receiver.tls.certificate, receiver.tls.key),
@@ -218,6 +246,16 @@ def _contradictions(settings: Settings) -> list[str]:
         ),
     ]
     return [text for wrong, text in checks if wrong]
+
+
+def _has_credentials(web: DicomWebSettings) -> bool:
+    return (web.username or web.token_file) is not None or "BONE_SSL_DICOMWEB_TOKEN" in os.environ
+
+
+def _is_private(url: str) -> bool:
+    """Whether nobody else can read what is sent: by TLS, or because it stays on this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def ledger_url(settings: Settings) -> str:

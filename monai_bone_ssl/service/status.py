@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Lock, Thread
 
 import msgspec
@@ -22,6 +23,8 @@ from prometheus_client import (
 )
 
 from monai_bone_ssl.errors import BoneSSLError, ConfigError, ReasonCode
+from monai_bone_ssl.service.connections import BoundedPort, Connections
+from monai_bone_ssl.service.events import log_event
 from monai_bone_ssl.service.ledger import Ledger
 from monai_bone_ssl.service.settings import StatusSettings
 from monai_bone_ssl.service.spool import Spool
@@ -67,6 +70,12 @@ class ServiceMetrics:
         self._errors = Counter(
             "bone_ssl_errors", "Failures by stage and reason code", ["stage", "code"], registry=self._registry
         )
+        self._turned_away = Counter(
+            "bone_ssl_turned_away",
+            "Connections, associations and images of senders that were turned away, by reason",
+            ["reason"],
+            registry=self._registry,
+        )
         self._last: dict[str, LastError] = {}
         self._lock = Lock()
 
@@ -80,6 +89,10 @@ class ServiceMetrics:
         with self._lock:
             before = self._last.get(stage)
             self._last[stage] = LastError(code, time.time(), 1 + (before.in_a_row if before else 0))
+
+    def turned_away(self, reason: str) -> None:
+        """Count a connection, an association or an image that was turned away."""
+        self._turned_away.labels(reason).inc()
 
     def success(self, stage: str) -> None:
         """Note that a stage works."""
@@ -108,6 +121,17 @@ class ServiceMetrics:
 
 
 _Answer = tuple[int, str, bytes]
+
+
+class _HttpServer(BoundedPort, HTTPServer):
+    def __init__(
+        self,
+        settings: StatusSettings,
+        handler: type[BaseHTTPRequestHandler],
+        on_cut: Callable[[str], None],
+    ) -> None:
+        self.connections = Connections(settings.max_connections, on_cut)
+        super().__init__((settings.host, settings.port), handler)
 
 
 class StatusServer:
@@ -144,11 +168,10 @@ class StatusServer:
         self._metrics = metrics
         self._is_live = is_live
         try:
-            self._server = ThreadingHTTPServer((settings.host, settings.port), self._handler())
+            self._server = _HttpServer(settings, self._handler(settings.timeout_seconds), self._cut)
         except OSError as error:
             text = f"{settings.host}:{settings.port}: cannot be listened on ({error.strerror})"
             raise ConfigError(ReasonCode.INVALID_CONFIG, text) from error
-        self._server.daemon_threads = True
         self._thread = Thread(target=self._server.serve_forever, name="status", daemon=True)
         self._thread.start()
 
@@ -158,10 +181,16 @@ class StatusServer:
         self._server.server_close()
         self._thread.join()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _cut(self, host: str) -> None:
+        self._metrics.turned_away("too_many_status_connections")
+        log_event("status_connection_cut", level=logging.WARNING, peer=host)
+
+    def _handler(self, seconds: float) -> type[BaseHTTPRequestHandler]:
         answers = {"/healthz/live": self._live, "/healthz/ready": self._ready, "/metrics": self._numbers}
 
         class Handler(BaseHTTPRequestHandler):
+            timeout = seconds
+
             def do_GET(self) -> None:
                 answer = answers.get(self.path)
                 status, kind, body = answer() if answer else (404, "text/plain", b"not found\n")

@@ -16,7 +16,9 @@ EXAMPLES = APP / "examples"
 
 def test_kubernetes_knows_every_key() -> None:
     documents = list(yaml.safe_load_all((EXAMPLES / "kubernetes.yaml").read_text()))
-    assert [document["kind"] for document in documents] == ["PersistentVolumeClaim", "Service", "StatefulSet"]
+    assert [document["kind"] for document in documents] == [
+        "PersistentVolumeClaim", "Service", "NetworkPolicy", "StatefulSet"
+    ]  # fmt: skip
     for document in documents:
         kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
 
@@ -25,7 +27,7 @@ def test_kubernetes_schema_sees_a_mistake() -> None:
     text = (
         (EXAMPLES / "kubernetes.yaml").read_text().replace("readOnlyRootFilesystem", "readOnlyRootFileSystem")
     )
-    stateful_set = list(yaml.safe_load_all(text))[2]
+    stateful_set = list(yaml.safe_load_all(text))[-1]
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(stateful_set, kubernetes_validate.latest_version(), strict=True)
 

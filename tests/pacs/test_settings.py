@@ -42,6 +42,11 @@ def test_the_deployment_examples_are_valid(name: str) -> None:
         (("[status]", "[poll]\n[status]"), "[poll] expects [dicomweb]"),
         (("[status]", '[dicomweb]\nurl = "http://user:secret@host"\n[status]'), "$.dicomweb.url"),
         (("[status]", '[dicomweb]\nurl = "http://h"\npassword_file = "p"\n[status]'), "expects username"),
+        (
+            ("[status]", '[dicomweb]\nurl = "http://h"\ntoken_file = "t"\n[status]'),
+            "expected an https:// url",
+        ),
+        (("[status]", '[dicomweb]\nurl = "http://h"\nusername = "u"\n[status]'), "expected an https:// url"),
         (("quiet_seconds = 60", "quiet_seconds = 60 s"), "serve.toml"),
         (("\n[pacs]", "\n[receiver.tls]\n[pacs]"), "expects certificate and key"),
     ],
@@ -71,3 +76,12 @@ def test_the_ledgers_url_comes_from_a_file_or_the_environment(
     assert ledger_url(load_settings(write(tmp_path, text))) == "postgresql+pg8000://from_file@db/ledger"
     settings = load_settings(write(tmp_path, EXAMPLE))
     assert ledger_url(settings) == "postgresql+pg8000://from_environment@db/ledger"
+
+
+def test_a_token_of_the_environment_needs_https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BONE_SSL_DICOMWEB_TOKEN", "secret")
+    for url in ("https://h", "http://localhost:8042", "http://127.0.0.1"):
+        load_settings(write(tmp_path, EXAMPLE + f'[dicomweb]\nurl = "{url}"\n'))
+    for url in ("http://h", "http://localhost.example", "http://127.0.0.1.example"):
+        with pytest.raises(ConfigError, match="expected an https:// url"):
+            load_settings(write(tmp_path, EXAMPLE + f'[dicomweb]\nurl = "{url}"\n'))
