@@ -17,7 +17,7 @@ from monai_bone_ssl.errors import ReasonCode, ReportError
 __all__ = ["atomic_file", "csv_bytes", "printable", "write_atomically", "writing"]
 
 # First characters of a cell that spreadsheets calculate (OWASP, CSV injection).
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
@@ -86,7 +86,7 @@ def csv_bytes(header: Sequence[str], lines: Iterable[Sequence[object]]) -> bytes
         Names of the columns.
     lines
         Values of each line, in the order of the header; None is an empty cell. Text that a spreadsheet would
-        take for a formula gets a single quote in front.
+        take for a formula gets a single quote in front, and its lines end in a line feed.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -96,6 +96,7 @@ def csv_bytes(header: Sequence[str], lines: Iterable[Sequence[object]]) -> bytes
 
 
 def _harmless(value: object) -> object:
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(value):
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r\n", "\n").replace("\r", "\n")  # the csv module leaves a lone \r unquoted
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(text) else text

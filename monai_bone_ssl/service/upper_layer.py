@@ -153,7 +153,7 @@ class BoundedServer(BoundedPort, ThreadedAssociationServer):
             settings.max_waiting, lambda host: on_cut(Cut.TOO_MANY_CONNECTIONS, host, None)
         )
         address = (settings.host, settings.port)
-        handlers = [*handlers, (evt.EVT_CONN_CLOSE, lambda event: _wake(event.assoc))]
+        handlers = [*handlers, (evt.EVT_ABORTED, _aborted), (evt.EVT_CONN_CLOSE, _closed)]
         super().__init__(ae, address, settings.ae_title, ae.supported_contexts, tls, handlers, _Acceptor)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -195,6 +195,15 @@ class BoundedServer(BoundedPort, ThreadedAssociationServer):
         self.server_close()
 
 
+def _aborted(event: evt.Event) -> None:
+    if event.assoc.dul.idle_timer_expired():  # starts again with the next event
+        peer_of(event).cut(Cut.IDLE)
+
+
+def _closed(event: evt.Event) -> None:
+    _wake(event.assoc)
+
+
 def _wake(association: Association) -> None:
     """Tell an association that waits for its request that none will come."""
     waiting: Queue[Any] = association.dul.to_user_queue
@@ -221,8 +230,6 @@ class _Acceptor(RequestHandler):
         if dul.is_alive():
             dul.join()
         dimse.close()
-        if dul.idle_timer_expired():
-            peer.cut(Cut.IDLE)
 
 
 class _Socket(AssociationSocket):

@@ -42,6 +42,7 @@ class Port:
         self.caplog = caplog
         self.port = free_port()
         self.metrics = ServiceMetrics()
+        self.peers: list[socket.socket] = []
         values = {"ae_title": NODE, "calling_ae_titles": (SENDER, "CR2"), "host": HOST, "port": self.port}
         self.ledger = Ledger(f"sqlite:///{folder / 'ledger.sqlite'}", "replica", 60)
         spool = Spool(folder / "spool", 0)
@@ -51,7 +52,8 @@ class Port:
 
     def connect(self, host: str = HOST) -> socket.socket:
         """A connection from an address of this machine."""
-        return socket.create_connection((HOST, self.port), timeout=30, source_address=(host, 0))
+        self.peers.append(socket.create_connection((HOST, self.port), timeout=30, source_address=(host, 0)))
+        return self.peers[-1]
 
     def associate(self, title: str = SENDER, host: str = HOST, **more: Any) -> Association:
         ae = AE(title)
@@ -79,7 +81,7 @@ class Port:
             return [fields for fields in self.events(name) if fields["reason"] == reason]
 
         wait_for(lambda: len(found()) >= count, f"{count} {name} {reason}")
-        assert f'bone_ssl_turned_away_total{{reason="{reason}"}}'.encode() in self.metrics.exposition({})
+        assert f'bone_ssl_turned_away_total{{reason="{reason}"}}'.encode() in self.metrics.exposition({}, 0)
         return found()[-1]
 
     def images(self) -> list[Path]:
@@ -97,6 +99,8 @@ def listen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Callabl
 
     yield start
     for port in ports:
+        for peer in port.peers:
+            peer.close()
         port.receiver.stop(0)
         port.ledger.close()
 
@@ -238,8 +242,8 @@ def test_an_image_that_drips_ends(listen: Callable[..., Port]) -> None:
     port = listen(object_seconds=1)
     association = port.associate()
     connection = association.dul.socket.socket
-    for _ in range(3):  # parts of a data set whose command has not come
-        connection.sendall(pdu(4, 7) + struct.pack(">LBB", 3, 1, 0) + b"x")
+    for _ in range(3):  # parts of a command, and never its last
+        connection.sendall(pdu(4, 7) + struct.pack(">LBB", 3, 1, 1) + b"x")
         time.sleep(0.6)
     port.wait_for("connection_cut", "slow_object")
     wait_for(lambda: len(port.receiver._server.connections) == 0, "no connection to be left")
@@ -347,18 +351,20 @@ def test_an_image_cut_short_leaves_nothing(listen: Callable[..., Port], tmp_path
     dataset.Rows, dataset.Columns = 2048, 2048
     dataset.PixelData = bytes(8 << 20)
     send, sent = association.dul.socket.send, 0
+    parts: list[Path] = []
 
     def send_a_part(data: bytes) -> None:
         nonlocal sent
         sent += len(data)
         if sent < 4 << 20:
             send(data)
+        elif not parts:
+            parts.extend(wait_for(port.images, "a part of the image"))
 
     association.dul.socket.send = send_a_part  # type: ignore[method-assign]
     association.dimse_timeout = 3
     association.send_c_store(dataset)
-    assert len(port.images()) == 1
-    association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+    assert len(parts) == 1
     wait_for(lambda: port.images() == [], "the partial file to be gone")
     assert port.works()
 
@@ -367,7 +373,7 @@ def test_dcmtk_sends_as_before(listen: Callable[..., Port], tmp_path: Path) -> N
     port = listen()
     path = make_radiograph(tmp_path / "in.dcm", draw(0.8))
     run = subprocess.run(
-        ["storescu", "-aet", SENDER, "-aec", NODE, "+r", HOST, str(port.port), path],
+        ["storescu", "-aet", SENDER, "-aec", NODE, HOST, str(port.port), path],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
