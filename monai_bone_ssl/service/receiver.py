@@ -120,9 +120,6 @@ class Receiver:
         rejection = self._rejection(request, peer_of(event))
         if rejection is None:
             return
-        association = event.assoc
-        association.acse.send_reject(*_ANSWERS[rejection])
-        association.kill()  # which waits until the answer is on its way
         self._metrics.turned_away(rejection)
         log_event(
             "association_rejected",
@@ -131,6 +128,8 @@ class Receiver:
             peer=peer_of(event).name,
             called_ae_title=request.called_ae_title,
         )
+        event.assoc.acse.send_reject(*_ANSWERS[rejection])
+        event.assoc.kill()  # which waits until the answer is on its way
 
     def _rejection(self, request: A_ASSOCIATE, peer: Peer) -> _Rejection | None:
         if request.called_ae_title.strip() != self._settings.ae_title:
