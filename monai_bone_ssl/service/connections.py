@@ -9,12 +9,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from socketserver import TCPServer, ThreadingMixIn
-from threading import Lock
+from threading import Condition
 from typing import Any
 
 from monai_bone_ssl.service.events import log_fault
 
 __all__ = ["BoundedPort", "Connections", "cut"]
+
+_MOMENT_SECONDS = 1.0
 
 
 @dataclass
@@ -43,14 +45,16 @@ class Connections:
         self._most_waiting = most_waiting
         self._on_cut = on_cut
         self._open: dict[socket.socket, _Connection] = {}  # oldest first
-        self._lock = Lock()
+        self._lock = Condition()
 
     def enter(self, connection: socket.socket, host: str) -> bool:
         """Note a new connection; False where there is no room for it."""
         with self._lock:
-            waiting = {key: peer for key, peer in self._open.items() if not peer.has_association}
-            uncut = {key: peer for key, peer in waiting.items() if not peer.is_cut}
-            has_room = len(waiting) < 2 * self._most_waiting  # the threads of those cut need a moment to end
+            # The threads of connections that were cut need a moment to end.
+            has_room = self._lock.wait_for(
+                lambda: len(self._waiting()) < 2 * self._most_waiting, _MOMENT_SECONDS
+            )
+            uncut = {key: peer for key, peer in self._waiting().items() if not peer.is_cut}
             if has_room:
                 self._open[connection] = _Connection(host)
             lost = self._cut_one(uncut) if len(uncut) >= self._most_waiting else None
@@ -58,6 +62,9 @@ class Connections:
             if loser is not None:
                 self._on_cut(loser)
         return has_room
+
+    def _waiting(self) -> dict[socket.socket, _Connection]:
+        return {key: peer for key, peer in self._open.items() if not peer.has_association}
 
     def _cut_one(self, waiting: dict[socket.socket, _Connection]) -> str:
         """Cut the oldest connection of the host that has most, and name the host."""
@@ -89,6 +96,7 @@ class Connections:
         """Forget a connection; no harm is done where it is not known."""
         with self._lock:
             self._open.pop(connection, None)
+            self._lock.notify_all()
 
     def cut_all(self) -> None:
         """Cut all connections, with an association or without."""
