@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from monai_bone_ssl.service.connections import Connections
+from monai_bone_ssl.service.database import Database
 from monai_bone_ssl.service.ledger import Ledger
 from monai_bone_ssl.service.settings import StatusSettings
 from monai_bone_ssl.service.spool import Spool
@@ -78,12 +79,13 @@ def test_newcomers_wait_for_the_threads_of_those_that_were_cut() -> None:
 
 @pytest.fixture
 def status(tmp_path: Path) -> Iterator[int]:
-    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", "replica", 60)
+    database = Database(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    ledger = Ledger(database, "replica", 60)
     settings = StatusSettings(port=free_port(), max_connections=8, timeout_seconds=2)
     server = StatusServer(settings, ledger, Spool(tmp_path / "spool", 0), ServiceMetrics(), lambda: True)
     yield settings.port
     server.stop()
-    ledger.close()
+    database.close()
 
 
 def test_idle_connections_do_not_keep_a_probe_out(status: int, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,6 +21,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from tiny_model import draw
 
+from monai_bone_ssl.service.database import Database
 from monai_bone_ssl.service.intake import Intake
 from monai_bone_ssl.service.ledger import Ledger
 from monai_bone_ssl.service.receiver import Receiver
@@ -44,10 +45,13 @@ class Port:
         self.metrics = ServiceMetrics()
         self.peers: list[socket.socket] = []
         values = {"ae_title": NODE, "calling_ae_titles": (SENDER, "CR2"), "host": HOST, "port": self.port}
-        self.ledger = Ledger(f"sqlite:///{folder / 'ledger.sqlite'}", "replica", 60)
+        self.database = Database(f"sqlite:///{folder / 'ledger.sqlite'}")
         spool = Spool(folder / "spool", 0)
         self.receiver = Receiver(
-            ReceiverSettings(**values | settings), spool, Intake(spool, self.ledger), self.metrics
+            ReceiverSettings(**values | settings),
+            spool,
+            Intake(spool, Ledger(self.database, "replica", 60)),
+            self.metrics,
         )
 
     def connect(self, host: str = HOST) -> socket.socket:
@@ -102,7 +106,7 @@ def listen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Callabl
         for peer in port.peers:
             peer.close()
         port.receiver.stop(0)
-        port.ledger.close()
+        port.database.close()
 
 
 def radiograph(folder: Path) -> pydicom.Dataset:
