@@ -46,7 +46,7 @@ class Port:
         self.peers: list[socket.socket] = []
         values = {"ae_title": NODE, "calling_ae_titles": (SENDER, "CR2"), "host": HOST, "port": self.port}
         self.database = Database(f"sqlite:///{folder / 'ledger.sqlite'}")
-        spool = Spool(folder / "spool", 0)
+        spool, ledger = Spool(folder / "spool", 0), Ledger(self.database, "replica", 60)
         self.receiver = Receiver(
             ReceiverSettings(**values | settings),
             spool,
