@@ -50,7 +50,7 @@ class Port:
         self.receiver = Receiver(
             ReceiverSettings(**values | settings),
             spool,
-            Intake(spool, Ledger(self.database, "replica", 60)),
+            Intake(spool, ledger),
             self.metrics,
         )
 
