@@ -1,100 +1,83 @@
-"""Figures of MODEL_CARD.md: the shipped model's probe, cross-validated, with 95 % intervals.
+"""Rows of MODEL_CARD.md's table, from the out-of-fold figures that ``bone-ssl fit`` wrote beside a model.
 
-    python -m benchmarks.model_card FRACATLAS WEIGHTS
+    python -m benchmarks.model_card MODEL_DIR
 
-Operating points and calibration were fixed on the same predictions, from probes that did not see the image's
-acquisition range, so that their figures are slightly too good.
+The first value is from grouped folds, the second with the image's acquisition range left out. Operating
+points and calibration were fixed on the second, so that their own figures are slightly too good there.
 """
 
 from __future__ import annotations
 
-import csv
-from dataclasses import replace
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+import msgspec
 
-from benchmarks.shipped import parse
-from monai_bone_ssl.findings import decide
-from monai_bone_ssl.model.inference import Model
-from monai_bone_ssl.training.data import LabelledDataset
-from monai_bone_ssl.training.measure.metrics import compute_metrics
-from monai_bone_ssl.training.measure.sample import Sample
-from monai_bone_ssl.training.probes.cross_validation import (
-    OutOfFold,
-    auroc_figures,
-    cross_validate,
-    share_figure,
-)
-
-
-def _row(name: str, n: int, value: float, low: float | None, high: float | None) -> None:
-    print(f"| {name} | {n:,} | {value:.3f} | {low:.3f} to {high:.3f} |")
-
-
-def _at(name: str, sample: Sample, threshold: float) -> None:
-    """Sensitivity and specificity of one part at one threshold."""
-    metrics = compute_metrics([replace(sample, thresholds=np.full(len(sample), threshold))])
-    for what in ("sensitivity", "specificity"):
-        figure = getattr(metrics, what)
-        _row(f"{what} at {name}, {threshold:.3f}", len(sample), figure.value, figure.ci_low, figure.ci_high)
+_RUNS = ("grouped_folds", "range_left_out")
+_FIGURES = {
+    "auroc": "AUROC",
+    "auroc_within_cells": "AUROC within cells",
+    "sensitivity_at_high_sensitivity": "sensitivity at the lower operating point",
+    "specificity_at_high_specificity": "specificity at the upper operating point",
+    "indeterminate": "answered indeterminate",
+    "sensitivity_at_specificity_85": "sensitivity at specificity 0.85",
+    "sensitivity_at_specificity_90": "sensitivity at specificity 0.90",
+    "balanced_accuracy": "balanced accuracy at probability 0.5",
+    "kappa": "Cohen's kappa at probability 0.5",
+    "ece": "expected calibration error, 15 bins",
+}
 
 
-def _part(dataset: LabelledDataset, probabilities: np.ndarray, model: Model, name: str) -> None:
-    spec = next(part for part in model.spec.body_parts if part.name == name)
-    points = spec.operating_points
-    if points is None:
-        return
-    here = dataset.parts == name
-    sample = Sample(
-        labels=dataset.labels[here],
-        probabilities=probabilities[here],
-        thresholds=np.full(here.sum(), 0.5),
-        decisions=np.array([decide(p, points) for p in probabilities[here]]),
-        groups=dataset.groups[here],
-        parts=dataset.parts[here],
-    )
-    _at(f"the lower point, {name}", sample, points.high_sensitivity)
-    _at(f"the upper point, {name}", sample, points.high_specificity)
-    share = share_figure(sample.decisions == "indeterminate", sample.groups)
-    _row(f"answered indeterminate, {name}", len(sample), share.value, share.ci_low, share.ci_high)
+def _cell(figure: dict[str, Any] | None) -> str:
+    if figure is None or figure["value"] is None:
+        return ""
+    low, high = figure["ci_low"], figure["ci_high"]
+    interval = "" if low is None else f" ({low:.3f} to {high:.3f})"
+    return f"{figure['value']:.3f}{interval}"
 
 
-def _views(dataset: LabelledDataset, logits: OutOfFold) -> None:
-    """AUROC of each view that FracAtlas flags; an image with several views has several flags."""
-    with (dataset.images[0].path.parent.parent / "labels.csv").open(newline="") as stream:
-        flags = {row["image_id"]: row for row in csv.DictReader(stream)}
-    for view in ("frontal", "lateral", "oblique"):
-        shown = [flags[image.path.name][view] == "1" for image in dataset.images]
-        indices = np.flatnonzero(shown)
-        figure = auroc_figures(dataset.take(indices), logits.take(indices))["auroc"]
-        _row(f"auroc, {view} views", len(indices), figure.value, figure.ci_low, figure.ci_high)
+def _subsets(metrics: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "all images", metrics
+    yield from ((name, metrics["per_part"][name]) for name in ("hand", "leg") if name in metrics["per_part"])
+    if metrics["without_hardware"] is not None:
+        yield "without hardware", metrics["without_hardware"]
+
+
+def _localisation(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    found = metrics["localisation"]
+    regions = found["regions"]
+    rows = {
+        "pointing game: highest patch inside an outlined fracture": {
+            "value": found["pointing_game"],
+            "ci_low": found["ci_low"],
+            "ci_high": found["ci_high"],
+        },
+        "outlined fractures hit by a drawn region": regions["outlines_hit"],
+        "false regions drawn an image": regions["false_regions"],
+    }
+    for rate, figure in regions["sensitivity_at_false_regions"].items():
+        rows[f"outlined fractures hit at {rate} false regions an image"] = figure
+    return rows
 
 
 def main() -> None:
-    """Print the rows of the model card's table."""
-    shipped = parse(__doc__)
-    model, dataset = shipped.model, shipped.dataset
-    judged = cross_validate(shipped.features, dataset)
-    probabilities = judged.probabilities[0]
-
-    print(f"strength {judged.strength}, calibration {judged.calibration}")
-    for name, figure in auroc_figures(dataset, judged.logits).items():
-        _row(name, len(dataset), figure.value, figure.ci_low, figure.ci_high)
-    _views(dataset, judged.logits)
-    for name in dataset.known_parts:
-        _part(dataset, probabilities, model, name)
-    everything = Sample(
-        labels=dataset.labels,
-        probabilities=probabilities,
-        thresholds=np.full(len(dataset), 0.5),
-        decisions=np.full(len(dataset), "negative"),
-        groups=dataset.groups,
-        parts=dataset.parts,
+    """Print the rows."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    metrics = compute_metrics([everything])
-    for what in ("accuracy", "balanced_accuracy", "kappa", "ece"):
-        figure = getattr(metrics, what)
-        _row(f"{what} at 0.5", len(dataset), figure.value, figure.ci_low, figure.ci_high)
+    parser.add_argument("model", type=Path, help="folder that bone-ssl fit wrote")
+    folder = parser.parse_args().model / "validation"
+    runs = [msgspec.json.decode((folder / run / "metrics.json").read_bytes()) for run in _RUNS]
+    for subset, both in zip(dict(_subsets(runs[0])), zip(*map(_subsets, runs), strict=True), strict=True):
+        for name, words in _FIGURES.items():
+            cells = [_cell(figures.get(name)) for _, figures in both]
+            print(f"| {words}, {subset} | {both[0][1]['n']:,} | {' | '.join(cells)} |")
+    located = [_localisation(metrics) for metrics in runs]
+    for words in located[0]:
+        cells = [_cell(rows[words]) for rows in located]
+        print(f"| {words} | {runs[0]['localisation']['n']} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -31,6 +31,7 @@ from monai_bone_ssl.model.eligibility import (
     require_covered,
     tagged_body_part,
 )
+from monai_bone_ssl.model.exposed_field import exposed_field
 from monai_bone_ssl.model.inference import Model, Prediction
 from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.model.spec import ModelSpec
@@ -71,6 +72,8 @@ class AnalysedImage:
     pixels: FloatArray
     """Radiograph [H, W] in [0, 1], bright = dense."""
     evidence: FloatArray
+    """Probability of each patch that it shows the target [h, w], 0 to 1."""
+    contribution: FloatArray
     """Contribution of each patch to the logit [h, w]."""
     features: FloatArray
     """Features [D], what the probe is linear in."""
@@ -116,7 +119,10 @@ def prepare_file(source: Source, spec: ModelSpec) -> PreparedImage | RefusedImag
     try:
         if part is not None:  # known without the network
             require_covered(part.value, spec)
-        batch = preprocess(radiograph.pixels, spec.preprocessing)[None, None]
+        notes = list(radiograph.notes)
+        field = exposed_field(radiograph.pixels, radiograph.declared_field, notes)
+        radiograph = replace(radiograph, notes=tuple(notes))
+        batch = preprocess(radiograph.pixels, spec.preprocessing, field)[None, None]
     except UnsupportedImage as error:
         return _refused(source, radiograph, error, part, perf_counter() - started)
     return PreparedImage(source, radiograph, part, batch, perf_counter() - started)
@@ -148,13 +154,13 @@ def analyse_prepared(image: PreparedImage | RefusedImage, model: Model) -> Analy
 def _answered(
     image: PreparedImage, prediction: Prediction, eligible: Eligible, spec: ModelSpec, started: float
 ) -> AnalysedImage:
-    radiograph, evidence, covered = image.radiograph, prediction.evidence[0], eligible.covered
+    radiograph, covered = image.radiograph, eligible.covered
     answer = Answer.of(
         float(prediction.logits[0]),
-        evidence,
+        prediction.patch_scores[0],
         radiograph.pixels.shape,
         covered.operating_points,
-        spec.calibration,
+        spec,
     )
     finding = Answered(
         path=printable(image.source.path),
@@ -164,6 +170,7 @@ def _answered(
         probability=answer.probability,
         decision=answer.decision,
         peak=answer.peak_box.centre,
+        regions=answer.regions,
         notes=radiograph.notes,
         seconds=perf_counter() - started,
     )
@@ -177,7 +184,9 @@ def _answered(
         answer.points,
         answer.peak_box,
     )
-    return AnalysedImage(analysis, radiograph.pixels, evidence, prediction.features[0])
+    return AnalysedImage(
+        analysis, radiograph.pixels, answer.evidence, prediction.contribution[0], prediction.features[0]
+    )
 
 
 def refuse(

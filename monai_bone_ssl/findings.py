@@ -6,6 +6,7 @@ report, the page and the viewer never say different things.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -43,6 +44,7 @@ __all__ = [
     "describe_body_part",
     "describe_image",
     "describe_region",
+    "describe_regions",
     "describe_study",
     "image_lines",
     "radiographs",
@@ -423,6 +425,12 @@ def describe_body_part(part: BodyPart) -> str:
     origin = "from the header" if part.source == "dicom" else "from the image"
     confidence = "" if part.confidence is None else f", confidence {part.confidence:.2f}"
     return f"{part.value.lower()} ({origin}{confidence})"
+
+
+def describe_regions(regions: Sequence[Region]) -> str:
+    """Number of regions by certainty in words, such as ``1 certain, 2 possible``."""
+    numbers = Counter(region.certainty for region in regions)
+    return ", ".join(f"{numbers[word]} {word}" for word in ("certain", "possible") if numbers[word]) or "none"
 
 
 _ANSWER = {

@@ -1,4 +1,4 @@
-"""Faults of a file that were put right while it was read, said with the answer for the sender to mend."""
+"""What was put right or left out while a file was read, said with the answer for the sender to mend."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ class NoteCode(StrEnum):
 
     BODY_PART = "body_part"
     COLLIMATION = "collimation"
+    INVALID_VALUE = "invalid_value"
     CHARACTER_SET = "character_set"
     PHOTOMETRIC_INTERPRETATION = "photometric_interpretation"
     OFFSET_TABLE = "offset_table"
@@ -25,7 +26,7 @@ class NoteCode(StrEnum):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """Fault of a file that was put right while the file was read."""
+    """Fault of a file that was put right while the file was read, or part of its image that was left out."""
 
     code: NoteCode
     text: str

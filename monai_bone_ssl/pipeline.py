@@ -35,7 +35,7 @@ from monai_bone_ssl.report.evidence_objects import check_same_patient, write_evi
 from monai_bone_ssl.report.study import NO_HISTORY, History, study_report, write_report
 from monai_bone_ssl.show.page import PageEntry, write_page
 from monai_bone_ssl.show.results import SOFTWARE_NAME, ModelIdentity, Results, result_json
-from monai_bone_ssl.shown_image import Outputs, ShownImage, show_image, withdraw
+from monai_bone_ssl.shown_image import Outputs, PatchMap, ShownImage, show_image, withdraw
 from monai_bone_ssl.threads import map_in_order
 
 __all__ = [
@@ -59,7 +59,7 @@ _RESULT_FILES = (
     "result.json",
     "index.html",
     "overlay_*.png",
-    "evidence_*.npy",
+    *(kind.file_name("*") for kind in PatchMap),
     "SR_*.dcm",
     "SC_*.dcm",
     "SEG_*.dcm",
@@ -96,7 +96,7 @@ class StudyOutcome:
 
 
 def analyse(
-    paths: Sequence[Path], out: Path, model: Model, *, evidence_maps: bool = False, at_once: int = 1
+    paths: Sequence[Path], out: Path, model: Model, *, patch_maps: bool = False, at_once: int = 1
 ) -> Results:
     """Analyse files and folders; write reports, overlays, the page and result.json.
 
@@ -111,9 +111,9 @@ def analyse(
         earlier run left there is set aside first, see :func:`set_aside_earlier_run`.
     model
         Model to run.
-    evidence_maps
-        Whether to write each answered image's evidence as numbers too, see
-        :func:`~monai_bone_ssl.shown_image.evidence_map_name`.
+    patch_maps
+        Whether to write the numbers of each answered image's patches too, see
+        :class:`~monai_bone_ssl.shown_image.PatchMap`.
     at_once
         Number of images that are analysed at the same time, see
         :func:`~monai_bone_ssl.threads.images_at_once`; the results do not depend on the number.
@@ -135,7 +135,7 @@ def analyse(
     few = len(files) < _PROGRESS_FROM
     studies = group_by_study(tqdm(files, desc="reading headers", unit="file", disable=few))
     numbered = [numbered_source for study in studies for numbered_source in enumerate(study.sources, 1)]
-    outputs, author = Outputs(evidence_map=evidence_maps), algorithm(model)
+    outputs, author = Outputs(patch_maps=patch_maps), algorithm(model)
 
     def show(item: tuple[int, Source]) -> ShownImage:
         return show_image(item[1], item[0], out, model, author, outputs)
@@ -196,7 +196,7 @@ def _finish_study(
         study.study_instance_uid, analyses, study.unread_files, model, datetime.now(), history
     )
     if conclusion.finding is None or conclusion.report is None:
-        withdraw([image.evidence_map for image in images], out)
+        withdraw([name for image in images for name in image.patch_maps], out)
         return StudyOutcome(conclusion.finding, _entries(conclusion.analyses, withdraw(overlays, out)))
     objects = [item for image in images for item in image.evidence.objects]
     path, *others = write_study(conclusion.report, objects, out)

@@ -1,10 +1,11 @@
-"""One file to its analysis and everything that is made of it: overlay, evidence map, DICOM evidence."""
+"""One file to its analysis and everything that is made of it: overlay, patch maps, DICOM evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from io import BytesIO
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from monai_bone_ssl.analysis import AnalysedImage, analyse_file
 from monai_bone_ssl.dicom.collect import Source
 from monai_bone_ssl.errors import ReportError
 from monai_bone_ssl.files import write_atomically
-from monai_bone_ssl.findings import ImageAnalysis, RefusedImage
+from monai_bone_ssl.findings import Decision, ImageAnalysis, RefusedImage
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.report.content import Algorithm
@@ -33,9 +34,9 @@ from monai_bone_ssl.show.overlay_file import write_png
 __all__ = [
     "ImageEvidence",
     "Outputs",
+    "PatchMap",
     "ShownImage",
     "draw_analysis",
-    "evidence_map_name",
     "make_evidence",
     "show_image",
     "withdraw",
@@ -57,8 +58,8 @@ class Outputs:
 
     overlay: bool = True
     """Whether to write a picture."""
-    evidence_map: bool = False
-    """Whether to write the evidence as numbers, see :func:`evidence_map_name`."""
+    patch_maps: bool = False
+    """Whether to write the numbers of each patch, see :class:`PatchMap`."""
     evidence: Collection[EvidenceKind] = ()
     """Kinds of DICOM objects to make, which are written beside the report."""
 
@@ -70,8 +71,8 @@ class ShownImage:
     analysis: ImageAnalysis
     overlay: str | None = None
     """Name of the picture; None where there is none."""
-    evidence_map: str | None = None
-    """Name of the file with the evidence as numbers; None where there is none."""
+    patch_maps: Sequence[str] = ()
+    """Names of the files with the numbers of each patch."""
     evidence: ImageEvidence = ImageEvidence()
     """DICOM objects, not written yet."""
 
@@ -107,7 +108,7 @@ def show_image(
     return ShownImage(
         image.analysis,
         _write_overlay(image, out, model) if outputs.overlay else None,
-        _write_evidence_map(image, out) if outputs.evidence_map else None,
+        _write_patch_maps(image, out) if outputs.patch_maps else (),
         make_evidence(image, outputs.evidence, model.spec, algorithm, number, datetime.now()),
     )
 
@@ -148,7 +149,9 @@ def make_evidence(
         return secondary_capture(draw_analysis(image, spec), header, algorithm, number, created)
 
     def segment() -> Segmentation | None:
-        mask = evidence_mask(image.evidence, spec.evidence_limit, image.pixels.shape)
+        if image.finding.decision is Decision.NEGATIVE:  # a mark would contradict the answer
+            return None
+        mask = evidence_mask(image.evidence, spec.patch_probe.possible, image.pixels.shape)
         return segmentation(mask, header, spec.target.name, algorithm, number, created)
 
     makers: dict[EvidenceKind, Callable[[], SCImage | Segmentation | None]] = {
@@ -166,12 +169,20 @@ def make_evidence(
     return ImageEvidence(objects, left_out)
 
 
-def evidence_map_name(sop_instance_uid: str) -> str:
-    """Name of the file with an image's evidence, beside result.json.
+class PatchMap(StrEnum):
+    """Numbers of each patch of an image, a file each beside result.json: float32 [h, w], :func:`numpy.load`.
 
-    The file holds the contribution of each patch to the logit, float32 [h, w], for :func:`numpy.load`.
+    The patches cover the image from edge to edge.
     """
-    return f"evidence_{sop_instance_uid}.npy"
+
+    EVIDENCE = "evidence"
+    """Probability of each patch that it shows the target, 0 to 1."""
+    CONTRIBUTION = "contribution"
+    """Contribution of each patch to the logit."""
+
+    def file_name(self, sop_instance_uid: str) -> str:
+        """Name of an image's file."""
+        return f"{self}_{sop_instance_uid}.npy"
 
 
 def withdraw(names: Sequence[str | None], out: Path) -> Sequence[None]:
@@ -188,11 +199,13 @@ def _write_overlay(image: AnalysedImage, out: Path, model: Model) -> str:
     return name
 
 
-def _write_evidence_map(image: AnalysedImage, out: Path) -> str | None:
+def _write_patch_maps(image: AnalysedImage, out: Path) -> list[str]:
     uid = image.finding.sop_instance_uid
     if uid is None:
-        return None
-    content = BytesIO()
-    np.save(content, image.evidence, allow_pickle=False)
-    write_atomically(out / evidence_map_name(uid), content.getvalue())
-    return evidence_map_name(uid)
+        return []
+    maps = {PatchMap.EVIDENCE: image.evidence, PatchMap.CONTRIBUTION: image.contribution}
+    for kind, values in maps.items():
+        content = BytesIO()
+        np.save(content, values, allow_pickle=False)
+        write_atomically(out / kind.file_name(uid), content.getvalue())
+    return [kind.file_name(uid) for kind in maps]

@@ -10,13 +10,14 @@ from monai_bone_ssl.findings import FRACTURE, Answered, BodyPart, Peak, decide
 from monai_bone_ssl.show.overlay import draw_overlay
 
 
-def finding(probability, peak, points=POINTS):
+def finding(probability, points, regions):
     return Answered(
         path="a/b.dcm",
         body_part=BodyPart("hand", "image", 0.93),
         probability=probability,
         decision=decide(probability, points),
-        peak=peak,
+        peak=Peak(0, 0),
+        regions=tuple(regions),
         seconds=0.4,
     )
 
@@ -25,21 +26,18 @@ def draw(
     pixels,
     evidence,
     probability=0.9,
-    peak=None,
+    regions=(),
     points=POINTS,
     target=FRACTURE,
-    limit=0.1,
     model_name="model",
 ):
-    """An overlay; by default the peak is in a corner, and not framed where the evidence there is 0."""
+    """An overlay; without regions nothing is framed."""
     return draw_overlay(
         pixels.astype(np.float32),
         np.asarray(evidence, dtype=np.float32),
-        finding(probability, peak or Peak(0, 0), points),
+        finding(probability, points, regions),
         points,
-        msgspec.structs.replace(
-            spec(b""), target=target, evidence_limit=limit, name=model_name, version="1.0.0"
-        ),
+        msgspec.structs.replace(spec(b""), target=target, name=model_name, version="1.0.0"),
     )
 
 

@@ -23,7 +23,7 @@ HOSTILE = [
 ]
 
 
-def analysed(path, probability, uid=None, overlay=None):
+def analysed(path, probability, uid=None, overlay=None, regions=()):
     found = Answered(
         path=path,
         study_instance_uid=uid,
@@ -31,6 +31,7 @@ def analysed(path, probability, uid=None, overlay=None):
         probability=probability,
         decision=decide(probability, POINTS),
         peak=Peak(45, 75),
+        regions=regions,
         seconds=0.4,
     )
     return PageEntry(found, overlay)
@@ -44,7 +45,7 @@ def left_out(path, status, code=ReasonCode.NOT_DICOM, text="not a DICOM file", u
 def make_overlay(path, probability=0.9):
     pixels = np.tile(np.linspace(0, 1, 90, dtype=np.float32), (120, 1))
     evidence = np.zeros((4, 3), dtype=np.float32)
-    evidence[1, 2] = 0.1
+    evidence[1, 2] = 0.9
     found = analysed("x", probability).finding
     write_png(draw_overlay(pixels, evidence, found, POINTS, spec(b"")), path)
 

@@ -42,7 +42,7 @@ ALLOWED = {
     "training.data": TRAINED,
     "training.compute": TRAINED | {"training.data"},
     "training.networks": TRAINED | {"training.data", "training.compute"},
-    "training.probes": TRAINED | {"training.data", "training.compute"},
+    "training.probes": TRAINED | {"training.data", "training.compute", "training.networks"},
     "training.measure": TRAINED | {"training.data", "training.compute"},
     "training.finetune": TRAINED | _BELOW,
     "training.fit": TRAINED | _BELOW | {"training.measure"},

@@ -25,5 +25,5 @@ def test_the_page_s_programs_run(tmp_path: Path) -> None:
     run = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
     chest, tibia = run.stdout.splitlines()
     assert chest.startswith("study/chest.dcm not_analysed body_part_not_covered body part not covered: chest")
-    assert re.fullmatch(r"study/image\.dcm positive 0\.\d+", tibia)
+    assert re.fullmatch(r"study/image\.dcm indeterminate 0\.\d+", tibia)
     assert len(list((tmp_path / "out").glob("SR_*.dcm"))) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dicom_factory import make_radiograph
 from highdicom.sc import SCImage
@@ -15,6 +16,7 @@ from tiny_model import draw
 from monai_bone_ssl.analysis import AnalysedImage, analyse_file
 from monai_bone_ssl.dicom.collect import Source, group_by_study
 from monai_bone_ssl.errors import ReasonCode, ReportError
+from monai_bone_ssl.findings import Decision
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import algorithm, analyse_study
 from monai_bone_ssl.report.evidence_objects import EvidenceKind, check_same_patient
@@ -53,10 +55,27 @@ def test_only_what_was_asked_for_is_made(
     assert made.left_out == []
 
 
+def test_a_negative_image_has_no_segment_whatever_its_patches(tiny: Model, tmp_path: Path) -> None:
+    image = analysed(make_radiograph(tmp_path / "a.dcm", draw(0.2, peak=(2, 4))), tiny)
+    assert image.finding.decision is Decision.NEGATIVE
+    assert image.evidence.max() >= tiny.spec.patch_probe.certain
+    assert image.finding.regions == ()
+    assert [type(item) for item in evidence(image, BOTH, tiny).objects] == [SCImage]
+
+
+def test_the_segment_covers_the_regions(tiny: Model, tmp_path: Path) -> None:
+    image = analysed(make_radiograph(tmp_path / "a.dcm", draw(0.8, peak=(6, 4))), tiny)
+    (region,) = image.finding.regions
+    (segment,) = evidence(image, (EvidenceKind.SEG,), tiny).objects
+    rows, columns = np.nonzero(segment.pixel_array.squeeze())
+    assert (rows.min(), columns.min()) == (region.row, region.column)
+    assert (rows.max() + 1, columns.max() + 1) == (region.row + region.height, region.column + region.width)
+
+
 def test_an_image_that_was_not_analysed_has_none(tiny: Model, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     path = make_radiograph(tmp_path / "in" / "a.dcm", draw(0.8), body_part="CHEST")
-    outputs = Outputs(overlay=True, evidence_map=True, evidence=BOTH)
+    outputs = Outputs(overlay=True, patch_maps=True, evidence=BOTH)
     image = show_image(Source(path), 1, tmp_path, tiny, algorithm(tiny), outputs)
     assert image == ShownImage(image.analysis)
     assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
@@ -88,6 +107,6 @@ def test_a_study_without_a_report_leaves_no_evidence(tiny: Model, tmp_path: Path
     (study,) = group_by_study(map(Source, paths))
     out = tmp_path / "out"
     out.mkdir()
-    outcome = analyse_study(study, out, tiny, Outputs(overlay=False, evidence=BOTH))
+    outcome = analyse_study(study, out, tiny, Outputs(overlay=False, patch_maps=True, evidence=BOTH))
     assert outcome.evidence_files == ()
     assert list(out.iterdir()) == []

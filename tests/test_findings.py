@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from pydicom.sr.codedict import codes
 
@@ -18,12 +20,14 @@ from monai_bone_ssl.findings import (
     PixelBox,
     Reason,
     Refused,
+    Region,
     Status,
     StudyFinding,
     Target,
     decide,
     describe_body_part,
     describe_image,
+    describe_regions,
     describe_study,
     study_finding,
     unanalysed,
@@ -179,6 +183,18 @@ def test_words_for_an_image(finding: ImageFinding, words: str) -> None:
 )
 def test_words_for_a_body_part(part: BodyPart, words: str) -> None:
     assert describe_body_part(part) == words
+
+
+@pytest.mark.parametrize(
+    ("certainties", "words"),
+    [
+        ([], "none"),
+        (["possible"], "1 possible"),
+        (["certain", "possible", "possible"], "1 certain, 2 possible"),
+    ],
+)
+def test_words_for_regions(certainties: list[Literal["possible", "certain"]], words: str) -> None:
+    assert describe_regions([Region(0, 0, 1, 1, 0.5, certainty) for certainty in certainties]) == words
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ import pytest
 from analyses import bone_ssl
 from dicom_factory import make_radiograph
 from menagerie import make
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from tiny_model import draw
 
 from monai_bone_ssl.dicom.collect import Source
 from monai_bone_ssl.errors import ConfigError, ReasonCode, ReportError
 from monai_bone_ssl.model.inference import Model
+from monai_bone_ssl.notes import NoteCode
 from monai_bone_ssl.pipeline import analyse
 from monai_bone_ssl.shown_image import show_image
 
@@ -47,8 +48,30 @@ def test_probability_is_that_of_the_network_on_the_displayed_pixels(tmp_path: Pa
     pixels = draw(0.5)
     path = make_radiograph(tmp_path / "in.dcm", pixels)
     (image,) = analyse([path], tmp_path / "out", tiny).images
-    shown = (pixels - pixels.min()) / float(pixels.max() - pixels.min())
+    low = pixels[pixels > pixels.min()].min()  # the lowest value is taken for padding
+    shown = np.clip((pixels - float(low)) / float(pixels.max() - low), 0, 1)
     assert image.probability == pytest.approx(1 / (1 + np.exp(-(16 * shown.mean() - 6.4))), abs=1e-5)
+
+
+def collimate(dataset: Dataset) -> None:
+    """Rows 17 to 64."""
+    dataset.CollimatorShape = "RECTANGULAR"
+    dataset.CollimatorUpperHorizontalEdge, dataset.CollimatorLowerHorizontalEdge = 17, 64
+    dataset.CollimatorLeftVerticalEdge, dataset.CollimatorRightVerticalEdge = 1, 64
+
+
+def test_what_lies_outside_the_collimator_is_not_analysed_and_said(tmp_path: Path, tiny: Model) -> None:
+    """The same answer whatever stands there, and a note of how much it is."""
+    answers = []
+    for level in (0, 4095):
+        pixels = draw(0.5)
+        pixels[:16] = level
+        path = make_radiograph(tmp_path / f"{level}.dcm", pixels, edit=collimate)
+        (image,) = analyse([path], tmp_path / f"out{level}", tiny).images
+        assert [note.code for note in image.notes] == [NoteCode.OUTSIDE_EXPOSED_FIELD]
+        assert "25%" in image.notes[0].text
+        answers.append(image.probability)
+    assert answers[0] == pytest.approx(answers[1], abs=1e-3)
 
 
 def test_a_second_run_gives_the_same_however_many_images_at_once(tmp_path: Path, tiny_folder: Path) -> None:

@@ -2,8 +2,10 @@
 
 The network does what the real one promises, with numbers that can be worked out by hand:
 
-- evidence of a patch = its mean grey level * ``GAIN`` / number of patches; offset = ``OFFSET``;
-  logit = sum of the evidence + offset. So ``draw(0.5)`` has a probability of about one half.
+- contribution of a patch = its mean grey level * ``GAIN`` / number of patches; offset = ``OFFSET``;
+  logit = sum of the contributions + offset. So ``draw(0.5)`` has a probability of about one half.
+- score of a patch = (its mean grey level - ``KNEE``) * ``STEEPNESS``. So the brightest patch of an image by
+  ``draw(..., peak=...)`` is a certain region, and an image without one has no region.
 - body part: the corner patches. Top left lit is a hand, top right a leg, bottom left a hip, bottom right a
   shoulder; with none lit, or two, the network is unsure.
 - distance: the mean difference between neighbouring pixels of a row, times 10.
@@ -32,6 +34,7 @@ from monai_bone_ssl.model.spec import (
     Figure,
     ModelSpec,
     OutOfDistribution,
+    PatchProbeSpec,
     TrainingData,
 )
 from monai_bone_ssl.stats.calibration import Calibration
@@ -40,9 +43,13 @@ PATCH = 8
 LONG_SIDE = 64
 GAIN = 16.0
 OFFSET = -0.4 * GAIN  # what ``draw`` calls bright is 0.8 to the network
+STEEPNESS = 25.0
+KNEE = 0.92  # between a lit corner and the peak of ``draw``
 PARTS = ("hand", "leg", "hip", "shoulder")
 COVERED = ("hand", "leg")
 POINTS = OperatingPoints(high_sensitivity=0.3, high_specificity=0.7)
+#: Operating points of patches, probabilities.
+POSSIBLE, CERTAIN = 0.5, 0.8
 #: Of outputs, by name.
 Shapes = dict[str, list[Any]]
 #: Largest accepted distance: a fine checkerboard has 10, a picture by ``draw`` less than 1.
@@ -121,8 +128,10 @@ def network() -> ModelProto:
         node("ReduceProd", "height_width", "count", keepdims=0),
         node("Cast", "count", "patch_count", to=TensorProto.FLOAT),
         node("Div", "gain patch_count", "share"),
-        node("Mul", "grid share", "evidence"),
-        node("ReduceSum", "evidence spatial", "sum", keepdims=0),
+        node("Mul", "grid share", "contribution"),
+        node("ReduceSum", "contribution spatial", "sum", keepdims=0),
+        node("Sub", "grid knee", "above_knee"),
+        node("Mul", "above_knee steepness", "patch_scores"),
         node("Mul", "sum zero", "nothing"),
         node("Add", "nothing constant_share", "offset"),
         node("Add", "sum offset", "logits"),
@@ -151,6 +160,8 @@ def network() -> ModelProto:
         constant("minus_one", [-1], np.int64),
         constant("width_axis", [3], np.int64),
         constant("gain", GAIN),
+        constant("knee", KNEE),
+        constant("steepness", STEEPNESS),
         constant("constant_share", OFFSET),
         constant("zero", 0.0),
         constant("ten", 10.0),
@@ -158,7 +169,8 @@ def network() -> ModelProto:
     shapes: Shapes = {
         "logits": ["B"],
         "features": ["B", 2],
-        "evidence": ["B", "h", "w"],
+        "patch_scores": ["B", "h", "w"],
+        "contribution": ["B", "h", "w"],
         "offset": ["B"],
         "body_part_logits": ["B", len(PARTS)],
         "distance": ["B"],
@@ -180,7 +192,7 @@ def spec(weights: bytes) -> ModelSpec:
         out_of_distribution=OutOfDistribution(
             distance=LIMIT, body_part_confidence=0.8, conflict_confidence=0.95, method="mean contrast"
         ),
-        evidence_limit=0.25,
+        patch_probe=PatchProbeSpec("outlines", Calibration(slope=1.0, intercept=0.0), POSSIBLE, CERTAIN),
         training_data=(
             TrainingData(name="none", source="none", licence="none", n=0, n_positive=0, n_groups=0),
         ),

@@ -15,9 +15,10 @@ _DESCRIPTION = """\
 Analyse bone radiographs: read DICOM files and write one DICOM SR for each study.
 
 OUT gets result.json with an entry for every input file, one SR_*.dcm for each study, one overlay_*.png for
-each analysed image, and index.html to look through all of it. With --evidence it also gets one
-evidence_*.npy for each analysed image: the contribution of each patch to the logit (float32 [h, w],
-numpy.load). An image that the model was not made for is not analysed, and its entry says why.
+each analysed image, and index.html to look through all of it. With --evidence it also gets two arrays
+(float32 [h, w], numpy.load) for each analysed image: evidence_*.npy, the probability of each patch that it
+shows the target, and contribution_*.npy, the contribution of each patch to the logit. An image that the model
+was not made for is not analysed, and its entry says why.
 
 What an earlier run left in OUT is moved into OUT/earlier_1 (then earlier_2, ...) first. A run that is stopped
 leaves whole files and no result.json.
@@ -47,7 +48,7 @@ def add_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--evidence",
         action="store_true",
-        help="also write evidence_*.npy, for viewers that draw the evidence themselves",
+        help="also write evidence_*.npy and contribution_*.npy, for viewers that draw the patches themselves",
     )
     parser.add_argument("--json", action="store_true", help="print result.json instead of a table")
 
@@ -65,9 +66,7 @@ def _run(arguments: argparse.Namespace) -> int:
     make_output_folder(arguments.out, arguments.paths)
     if (aside := set_aside_earlier_run(arguments.out)) is not None:
         print_error(f"results of an earlier run are now in {aside}")
-    results = analyse(
-        arguments.paths, arguments.out, model, evidence_maps=arguments.evidence, at_once=at_once
-    )
+    results = analyse(arguments.paths, arguments.out, model, patch_maps=arguments.evidence, at_once=at_once)
     if arguments.json:
         sys.stdout.buffer.write(result_json(results))
     elif results.images:

@@ -7,6 +7,7 @@ from itertools import combinations
 
 from pydicom import Dataset
 
+from monai_bone_ssl.dicom.source_values import unwritable_identity
 from monai_bone_ssl.dicom.text import UNDECODED
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, ReportError
 
@@ -74,14 +75,16 @@ def _same_name(first: str, second: str) -> bool:
 
 
 def undecodable_attribute(header: Dataset) -> str | None:
-    """The first identifying attribute whose text could not be decoded with certainty."""
+    """The first identifying attribute that could not be decoded with certainty, or not be written again."""
     values = ((keyword, str(header.get(keyword) or "")) for keyword in _IDENTIFYING)
-    return next((keyword for keyword, value in values if UNDECODED in value), None)
+    undecoded = next((keyword for keyword, value in values if UNDECODED in value), None)
+    return undecoded or unwritable_identity(header)
 
 
 def undecodable_text(keyword: str) -> str:
     """Why there is no report on an image whose identity cannot be read."""
-    return f"{keyword} cannot be decoded with certainty: expected text in the character set the header names"
+    expected = "one value that its VR allows, in the character set that the header names"
+    return f"{keyword} cannot be read with certainty: expected {expected}"
 
 
 def check_decodable(header: Dataset) -> None:

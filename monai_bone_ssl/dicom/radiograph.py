@@ -30,11 +30,13 @@ from pydicom.uid import (
 
 from monai_bone_ssl.body_parts import term_of_concept
 from monai_bone_ssl.dicom.body_part_words import term_of_body_part
+from monai_bone_ssl.dicom.collimation import ExposedField, declared_field
 from monai_bone_ssl.dicom.decoding import PixelFormat, decode_frame
 from monai_bone_ssl.dicom.grayscale import grayscale_table
 from monai_bone_ssl.dicom.header import first_item, integer, numbers, text, uid
 from monai_bone_ssl.dicom.parsing import DicomFile, open_dicom
 from monai_bone_ssl.dicom.patient import check_decodable
+from monai_bone_ssl.dicom.source_values import source_values
 from monai_bone_ssl.dicom.stream import MAX_PIXELS
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.notes import Note, NoteCode
@@ -92,6 +94,8 @@ class Radiograph:
     """``R``, ``L`` or ``B``; None where the header does not say."""
     anatomy: str | None
     """Body Part Examined term, of this package's table or as the header has it; None where it is silent."""
+    declared_field: ExposedField | None
+    """Exposed field by collimator and shutter of the header; None where the header declares none."""
     header: Dataset
     """Everything before the pixel data."""
     notes: tuple[Note, ...]
@@ -146,11 +150,19 @@ def read_radiograph(path: Path) -> Radiograph:
         _check_identified(header)
         pixel_format = _pixel_format(header)
         notes = [*file.notes, *_body_part_notes(header), *_photometric_notes(header)]
+        notes += source_values(header).notes
         codes = _decode(file, pixel_format, notes)
     pixels = _render(header, codes, pixel_format, notes)
     spacing, spacing_source = _spacing(header)
     return Radiograph(
-        pixels, spacing, spacing_source, laterality(header), anatomy(header), header, tuple(notes)
+        pixels,
+        spacing,
+        spacing_source,
+        laterality(header),
+        anatomy(header),
+        declared_field(header, notes),
+        header,
+        tuple(notes),
     )
 
 

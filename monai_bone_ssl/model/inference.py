@@ -1,4 +1,4 @@
-"""A model's network, run by onnxruntime: preprocessed images to logits, features and exact evidence."""
+"""A model's network, run by onnxruntime: preprocessed images to logits, features and patch scores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from monai_bone_ssl.model.folder import WEIGHTS, current_folder, read_model_fold
 __all__ = ["OUTPUT_NAMES", "Device", "Model", "Prediction"]
 
 #: Outputs of model.onnx, in the order of :class:`Prediction`.
-OUTPUT_NAMES = ("logits", "features", "evidence", "offset", "body_part_logits", "distance")
+OUTPUT_NAMES = (
+    "logits",
+    "features",
+    "patch_scores",
+    "contribution",
+    "offset",
+    "body_part_logits",
+    "distance",
+)
 
 # onnxruntime's exceptions have no common base of their own.
 _RUN_ERRORS = (ort_errors.Fail, ort_errors.InvalidArgument, ort_errors.RuntimeException, ValueError)
@@ -42,14 +50,17 @@ _OPTIONS = {_CUDA: {"use_tf32": "0"}, _CPU: {}}
 class Prediction:
     """Outputs of the network for a batch of B images.
 
-    The probe is linear in the tokens that it pools: each logit is the offset plus the sum of the evidence.
+    The probe is linear in the features, and they in the patches that own them: each logit is the offset plus
+    the sum of the contributions.
     """
 
     logits: npt.NDArray[np.float32]
     """Logits of the target [B], before calibration."""
     features: npt.NDArray[np.float32]
-    """Features [B, D], which the probe is linear in."""
-    evidence: npt.NDArray[np.float32]
+    """Features [B, D], which the probe is linear in; the last is the mean of the highest patch scores."""
+    patch_scores: npt.NDArray[np.float32]
+    """Score of each patch, from that patch's tokens alone [B, h, w], in logit before calibration."""
+    contribution: npt.NDArray[np.float32]
     """Contribution of each patch to the logit [B, h, w]."""
     offset: npt.NDArray[np.float32]
     """Part of the logit that belongs to no patch [B]."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -16,11 +16,12 @@ __all__ = [
     "Figure",
     "ModelSpec",
     "OutOfDistribution",
+    "PatchProbeSpec",
     "TrainingData",
 ]
 
 #: Raised whenever a model.json of this version could be misread by an older reader.
-MODEL_SCHEMA_VERSION = 1
+MODEL_SCHEMA_VERSION = 2
 
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -51,6 +52,23 @@ class BodyPartSpec(_Strict, frozen=True):
             raise ValueError(
                 f"{self.name}: expected 0 <= high_sensitivity <= high_specificity <= 1, got {points}"
             )
+
+
+class PatchProbeSpec(_Strict, frozen=True):
+    """From the scores of patches to the regions that readers see."""
+
+    fitted_to: Literal["outlines", "image labels"]
+    """What the patch probe learned from: outlined findings, or labels of whole images alone."""
+    calibration: Calibration
+    """From the highest score of a region to the probability that it shows the target."""
+    possible: Probability
+    """Probability from which on a region is drawn."""
+    certain: Probability
+    """Probability from which on a region is certain."""
+
+    def __post_init__(self) -> None:
+        if not self.possible <= self.certain:
+            raise ValueError(f"expected possible <= certain, got {self.possible} and {self.certain}")
 
 
 class OutOfDistribution(_Strict, frozen=True):
@@ -111,8 +129,7 @@ class ModelSpec(_Strict, frozen=True):
     """Body parts in the order of the network's ``body_part_logits``."""
     calibration: Calibration
     out_of_distribution: OutOfDistribution
-    evidence_limit: Annotated[float, msgspec.Meta(gt=0)]
-    """Contribution of one patch, in units of the logit, that pictures draw at full colour."""
+    patch_probe: PatchProbeSpec
     training_data: tuple[TrainingData, ...]
     figures: dict[str, Figure]
     """Figures by name, cross-validated in groups on the training data; the model card explains each."""

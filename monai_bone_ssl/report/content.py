@@ -203,9 +203,10 @@ _FRAMES = Code("{frames}", "UCUM", "frames")
 
 def frame_count(header: Dataset) -> Measurement:
     """Number of an image that has no other: of its frames, inferred from the whole image."""
+    stated = str(header.get("NumberOfFrames", "")).strip()  # a damaged value stays the text that it is
     return Measurement(
         name=codes.DCM.NumberOfFrames,
-        value=int(header.get("NumberOfFrames") or 1),
+        value=int(stated) if stated.isdecimal() else 1,
         unit=_FRAMES,
         referenced_coordinates=[measured_along(whole_image(header), header)],
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +13,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.valuerep import DA, DT, TM
 
-from monai_bone_ssl.dicom.parsing import lenient_values
+from monai_bone_ssl.dicom.source_values import source_values
 from monai_bone_ssl.files import write_atomically
 from monai_bone_ssl.report.content import Algorithm
 
@@ -65,12 +64,12 @@ def without_patient(header: Dataset, keywords: Sequence[str]) -> Dataset:
 
 
 def copy_patient_and_study(target: SOPClass, header: Dataset) -> None:
-    """Copy patient and study from the source's header; attributes that the header lacks stay empty."""
-    with lenient_values():
-        source = deepcopy(header)  # a shallow copy would share elements with the caller's header
-    source.decode()  # or sequence items not yet looked at would be written in the source's character set
-    source.SOPClassUID = target.SOPClassUID  # so that the attributes of the object's IOD are copied
-    target.copy_patient_and_study_information(source)
+    """Copy patient and study from the source's header; attributes that it lacks stay empty.
+
+    Values that the standard does not allow are put right or left out, see
+    :mod:`monai_bone_ssl.dicom.source_values`.
+    """
+    target.update(source_values(header).dataset)
 
 
 def contributing_equipment(

@@ -7,6 +7,7 @@ Laterality and Patient Orientation there is no Secondary Capture, without Patien
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -62,20 +63,21 @@ class EvidenceKind(StrEnum):
     SC = "sc"
     """Secondary Capture: the picture with the evidence map."""
     SEG = "seg"
-    """Segmentation: the patches whose evidence reaches the model's limit; OHIF fails on a radiograph's."""
+    """Segmentation: patches whose evidence reaches the point ``possible``; OHIF fails on a radiograph's."""
 
 
 def evidence_mask(
-    evidence: npt.NDArray[np.float32], limit: float, shape: tuple[int, int]
+    evidence: npt.NDArray[np.float32], possible: float, shape: tuple[int, ...]
 ) -> npt.NDArray[np.bool_]:
-    """Pixels of the patches whose evidence reaches a limit.
+    """Pixels of the patches whose evidence reaches an operating point.
 
     Parameters
     ----------
     evidence
-        Contribution of each patch to the logit [h, w]; the patches cover the image from edge to edge.
-    limit
-        Smallest evidence, in logit a patch, that counts (``ModelSpec.evidence_limit``).
+        Probability of each patch that it shows the target [h, w], 0 to 1; the patches cover the image from
+        edge to edge.
+    possible
+        Smallest probability, 0 to 1, that counts (``ModelSpec.patch_probe.possible``).
     shape
         Rows and columns of the image.
 
@@ -85,7 +87,7 @@ def evidence_mask(
     """
     rows = np.arange(shape[0]) * evidence.shape[0] // shape[0]
     columns = np.arange(shape[1]) * evidence.shape[1] // shape[1]
-    return np.asarray((evidence >= limit)[np.ix_(rows, columns)])
+    return np.asarray((evidence >= possible)[np.ix_(rows, columns)])
 
 
 def secondary_capture(
@@ -137,9 +139,9 @@ def secondary_capture(
     capture.SoftwareVersions = algorithm.software_version
     capture.DateOfSecondaryCapture = DA(created.date())
     capture.TimeOfSecondaryCapture = TM(created.time())
-    capture.DerivationDescription = "Radiograph, and beside it the evidence of each patch in colour"
+    capture.DerivationDescription = "Radiograph, and beside it the probability of each patch in colour"
     capture.SourceImageSequence = [_source_item(header)]
-    if "BurnedInAnnotation" in header:  # what the radiograph has in its pixels, its picture has too
+    if header.get("BurnedInAnnotation") in ("YES", "NO"):  # what the radiograph has, its picture has too
         capture.BurnedInAnnotation = header.BurnedInAnnotation
     copy_patient_and_study(capture, header)
     set_time(capture, created)
@@ -154,7 +156,7 @@ def segmentation(
     number: int,
     created: datetime,
 ) -> Segmentation | None:
-    """The patches with much evidence as a binary segment on the image itself.
+    """The patches that may show the target as a binary segment on the image itself.
 
     Parameters
     ----------
@@ -163,7 +165,7 @@ def segmentation(
     header
         Header of the source image.
     target_name
-        Name of the condition that the evidence speaks for, such as ``fracture``.
+        Name of the condition that the patches may show, such as ``fracture``.
     algorithm
         The model and the software around it.
     number
@@ -174,7 +176,7 @@ def segmentation(
     Returns
     -------
     highdicom.seg.Segmentation or None
-        The segment; None where no patch reaches the limit, for an empty segment says less than no object.
+        The segment; None for an empty mask, for an empty segment says less than no object.
 
     Raises
     ------
@@ -199,7 +201,7 @@ def segmentation(
         manufacturer_model_name=algorithm.model_name,
         software_versions=algorithm.software_version,
         device_serial_number=algorithm.fingerprint[:16],
-        content_description=f"Patches with much evidence for {target_name}",
+        content_description=f"Patches that may show {target_name}",
         content_label="EVIDENCE",
         series_description="Evidence patches (AI, unverified)",
         contributing_equipment=[contributing_equipment(algorithm)],
@@ -241,7 +243,7 @@ def _segment(target_name: str, algorithm: Algorithm) -> SegmentDescription:
 
 def _patient_orientation(header: Dataset, what: str) -> list[str]:
     values = [str(value) for value in header.get("PatientOrientation") or []]
-    if len(values) != 2 or not all(values):
+    if len(values) != 2 or not all(re.fullmatch("[A-Z]{1,16}", value) for value in values):
         raise _missing(header, "Patient Orientation", what)
     return values
 

@@ -22,7 +22,7 @@ from monai_bone_ssl.errors import BoneSSLError, ConfigError, CorruptImage, Reaso
 from monai_bone_ssl.findings import Answered, Decision, ImageFinding, OperatingPoints, Target
 from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.show.results import ModelIdentity, read_results
-from monai_bone_ssl.shown_image import evidence_map_name
+from monai_bone_ssl.shown_image import PatchMap
 
 __all__ = [
     "Case",
@@ -189,25 +189,26 @@ def load_evidence(out: Path, case: Case) -> npt.NDArray[np.float32] | None:
 
     Returns
     -------
-    Contribution of each patch to the logit, float32 [h, w]; the patches cover the image from edge to edge.
-    None where the image has no answer, or ``--evidence`` was not given.
+    Probability of each patch that it shows the target, float32 [h, w], 0 to 1; the patches cover the image
+    from edge to edge. None where the image has no answer, or ``--evidence`` was not given.
 
     Raises
     ------
     ConfigError
-        ``INVALID_DATA`` where the file is damaged.
+        ``INVALID_DATA`` where the file is damaged, or holds anything but probabilities.
     """
     if case.decision is None or case.sop_instance_uid is None:
         return None
-    path = out / evidence_map_name(case.sop_instance_uid)
+    path = out / PatchMap.EVIDENCE.file_name(case.sop_instance_uid)
     if not path.is_file():
         return None
     try:
         evidence = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ConfigError(ReasonCode.INVALID_DATA, f"{path}: cannot be read as an array") from error
-    if evidence.dtype != np.float32 or evidence.ndim != 2 or not np.isfinite(evidence).all():
-        text = f"{path}: {evidence.dtype} {evidence.shape}, expected finite float32 [h, w]"
+    of_patches = evidence.dtype == np.float32 and evidence.ndim == 2
+    if not (of_patches and ((evidence >= 0) & (evidence <= 1)).all()):  # NaN fails too
+        text = f"{path}: {evidence.dtype} {evidence.shape}, expected float32 [h, w] from 0 to 1"
         raise ConfigError(ReasonCode.INVALID_DATA, text)
     return np.asarray(evidence)
 

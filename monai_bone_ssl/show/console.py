@@ -12,6 +12,7 @@ from monai_bone_ssl.findings import (
     Target,
     describe_body_part,
     describe_image,
+    describe_regions,
     radiographs,
 )
 from monai_bone_ssl.show.results import Results
@@ -19,7 +20,7 @@ from monai_bone_ssl.wording import counted
 
 __all__ = ["results_summary", "results_table"]
 
-_HEADINGS = ("image", "body part", "answer")
+_HEADINGS = ("image", "body part", "answer", "regions")
 
 
 def results_table(results: Results, target: Target, out: Path) -> str:
@@ -29,6 +30,7 @@ def results_table(results: Results, target: Target, out: Path) -> str:
             file_name(Path(image.path)),
             describe_body_part(image.body_part) if image.body_part else "-",
             describe_image(image, target),
+            describe_regions(image.regions) if isinstance(image, Answered) else "-",
         )
         for image in results.images
     ]

@@ -1,7 +1,8 @@
-"""An answer as a picture: the radiograph untouched, beside it the evidence in colour, below it the words."""
+"""An answer as a picture: the radiograph untouched, beside it evidence and regions, below it the words."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from monai_bone_ssl.findings import (
     UNVERIFIED,
     Answered,
     OperatingPoints,
-    Peak,
+    Region,
     describe_body_part,
     describe_image,
 )
@@ -43,6 +44,10 @@ _HEADING = 34
 _SCALE = 112  # width of the colour bar with its numbers
 _CAPTION = 156
 
+# Lines of a frame from the outside in, each one pixel wide: white between dark, to show on bone and on air.
+_FRAME: tuple[Colour, ...] = ((0, 0, 0), (255, 255, 255), (255, 255, 255), (0, 0, 0))
+_DASH, _GAP = 9, 7  # pixels
+
 
 class _Layout(NamedTuple):
     """Boxes of all parts, in pixels of the picture: left, top, right, bottom."""
@@ -61,25 +66,24 @@ def draw_overlay(
     points: OperatingPoints,
     spec: ModelSpec,
 ) -> Image.Image:
-    """Draw radiograph, evidence and answer of one analysed image.
+    """Draw radiograph, evidence, regions and answer of one analysed image.
 
-    Only evidence towards the target is coloured. Evidence against it lies over most of every image, air
-    and soft tissue included, and would hide the few patches a reader has to look at.
+    A region that is certain has a solid frame, one that is possible a dashed one; beside it stands its
+    probability.
 
     Parameters
     ----------
     pixels
         Radiograph [H, W] in [0, 1], bright = dense.
     evidence
-        Contribution of each patch to the logit [h, w], positive towards the target; the patches cover the
-        radiograph from edge to edge.
+        Probability of each patch that it shows the target [h, w], 0 to 1; the patches cover the radiograph
+        from edge to edge.
     finding
-        Finding of the image; the peak is in pixels of ``pixels``.
+        Finding of the image; its regions are in pixels of ``pixels``.
     points
         Operating points of the image's body part.
     spec
-        Specification of the model: target, name and version are written, and ``evidence_limit`` gets the full
-        colour. The limit belongs to the model, not to the image, or two overlays could not be compared.
+        Specification of the model: target, name and version are written.
 
     Returns
     -------
@@ -88,27 +92,27 @@ def draw_overlay(
     Raises
     ------
     ReportError
-        ``REPORT_FAILED`` where the arrays are not finite and two-dimensional, or the peak lies outside the
+        ``REPORT_FAILED`` where the arrays are not finite and two-dimensional, or a region lies outside the
         image.
     """
-    _check(pixels, evidence)
+    _check(pixels, evidence, finding.regions)
     layout = _arrange(*pixels.shape)
     picture = Image.new("RGB", layout.size, _BACKGROUND)
     grey = _resample(pixels, layout.plain)
     values = _interpolate(evidence, *grey.shape)
     picture.paste(Image.fromarray(_to_bytes(grey)), layout.plain[:2])
-    coloured = Image.fromarray(_to_bytes(colour_evidence(grey, values, spec.evidence_limit)))
+    coloured = Image.fromarray(_to_bytes(colour_evidence(grey, values)))
+    for region in finding.regions:
+        _draw_region(coloured, region, pixels.shape)
     picture.paste(coloured, layout.coloured[:2])
     draw = ImageDraw.Draw(picture)
     draw.text((layout.plain[0], layout.plain[1] - 12), "Radiograph", _MUTED, _font(17), anchor="ls")
     heading = (layout.coloured[0], layout.coloured[1] - 12)
     draw.text(heading, _latin(f"Evidence for {spec.target.name}"), _MUTED, _font(17), anchor="ls")
-    _draw_scale(picture, layout.scale, spec.evidence_limit)
+    _draw_scale(picture, layout.scale)
     note = "Colour: interpolated between patch centres."
-    patch = _peak_patch(finding.peak, pixels.shape, evidence)
-    if patch is not None:
-        _draw_marker(draw, layout.coloured, patch, evidence.shape)
-        note += f" Frame: patch with the largest evidence, {evidence[patch]:+.2g}."
+    if finding.regions:
+        note += " Frames: regions and their probability, solid = certain, dashed = possible."
     _draw_caption(draw, layout.caption, finding, spec, note)
     left, top, right, _ = layout.caption
     bar = ProbabilityBar(finding.probability, points, right - (right - left) * 43 // 100 + 34, right - 34)
@@ -118,13 +122,19 @@ def draw_overlay(
     return picture
 
 
-def _check(pixels: Floats, evidence: Floats) -> None:
+def _check(pixels: Floats, evidence: Floats, regions: Sequence[Region]) -> None:
     for name, array in (("pixels", pixels), ("evidence", evidence)):
         if array.ndim != 2 or array.size == 0 or not np.isfinite(array).all():
             raise ReportError(
                 ReasonCode.REPORT_FAILED,
                 f"{name} must be finite and [rows, columns], got shape {array.shape}",
             )
+    rows, columns = pixels.shape
+    for region in regions:
+        lowest, rightmost = region.row + region.height, region.column + region.width
+        if min(region.row, region.column) < 0 or lowest > rows or rightmost > columns:
+            text = f"{region} is outside the image of shape {pixels.shape}"
+            raise ReportError(ReasonCode.REPORT_FAILED, text)
 
 
 def _arrange(rows: int, columns: int) -> _Layout:
@@ -174,42 +184,55 @@ def _to_bytes(values: Floats) -> npt.NDArray[np.uint8]:
     return np.rint(values * 255).astype(np.uint8)
 
 
-def _draw_scale(picture: Image.Image, box: Box, limit: float) -> None:
+def _draw_scale(picture: Image.Image, box: Box) -> None:
     left, top, _, bottom = box
     width = 16
     height = bottom - top
-    ramp = np.repeat(np.linspace(limit, 0, height, dtype=np.float32)[:, None], width, axis=1)
-    shades = colour_evidence(np.full_like(ramp, 0.45), ramp, limit)  # as it looks over a middle grey
+    ramp = np.repeat(np.linspace(1, 0, height, dtype=np.float32)[:, None], width, axis=1)
+    shades = colour_evidence(np.full_like(ramp, 0.45), ramp)  # as it looks over a middle grey
     picture.paste(Image.fromarray(_to_bytes(shades)), (left, top))
     draw = ImageDraw.Draw(picture)
-    for share, label in ((0.0, "0"), (0.5, f"{limit / 2:.2g}"), (1.0, f"{limit:.2g}+")):
+    for share, label in ((0.0, "0"), (0.5, "0.5"), (1.0, "1")):
         y = bottom - 1 - round(share * (height - 1))
         draw.line((left + width, y, left + width + 5, y), _MUTED)
         draw.text((left + width + 10, y), label, _MUTED, _font(15), anchor="lm")
     title = Image.new("RGB", (height, 20), _BACKGROUND)
-    ImageDraw.Draw(title).text((height / 2, 10), "evidence, logit per patch", _MUTED, _font(15), anchor="mm")
+    ImageDraw.Draw(title).text((height / 2, 10), "probability per patch", _MUTED, _font(15), anchor="mm")
     picture.paste(title.rotate(90, expand=True), (left + width + 62, top))
 
 
-def _peak_patch(peak: Peak, shape: tuple[int, ...], evidence: Floats) -> tuple[int, int] | None:
-    """Row and column of the peak's patch; None where the patch does not speak for the target."""
-    rows, columns = evidence.shape
-    row, column = peak.row * rows // shape[0], peak.column * columns // shape[1]
-    if not (0 <= row < rows and 0 <= column < columns):
-        raise ReportError(ReasonCode.REPORT_FAILED, f"{peak} is outside the image of shape {shape}")
-    return (row, column) if evidence[row, column] > 0 else None
+def _draw_region(picture: Image.Image, region: Region, shape: tuple[int, ...]) -> None:
+    """Frame a region of the radiograph, and write its probability above or, without room, below."""
+    tall, wide = picture.height / shape[0], picture.width / shape[1]
+    left = max(0, round(region.column * wide) - len(_FRAME))
+    top = max(0, round(region.row * tall) - len(_FRAME))
+    right = min(picture.width, round((region.column + region.width) * wide) + len(_FRAME))
+    bottom = min(picture.height, round((region.row + region.height) * tall) + len(_FRAME))
+    frame = _frame(right - left, bottom - top, dashed=region.certainty == "possible")
+    picture.paste(frame, (left, top), frame)
+    above = top > 22
+    place = (min(left + 2, picture.width - 40), top - 3 if above else bottom + 3)
+    ImageDraw.Draw(picture).text(
+        place,
+        f"{region.probability:.2f}",
+        _FRAME[1],
+        _font(16),
+        anchor="ls" if above else "la",
+        stroke_width=2,
+        stroke_fill=_FRAME[0],
+    )
 
 
-def _draw_marker(
-    draw: ImageDraw.ImageDraw, panel: Box, patch: tuple[int, int], shape: tuple[int, ...]
-) -> None:
-    """Frame one patch: white between two dark lines, so that it shows on bone and on air."""
-    left, top, right, bottom = panel
-    x0, x1 = (left + round((right - left) * (patch[1] + side) / shape[1]) for side in (0, 1))
-    y0, y1 = (top + round((bottom - top) * (patch[0] + side) / shape[0]) for side in (0, 1))
-    for grow, colour in ((5, (0, 0, 0)), (4, (255, 255, 255)), (3, (255, 255, 255)), (2, (0, 0, 0))):
-        corner = (min(right, x1 + grow) - 1, min(bottom, y1 + grow) - 1)
-        draw.rectangle((max(left, x0 - grow), max(top, y0 - grow), *corner), outline=colour)
+def _frame(width: int, height: int, *, dashed: bool) -> Image.Image:
+    """A frame on nothing, of an outer size in pixels."""
+    frame = Image.new("RGBA", (width, height))
+    draw = ImageDraw.Draw(frame)
+    for inset, colour in enumerate(_FRAME[: (min(width, height) + 1) // 2]):
+        draw.rectangle((inset, inset, width - 1 - inset, height - 1 - inset), outline=colour)
+    if dashed:
+        drawn = np.add.outer(np.arange(height), np.arange(width)) % (_DASH + _GAP) < _DASH
+        frame.putalpha(Image.fromarray(np.asarray(frame.getchannel("A")) * drawn))
+    return frame
 
 
 def _draw_caption(draw: ImageDraw.ImageDraw, box: Box, finding: Answered, spec: ModelSpec, note: str) -> None:

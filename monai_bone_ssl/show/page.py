@@ -20,6 +20,7 @@ from monai_bone_ssl.findings import (
     Target,
     describe_body_part,
     describe_image,
+    describe_regions,
     describe_study,
 )
 from monai_bone_ssl.model.eligibility import require_covered
@@ -131,6 +132,7 @@ def write_page(
         "answer": lambda finding: describe_image(finding, spec.target),
         "short_answer": _short_answer,
         "describe_body_part": describe_body_part,
+        "describe_regions": describe_regions,
     }
     write_html(path, "page.html", values)
     return path

@@ -137,6 +137,7 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "box": lambda: self.viewer.place("box"),
             "ruler": lambda: self.viewer.place("ruler"),
             "remove_markup": lambda: self.viewer.markups.remove_last(),
+            "toggle_regions": self.toggle_regions,
             "toggle_overlay": self.toggle_overlay,
             "reveal": self.reveal,
             "save_and_next": self.save_and_next,
@@ -171,8 +172,13 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Controller of the open review; None where no review is open."""
         return None if self.review is None else self.review.controller
 
+    def toggle_regions(self) -> None:
+        """Hide the regions, or show them again."""
+        parameters = self.binding.parameters
+        parameters.regionsVisible = not parameters.regionsVisible
+
     def toggle_overlay(self) -> None:
-        """Hide the evidence, or show it again."""
+        """Show the evidence, or hide it again."""
         parameters = self.binding.parameters
         parameters.overlayVisible = not parameters.overlayVisible
 
@@ -183,6 +189,7 @@ class BoneXRayReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _on_parameters(self, _caller: Any = None, _event: Any = None) -> None:
         shown = self.binding.parameters
+        self.viewer.show_regions(shown.regionsVisible)
         self.viewer.show_evidence(shown.overlayVisible, shown.overlayOpacity, shown.overlayThreshold)
 
     def _on_filter(self, _index: int) -> None:

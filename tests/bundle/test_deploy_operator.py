@@ -44,6 +44,7 @@ def test_the_operator_gives_the_shipped_models_answer(python, torchscript, shipp
     image = preprocess(read_radiograph(radiograph).pixels, shipped.spec.preprocessing)[None, None]
     expected = shipped.predict(image)
     assert pred.dtype == np.float32
-    np.testing.assert_allclose(pred[0], expected.evidence[0], atol=1e-3)
+    np.testing.assert_allclose(pred[0], expected.patch_scores[0], atol=1e-3)
+    np.testing.assert_allclose(pred[1], expected.contribution[0], atol=1e-3)
     scores = [expected.logits[0], expected.distance[0], *expected.body_part_logits[0]]
-    np.testing.assert_allclose(pred[1:, 0, 0], scores, atol=1e-3)
+    np.testing.assert_allclose(pred[2:, 0, 0], scores, atol=1e-3)

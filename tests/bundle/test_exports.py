@@ -104,7 +104,17 @@ def test_onnx_export_gives_the_shipped_models_logit(state_dict, tmp_path, tibia,
     scores = split_map(torch.from_numpy(pred[0]))
     expected = shipped.predict(tibia)
     assert abs(scores.logit - expected.logits[0]) < 1e-3
-    np.testing.assert_allclose(scores.evidence, expected.evidence[0], atol=1e-3)
+    np.testing.assert_allclose(scores.patch_scores, expected.patch_scores[0], atol=1e-3)
+    np.testing.assert_allclose(scores.contribution, expected.contribution[0], atol=1e-3)
+
+
+def _assert_same_regions(found, expected):
+    """Places to the pixel; probabilities as far as the two networks agree."""
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        same = ("row", "column", "height", "width", "certainty")
+        assert [one[name] for name in same] == [getattr(other, name) for name in same]
+        assert math.isclose(one["probability"], other.probability, abs_tol=1e-3)
 
 
 def test_inference_and_analyze_agree(study, predicted, shipped, tmp_path):
@@ -128,6 +138,7 @@ def test_inference_and_analyze_agree(study, predicted, shipped, tmp_path):
         assert one["body_part"]["value"] == image.body_part.value
         assert one["body_part"]["source"] == image.body_part.source
         assert (one["peak"]["row"], one["peak"]["column"]) == (image.peak.row, image.peak.column)
+        _assert_same_regions(one["regions"], image.regions)
         logit = shipped.predict(
             preprocess(read_radiograph(study / name).pixels, shipped.spec.preprocessing)[None, None]
         ).logits[0]
@@ -138,13 +149,14 @@ def test_inference_and_analyze_agree(study, predicted, shipped, tmp_path):
     assert len(results) == 3
 
 
-def test_saved_evidence_sums_to_the_logit_and_lies_as_the_image_does(predicted, tibia, shipped):
+def test_saved_evidence_is_the_probability_of_each_patch_and_lies_as_the_image_does(
+    predicted, tibia, shipped
+):
     with Image.open(predicted / "RG3_UNCR.dcm_evidence.tiff") as picture:
         evidence = np.asarray(picture)
     expected = shipped.predict(tibia)
-    np.testing.assert_allclose(evidence, expected.evidence[0], atol=1e-3)
-    logit = float(_rows(predicted)["RG3_UNCR.dcm"]["logit"])
-    assert abs(evidence.sum(dtype=np.float64) + expected.offset[0] - logit) < 1e-3
+    probabilities = shipped.spec.patch_probe.calibration.probabilities(expected.patch_scores[0])
+    np.testing.assert_allclose(evidence, probabilities, atol=1e-3)
     with Image.open(predicted / "RG3_UNCR.dcm_overlay.png") as overlay:
         assert overlay.mode == "RGB"
 

@@ -61,8 +61,8 @@ def test_it_is_true_to_the_model_file(stated, shipped: Model):
     assert [f"{shipped.spec.preprocessing.patch_size}*n"] * 2 == image["spatial_shape"]
     widths = dict(zip(OUTPUT_NAMES, (output.shape for output in session.get_outputs()), strict=True))
     pred = stated["network_data_format"]["outputs"]["pred"]
-    # Evidence, logit and distance have a channel each.
-    assert pred["num_channels"] == len(pred["channel_def"]) == 3 + widths["body_part_logits"][1]
+    # Patch score, contribution, logit and distance have a channel each.
+    assert pred["num_channels"] == len(pred["channel_def"]) == 4 + widths["body_part_logits"][1]
 
 
 def test_every_published_version_is_that_of_the_constraints(stated):

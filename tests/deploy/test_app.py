@@ -15,6 +15,7 @@ from outside import small_file_system
 from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 from pydicom_files import real_radiograph
+from tiny_model import draw
 from validators import dciodvfy, pixelmed
 
 RunApp = Callable[..., Run]
@@ -198,7 +199,7 @@ def test_each_of_two_patients_gets_a_report_of_his_own(
         for number in range(3):
             uid = generate_uid()
             path = tmp_path / "in" / f"{number}_{patient}.dcm"  # interleaved by name
-            make_radiograph(path, limb_pixels(seed=number), patient_id=patient, study_uid=study, sop_uid=uid)
+            make_radiograph(path, draw(0.8, peak=(3, 3)), patient_id=patient, study_uid=study, sop_uid=uid)
             images[uid] = patient
     ran = run_app("-i", tmp_path / "in", "-o", tmp_path / "out", "-m", tiny_folder, "-e", "sc,seg")
     assert ran.code == 0, ran.stderr
@@ -235,7 +236,7 @@ def test_whatever_could_mix_patients_ends_the_run(
         study = generate_uid()
         for number in range(2):
             path = tmp_path / "in" / f"{patient}_{number}.dcm"
-            make_radiograph(path, limb_pixels(seed=number), patient_id=patient, study_uid=study)
+            make_radiograph(path, draw(0.8, peak=(3, 3)), patient_id=patient, study_uid=study)
     program = Path(__file__).with_name("run_mixed.py")
     arguments = ("-i", tmp_path / "in", "-o", tmp_path / "out", "-m", tiny_folder)
     ran = run_app(fault, *arguments, program=program)
@@ -304,7 +305,7 @@ def test_evidence_that_the_header_does_not_allow_is_left_out_and_said_so(
     def silence(dataset: Dataset) -> None:
         dataset.PatientOrientation = None
 
-    make_radiograph(tmp_path / "in" / "a.dcm", limb_pixels(), edit=silence)
+    make_radiograph(tmp_path / "in" / "a.dcm", draw(0.8, peak=(3, 3)), edit=silence)
     ran = run_app("-i", tmp_path / "in", "-o", tmp_path / "out", "-m", tiny_folder, "-e", "sc,seg")
     assert ran.code == 0
     for what in ("Secondary Capture", "Segmentation"):

@@ -52,9 +52,9 @@ OUTCOMES: dict[str, tuple[str, set[NoteCode]]] = {
     "11_agreement/y3_pid_leading_space/a1.dcm": (READ, set()),
     "11_agreement/y6_ideographic_in_one/a0.dcm": (READ, set()),
     "11_agreement/y6_ideographic_in_one/a1.dcm": (READ, set()),
-    "13_values/d1_acrnema_date.dcm": (READ, set()),
-    "13_values/d4_sex_age.dcm": (READ, set()),
-    "13_values/t18_backslash_in_name.dcm": (READ, set()),
+    "13_values/d1_acrnema_date.dcm": (READ, {NoteCode.INVALID_VALUE}),
+    "13_values/d4_sex_age.dcm": (READ, {NoteCode.INVALID_VALUE}),
+    "13_values/t18_backslash_in_name.dcm": (READ, {NoteCode.INVALID_VALUE}),
 }
 BOMBS = ["12_bombs/deflate_700MB.dcm", "12_bombs/j2k_20000.dcm"]
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
+import numpy as np
 from analyses import strict_json
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+from pydicom.encaps import generate_frames
+from pydicom.uid import JPEGExtended12Bit
 from pydicom_files import READABLE, pydicom_files, pydicom_roots
 
 from monai_bone_ssl.dicom.radiograph import read_header
@@ -43,11 +49,31 @@ def _has_rival(image: Any, images: Any, code: str) -> bool:
     """Whether another file in the run explains the refusal, as pydicom alone reads both."""
     key = "study_instance_uid" if code == "conflicting_patient" else "sop_instance_uid"
     rivals = [i for i in images if getattr(i, key) == getattr(image, key) and i.path != image.path]
-    if code != "conflicting_patient":
-        same = [Path(rival.path).read_bytes() == Path(image.path).read_bytes() for rival in rivals]
-        return any(same) if code == "duplicate_instance" else not all(same)
+    if code == "duplicate_instance":
+        return any(_is_copy(Path(rival.path), Path(image.path)) for rival in rivals)
+    if code == "conflicting_instance":
+        return any(Path(rival.path).read_bytes() != Path(image.path).read_bytes() for rival in rivals)
     patients = {_patient(Path(i.path)) for i in [image, *rivals]}
     return len(patients) > 1
+
+
+def _is_copy(one: Path, other: Path) -> bool:
+    """Whether the elements of two files are equal, and their pixels after decoding."""
+    if one.read_bytes() == other.read_bytes():
+        return True
+    headers = [dcmread(path, force=True, stop_before_pixels=True) for path in (one, other)]
+    if headers[0] != headers[1] or not all("TransferSyntaxUID" in header.file_meta for header in headers):
+        return False
+    return np.array_equal(*(_pixels(dcmread(path, force=True)) for path in (one, other)))
+
+
+def _pixels(dataset: Dataset) -> NDArray[Any]:
+    """Decoded pixels; of 12-bit JPEG, which pydicom's decoders refuse, by imagecodecs."""
+    if dataset.file_meta.TransferSyntaxUID != JPEGExtended12Bit:
+        return dataset.pixel_array
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    decoded: NDArray[Any] = imagecodecs.jpeg8_decode(frame)
+    return decoded
 
 
 def _patient(path: Path) -> tuple[str, ...]:

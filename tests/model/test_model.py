@@ -1,4 +1,4 @@
-"""A model folder: trusted only whole and unaltered; evidence that adds up to the logit."""
+"""A model folder: trusted only whole and unaltered; contributions that add up to the logit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 from dicom_factory import limb_pixels
 from numpy.typing import NDArray
 from pydicom_files import real_radiograph
-from tiny_model import GAIN, OFFSET, draw, network, spec
+from tiny_model import GAIN, KNEE, OFFSET, STEEPNESS, draw, network, spec
 
 from monai_bone_ssl.dicom.radiograph import read_radiograph
 from monai_bone_ssl.errors import ModelError, ReasonCode
@@ -46,7 +46,8 @@ def test_outputs_are_those_of_the_network_worked_out_by_hand(tiny: Model) -> Non
     images = batch_of(draw(0.2), draw(0.8, "leg"))
     prediction = tiny.predict(images)
     patches = images.reshape(2, 8, 8, 8, 8).mean(axis=(2, 4))
-    np.testing.assert_allclose(prediction.evidence, patches * GAIN / 64, rtol=1e-5)
+    np.testing.assert_allclose(prediction.contribution, patches * GAIN / 64, rtol=1e-5)
+    np.testing.assert_allclose(prediction.patch_scores, (patches - KNEE) * STEEPNESS, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(prediction.logits, patches.mean(axis=(1, 2)) * GAIN + OFFSET, rtol=1e-5)
     np.testing.assert_allclose(prediction.offset, [OFFSET, OFFSET])
     corners = patches[:, [0, 0, -1, -1], [0, -1, 0, -1]]
@@ -56,24 +57,25 @@ def test_outputs_are_those_of_the_network_worked_out_by_hand(tiny: Model) -> Non
     assert {a.dtype for a in vars(prediction).values()} == {np.dtype(np.float32)}
 
 
-def assert_evidence_adds_up(prediction: Prediction) -> None:
-    total = prediction.evidence.astype(np.float64).sum(axis=(1, 2)) + prediction.offset
+def assert_contributions_add_up(prediction: Prediction) -> None:
+    total = prediction.contribution.astype(np.float64).sum(axis=(1, 2)) + prediction.offset
     np.testing.assert_allclose(total, prediction.logits, atol=1e-4, rtol=0)
 
 
-def test_evidence_adds_up_to_the_logit(tiny: Model) -> None:
-    assert_evidence_adds_up(tiny.predict(batch_of(draw(0.2), draw(0.5), draw(0.8))))
+def test_contributions_add_up_to_the_logit(tiny: Model) -> None:
+    assert_contributions_add_up(tiny.predict(batch_of(draw(0.2), draw(0.5), draw(0.8))))
 
 
-def test_evidence_of_the_shipped_model_adds_up_on_a_real_and_a_synthetic_image(shipped: Model) -> None:
+def test_contributions_of_the_shipped_model_add_up_on_a_real_and_a_synthetic_image(shipped: Model) -> None:
     real = read_radiograph(real_radiograph("RG3_UNCR.dcm")).pixels
     synthetic = (limb_pixels(300, 200) / np.float32(4095)).astype(np.float32)
     for pixels in (real, synthetic):
         image = preprocess(pixels, shipped.spec.preprocessing)
         prediction = shipped.predict(image[None, None])
-        assert_evidence_adds_up(prediction)
+        assert_contributions_add_up(prediction)
         patch = shipped.spec.preprocessing.patch_size
-        assert prediction.evidence.shape[1:] == tuple(side // patch for side in image.shape)
+        grid = tuple(side // patch for side in image.shape)
+        assert prediction.contribution.shape[1:] == prediction.patch_scores.shape[1:] == grid
 
 
 def test_the_shipped_model_answers_the_same_alone_and_loaded_again(shipped: Model) -> None:
@@ -85,24 +87,24 @@ def test_the_shipped_model_answers_the_same_alone_and_loaded_again(shipped: Mode
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
 
 
-@pytest.mark.parametrize(("name", "logit"), [("RG1_UNCR.dcm", -0.548193), ("RG3_UNCR.dcm", -0.184285)])
+@pytest.mark.parametrize(("name", "logit"), [("RG1_UNCR.dcm", -1.407559), ("RG3_UNCR.dcm", -0.753520)])
 def test_any_processor_gives_the_logits_of_another(shipped: Model, name: str, logit: float) -> None:
-    """Logits of model 1.0.0 on an AMD EPYC with AVX-512; kernels of other processors may differ by 1e-4."""
+    """Logits of model 2.0.0 on an AMD EPYC with AVX-512; kernels of other processors may differ by 1e-4."""
     pixels = read_radiograph(real_radiograph(name)).pixels
     prediction = shipped.predict(preprocess(pixels, shipped.spec.preprocessing)[None, None])
     assert float(prediction.logits[0]) == pytest.approx(logit, abs=1e-4)
 
 
 def test_the_answer_does_not_depend_on_the_number_of_threads(shipped: Model) -> None:
-    """The logits bit for bit; how onnxruntime sums the evidence depends on it in the last digit."""
+    """The logits bit for bit; how onnxruntime sums the contributions depends on it in the last digit."""
     image = preprocess(read_radiograph(real_radiograph("RG3_UNCR.dcm")).pixels, shipped.spec.preprocessing)[
         None, None
     ]
     one, *others = (Model(default_model_folder(), threads=n).predict(image) for n in (1, 3, 8))
     for other in others:
-        for name in set(OUTPUT_NAMES) - {"evidence"}:
+        for name in set(OUTPUT_NAMES) - {"contribution"}:
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-        np.testing.assert_allclose(one.evidence, other.evidence, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(one.contribution, other.contribution, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("logit", [-800.0, -3.0, 0.0, 2.0, 800.0])
@@ -172,9 +174,13 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "unknown nested key": (lambda f: edit(f, lambda c: c["calibration"].update(extra=1)), "calibration"),
     "missing key": (lambda f: edit(f, lambda c: c.pop("calibration")), "`calibration`"),
     "wrong kind": (lambda f: edit(f, lambda c: c.update(name=3)), "name"),
-    "newer schema": (lambda f: edit(f, lambda c: c.update(schema_version=2)), "schema_version"),
+    "newer schema": (lambda f: edit(f, lambda c: c.update(schema_version=3)), "schema_version"),
     "no body part": (lambda f: edit(f, lambda c: c.update(body_parts=[])), "body_parts"),
-    "no evidence limit": (lambda f: edit(f, lambda c: c.update(evidence_limit=0)), "evidence_limit"),
+    "an older layout": (lambda f: edit(f, lambda c: c.update(evidence_limit=0.5)), "evidence_limit"),
+    "certainties crossed": (
+        lambda f: edit(f, lambda c: c["patch_probe"].update(possible=0.9, certain=0.1)),
+        "possible <= certain",
+    ),
     "points crossed": (
         lambda f: edit(
             f,

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monai_bone_ssl.dicom.collimation import ExposedField
 from monai_bone_ssl.errors import ReasonCode, UnsupportedImage
 from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
 
@@ -38,7 +39,7 @@ def test_input_fills_the_range(rows: int, columns: int) -> None:
 
 def test_without_resampling_the_values_are_those_of_the_formula() -> None:
     pixels = np.random.default_rng(0).random((56, 28), dtype=np.float32)
-    low, high = np.percentile(pixels, (1, 99))
+    low, high = np.percentile(pixels[pixels > pixels.min()], (1, 99))
     expected = np.clip((pixels.astype(np.float64) - low) / (high - low), 0, 1)
     np.testing.assert_allclose(preprocess(pixels, SPEC), expected, atol=1e-6)
 
@@ -67,7 +68,9 @@ def test_an_image_of_less_than_one_grey_level_is_refused() -> None:
     """One of the 255 steps of a display, between the two percentiles."""
 
     def two_halves(levels: float) -> np.ndarray:
-        return np.repeat(np.float32([0.5, 0.5 + levels / 255]), 28 * 28).reshape(56, 28)
+        pixels = np.repeat(np.float32([0.5, 0.5 + levels / 255]), 28 * 28).reshape(56, 28)
+        pixels[0, 0] = 0.4  # one pixel of padding
+        return pixels
 
     for levels in (0.0, 0.5, 0.999):
         with pytest.raises(UnsupportedImage, match="less than 1/255") as refused:
@@ -75,6 +78,48 @@ def test_an_image_of_less_than_one_grey_level_is_refused() -> None:
         assert refused.value.code is ReasonCode.BLANK_IMAGE
     image = preprocess(two_halves(1.001), SPEC)
     assert set(image.ravel()) == {0.0, 1.0}
+
+
+def test_outside_the_field_everything_is_black_and_counts_for_nothing() -> None:
+    """Whatever stands there, the field looks the same."""
+    field = ExposedField((560, 420), (np.array([(100, 50), (100, 420), (560, 420), (560, 50)], float),))
+    inside = field.mask(56, 42)
+    deep = inside & (np.indices(inside.shape) > [[[12]], [[7]]]).all(axis=0)  # resampling mixes neighbours
+    prepared = []
+    for level in (0.3, 1.0):
+        pixels = np.where(field.mask(560, 420), 0.2 + 0.5 * ramp(560, 420), np.float32(level))
+        prepared.append(preprocess(pixels, SPEC, field))
+    for image in prepared:
+        assert not image[~inside].any()
+        assert image[inside].max() == 1.0
+    np.testing.assert_allclose(prepared[0][deep], prepared[1][deep], atol=0.02)
+
+
+def test_a_white_border_is_found_where_no_field_is_given() -> None:
+    pixels = 0.1 + 0.5 * ramp(560, 420)
+    pixels[:, :60] = 1.0
+    image = preprocess(pixels, SPEC)
+    assert not image[:, :6].any()
+    assert image[:, 8:].max() == 1.0
+
+
+@pytest.mark.parametrize("padding", [0.0, 0.1])
+def test_padding_does_not_change_the_contrast(padding: float) -> None:
+    """A rotated image, with the lowest value in the corners."""
+    pixels = 0.2 + 0.5 * np.random.default_rng(0).random((56, 56), dtype=np.float32)
+    corner = np.add(*np.indices(pixels.shape)) < 30
+    low, high = np.percentile(pixels[~corner], (1, 99))
+    expected = np.clip((pixels - low) / (high - low), 0, 1)
+    padded = np.where(corner, np.float32(padding), pixels)
+    np.testing.assert_allclose(preprocess(padded, SPEC)[~corner], expected[~corner], atol=1e-5)
+
+
+def test_an_image_that_is_blank_inside_its_field_is_refused() -> None:
+    pixels = ramp(80, 60)
+    pixels[20:] = 0.5
+    field = ExposedField((80, 60), (np.array([(30, 0), (30, 60), (80, 60), (80, 0)], float),))
+    with pytest.raises(UnsupportedImage, match="blank"):
+        preprocess(pixels, SPEC, field)
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,9 @@ _DRAWN = """() => {
     words: [...document.querySelectorAll('.svg-layer tspan')].map(line => line.textContent),
   };
 }"""
+_IMAGE_SHOWN = (
+    "window.cornerstone?.getRenderingEngines()?.[0]?.getViewports()?.[0]?.getCurrentImageId?.() !== undefined"
+)
 _COMPLAINTS = """() => [
   ...[...document.querySelectorAll('[data-sonner-toast]')].map(toast => toast.innerText),
   ...(/Something went wrong/.test(document.body.innerText) ? [document.body.innerText] : []),
@@ -182,6 +185,7 @@ class Viewer:
         self._page.evaluate(
             "to => { history.pushState({}, '', to); dispatchEvent(new PopStateEvent('popstate')); }", address
         )
+        self._page.wait_for_function(_IMAGE_SHOWN)  # 3.11 ignores what is opened before
         thumbnail = self._page.locator("[data-cy^=study-browser-thumbnail]", has_text=series)
         thumbnail.first.dblclick()
 

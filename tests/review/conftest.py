@@ -43,7 +43,7 @@ def analysed(tmp_path_factory: pytest.TempPathFactory, tiny: Model) -> Path:
             patient_name="Geheim^Name" if number < 3 else "Other^Person",
         )
     (root / "in" / "notes.txt").write_text("no image")
-    analyse([root / "in"], root / "out", tiny, evidence_maps=True)
+    analyse([root / "in"], root / "out", tiny, patch_maps=True)
     return root
 
 

@@ -37,7 +37,8 @@ def write_probe_model(folder: Path) -> Path:
         node("Gemm", "features probe.weight probe.bias", "column", transB=1),
         node("Squeeze", "column channel", "logits"),
         node("Reshape", "select_1 square", "weights"),
-        node("Mul", "grid weights", "evidence"),
+        node("Mul", "grid weights", "contribution"),
+        node("Sub", "grid ten", "patch_scores"),
         node("Shape", "logits", "count"),
         node("Expand", "probe.bias count", "offset"),
         node("Gather", "grid ends", "top_bottom", axis=1),
@@ -56,7 +57,8 @@ def write_probe_model(folder: Path) -> Path:
         constant("select_1", weight[0]),
     ]
     shapes: Shapes = {
-        "logits": ["B"], "features": ["B", FEATURES], "evidence": ["B", GRID, GRID], "offset": ["B"],
+        "logits": ["B"], "features": ["B", FEATURES], "patch_scores": ["B", GRID, GRID],
+        "contribution": ["B", GRID, GRID], "offset": ["B"],
         "body_part_logits": ["B", len(PARTS)], "distance": ["B"],
     }  # fmt: skip
     return write_model(folder, model_proto("probe", ["B", 1, LONG_SIDE, LONG_SIDE], nodes, constants, shapes))

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from dicom_factory import make_radiograph
-from tiny_model import POINTS, draw
+from tiny_model import GAIN, KNEE, OFFSET, POINTS, STEEPNESS, draw
 
 from monai_bone_ssl.errors import ConfigError, CorruptImage, ReasonCode
 from monai_bone_ssl.findings import FRACTURE, Answered, Decision, Refused
@@ -186,7 +186,7 @@ def test_a_finding_is_given_to_its_own_image_only(analysed: Path, worklist: Work
 
 
 def test_evidence_is_what_the_model_says(analysed: Path, worklist: Worklist, tiny: Model) -> None:
-    """Oracle: the finding's own probability, which a logit of offset and evidence has to give."""
+    """Oracle: a patch's contribution, out of which the tiny model's evidence can be worked out by hand."""
     for case in worklist.cases:
         evidence = load_evidence(analysed / "out", case)
         if not isinstance(case.finding, Answered):
@@ -194,12 +194,23 @@ def test_evidence_is_what_the_model_says(analysed: Path, worklist: Worklist, tin
             continue
         assert evidence is not None
         assert (evidence.shape, evidence.dtype) == ((8, 8), np.float32)
-        logit = float(evidence.sum()) - 0.4 * 16
-        assert tiny.spec.calibration.probability(logit) == pytest.approx(case.finding.probability)
+        contribution = np.load(analysed / "out" / f"contribution_{case.finding.sop_instance_uid}.npy")
+        grey = contribution * 64 / GAIN
+        np.testing.assert_allclose(evidence, 1 / (1 + np.exp(-(grey - KNEE) * STEEPNESS)), atol=1e-5)
+        probability = tiny.spec.calibration.probability(float(contribution.sum()) + OFFSET)
+        assert probability == pytest.approx(case.finding.probability)
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no array", np.zeros(3, np.float32), np.full((2, 2), np.nan, "f4")]
+    "content",
+    [
+        b"",
+        b"no array",
+        np.zeros(3, np.float32),
+        np.zeros((2, 2)),
+        np.full((2, 2), np.nan, "f4"),
+        np.full((2, 2), -0.3, "f4"),  # a contribution
+    ],
 )
 def test_damaged_evidence_is_refused(worklist: Worklist, tmp_path: Path, content: bytes | np.ndarray) -> None:
     path = tmp_path / f"evidence_{worklist.cases[0].key}.npy"
@@ -215,7 +226,7 @@ def test_damaged_evidence_is_refused(worklist: Worklist, tmp_path: Path, content
 def test_evidence_of_an_earlier_model_does_not_stay(analysed: Path, tmp_path: Path, tiny: Model) -> None:
     from monai_bone_ssl.pipeline import analyse
 
-    analyse([analysed / "in" / "1.dcm"], tmp_path, tiny, evidence_maps=True)
-    assert len(list(tmp_path.glob("evidence_*.npy"))) == 1
+    analyse([analysed / "in" / "1.dcm"], tmp_path, tiny, patch_maps=True)
+    assert len(list(tmp_path.glob("*.npy"))) == 2
     analyse([analysed / "in" / "1.dcm"], tmp_path, tiny)
-    assert not list(tmp_path.glob("evidence_*.npy"))
+    assert not list(tmp_path.glob("*.npy"))

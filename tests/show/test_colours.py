@@ -7,20 +7,26 @@ import itertools
 import numpy as np
 import pytest
 
-from monai_bone_ssl.show.colours import DECISION_COLOURS, colour_evidence, colour_table
+from monai_bone_ssl.show.colours import DECISION_COLOURS, LEAST_SHOWN, colour_evidence, colour_table
 
 
-def test_colour_grows_with_evidence_and_saturates_at_the_limit():
-    evidence = np.linspace(0, 0.2, 41, dtype=np.float32)[None]
-    colour = colour_evidence(np.zeros_like(evidence), evidence, 0.1)[0]
+def test_colour_grows_with_evidence():
+    evidence = np.linspace(LEAST_SHOWN, 1, 20, dtype=np.float32)[None]
+    colour = colour_evidence(np.zeros_like(evidence), evidence)[0]
     lightness = colour @ np.array([0.2126, 0.7152, 0.0722])
-    assert (np.diff(lightness[:21]) > 0).all(), "the order is read from lightness alone"
-    np.testing.assert_array_equal(colour[20:], np.broadcast_to(colour[20], (21, 3)))
+    assert lightness[0] > 0
+    assert (np.diff(lightness) > 0).all(), "the order is read from lightness alone"
+
+
+def test_faint_evidence_has_no_colour():
+    grey = np.full((1, 3), 0.4, dtype=np.float32)
+    faint = np.array([[0, 0.01, np.nextafter(np.float32(LEAST_SHOWN), np.float32(0))]], dtype=np.float32)
+    np.testing.assert_array_equal(colour_evidence(grey, faint), grey[..., None].repeat(3, axis=2))
 
 
 def test_anatomy_shows_through_full_colour():
     grey = np.array([[0.2, 0.5, 0.9]], dtype=np.float32)
-    colour = colour_evidence(grey, np.ones_like(grey), 0.1)
+    colour = colour_evidence(grey, np.ones_like(grey))
     assert (np.diff(colour, axis=1) > 0.08).all()
 
 
@@ -67,9 +73,9 @@ def test_a_viewer_that_blends_the_colour_table_itself_draws_the_same() -> None:
     table = colour_table()
     rng = np.random.default_rng(0)
     grey = rng.random((5, 7), dtype=np.float32)
-    evidence = rng.uniform(-1, 3, (5, 7)).astype(np.float32)
-    rows = table[np.rint(np.clip(evidence / 2, 0, 1) * 255).astype(int)]
+    evidence = rng.uniform(LEAST_SHOWN, 1, (5, 7)).astype(np.float32)
+    rows = table[np.rint(evidence * 255).astype(int)]
     blended = grey[..., None] * (1 - rows[..., 3:]) + rows[..., :3] * rows[..., 3:]
-    np.testing.assert_allclose(colour_evidence(grey, evidence, 2.0), blended, atol=1e-6)
+    np.testing.assert_allclose(colour_evidence(grey, evidence), blended, atol=1e-6)
     assert table[0, 3] == 0
     assert (np.diff(table[:, 3]) > 0).all()

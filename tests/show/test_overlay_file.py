@@ -65,7 +65,7 @@ def test_a_write_cut_short_keeps_the_old_picture(tmp_path):
 @pytest.mark.parametrize(("rows", "columns"), [(900, 450), (200, 1000)])
 def test_the_thumbnail_is_the_coloured_radiograph(tmp_path, rows, columns):
     evidence = np.zeros((4, 4))
-    evidence[3, 0] = 0.1
+    evidence[3, 0] = 1
     image = draw(flat(rows, columns), evidence)
     write_png(image, tmp_path / "a.png")
     jpeg, size = read_thumbnail(tmp_path / "a.png")

@@ -20,7 +20,7 @@ from tiny_model import spec
 
 from monai_bone_ssl import __version__
 from monai_bone_ssl.errors import ReasonCode, ReportError
-from monai_bone_ssl.findings import Answered, Refused, Status, study_finding
+from monai_bone_ssl.findings import Answered, Refused, Region, Status, study_finding
 
 
 @pytest.fixture
@@ -286,3 +286,11 @@ def test_no_patient_data_can_get_in():
     """The page is made of findings alone, and a finding has no field for a name, an id or a birth date."""
     fields = {field.name for kind in (Answered, Refused) for field in msgspec.structs.fields(kind)}
     assert not [name for name in fields if re.search("patient|birth|name", name)]
+
+
+def test_a_card_says_how_many_regions_an_answered_image_has(tmp_path):
+    region = Region(10, 10, 30, 30, 0.9, "certain")
+    entries = [analysed("a.dcm", 0.9, regions=(region,)), left_out("b.dcm", Status.FAILED)]
+    first, second = Page(write(entries, tmp_path)).cards
+    assert "Regions 1 certain" in " ".join(first["text"].split())
+    assert "Regions" not in second["text"]

@@ -20,7 +20,7 @@ from monai_bone_ssl.training import fit as training_fit
 from monai_bone_ssl.training.data import load_dataset, read_grey
 from monai_bone_ssl.training.fit import fit
 from monai_bone_ssl.training.measure.evaluate_model import evaluate_model, write_evaluation
-from monai_bone_ssl.training.networks import features
+from monai_bone_ssl.training.networks import patch_tokens
 from monai_bone_ssl.training.networks.backbone import load_backbone, round_to_storage
 from monai_bone_ssl.training.networks.extractors import PRODUCT_BLOCKS
 from monai_bone_ssl.training.networks.network import TokenPooling
@@ -73,14 +73,14 @@ def test_model_tells_what_it_was_fitted_on(fitted):
     assert spec.figures["body_part_accuracy"].value > 0.95
 
 
-def test_probability_separates_the_classes_and_evidence_adds_up(fitted, data):
+def test_probability_separates_the_classes_and_contributions_add_up(fitted, data):
     images = load_dataset(data).images[:40]
     predictions = [_predict(fitted, image) for image in images]
     probabilities = np.array([fitted.spec.calibration.probability(float(p.logits[0])) for p in predictions])
     labels = np.array([image.label for image in images])
     assert probabilities[labels == 1].min() > probabilities[labels == 0].max()
     for prediction in predictions:
-        total = prediction.evidence.sum(dtype=np.float64) + prediction.offset[0]
+        total = prediction.contribution.sum(dtype=np.float64) + prediction.offset[0]
         assert abs(total - prediction.logits[0]) < 1e-4
 
 
@@ -92,7 +92,7 @@ def test_stored_weights_change_nothing(fitted, backbone):
     image = torch.rand(1, 1, 64, 48, generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():
         expected = pooling(image).features.numpy()
-    np.testing.assert_allclose(fitted.predict(image.numpy()).features, expected, atol=1e-4)
+    np.testing.assert_allclose(fitted.predict(image.numpy()).features[:, :-1], expected, atol=1e-4)
 
 
 class _Captured(Exception):
@@ -108,7 +108,7 @@ def test_a_second_fit_takes_the_features_of_the_first(data, backbone, cache, tmp
         raise AssertionError("features were taken again")
 
     monkeypatch.setattr(training_fit, "cross_validate", capture)
-    monkeypatch.setattr(features, "_run", refuse)
+    monkeypatch.setattr(patch_tokens, "_run", refuse)
     with pytest.raises(_Captured) as first:
         fit(data, backbone, tmp_path, name="tiny", version="1", long_side=64, cache=cache)
     assert first.value.args[0].shape == (4 * PER_CLASS, 2 * PRODUCT_BLOCKS * 64)
@@ -136,7 +136,8 @@ def test_evaluation_says_that_it_saw_the_images(fitted, data, tmp_path):
 def test_evaluation_cautions_where_the_labels_mean_something_else(fitted, data, tmp_path):
     dataset = load_dataset(data)
     points, box = OperatingPoints(0.4, 0.6), PixelBox(0, 0, 1, 1)
-    answers = [Answer(0.0, 0.5, Decision.INDETERMINATE, points, box)] * len(dataset)
+    evidence = np.zeros((4, 4), dtype=np.float32)
+    answers = [Answer(0.0, 0.5, Decision.INDETERMINATE, points, evidence, box, ())] * len(dataset)
     same, other = (
         write_evaluation(dataset, answers, msgspec.structs.replace(fitted.spec, target=target), tmp_path)
         for target in (ABNORMALITY, FRACTURE)

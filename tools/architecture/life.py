@@ -64,7 +64,7 @@ STEPS = (
     Step(
         "model.inference.Model.predict",
         "run the network (onnxruntime)",
-        "logit, evidence [h, w], body-part logits, distance",
+        "logit, patch scores [h, w], body-part logits, distance",
         ("inference_failed",),
     ),
     Step(
@@ -75,8 +75,8 @@ STEPS = (
     ),
     Step(
         "model.answer.Answer.of",
-        "calibrate, decide, find the peak",
-        "answer: probability, decision, peak",
+        "calibrate, decide, find the regions",
+        "answer: probability, decision, evidence, regions",
     ),
     Step("show.overlay.draw_overlay", "draw the picture", "overlay_*.png"),
     Step("findings.study_finding", "take the study's most severe image", "decision for the study"),

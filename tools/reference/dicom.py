@@ -74,7 +74,12 @@ def classes_written() -> str:
     rows = [
         (Comprehensive3DSRStorage, "SR", report._SERIES_NUMBER, "findings of one study, unverified"),
         (SecondaryCaptureImageStorage, "OT", evidence_objects._CAPTURE_SERIES, "evidence map"),
-        (SegmentationStorage, "SEG", evidence_objects._SEGMENTATION_SERIES, "patches that contribute much"),
+        (
+            SegmentationStorage,
+            "SEG",
+            evidence_objects._SEGMENTATION_SERIES,
+            "patches that may show the target",
+        ),
         (Comprehensive3DSRStorage, "SR", verified_report._SERIES_NUMBER, "a reader's verdicts, verified"),
     ]
     head = ["SOP class", "UID", "Modality", "Series Number", "content"]

@@ -25,15 +25,13 @@ from monai_bone_ssl.model.spec import BodyPartSpec, Figure, ModelSpec, TrainingD
 from monai_bone_ssl.review.adaptation.gate import HeldOutFigure
 from monai_bone_ssl.review.adaptation.site_cases import LabelledCase, SiteCases, network_input
 from monai_bone_ssl.review.adaptation.site_probe import ProbeWeights, SiteProbe
-from monai_bone_ssl.show.colours import evidence_limit
 
 __all__ = ["candidate_model", "exchange_probe", "read_probe"]
 
 # Names of the probe's tensors in model.onnx: the exporter keeps those of the torch network.
 _WEIGHT, _BIAS = "probe.weight", "probe.bias"
 
-# Number of positive images that the overlays' limit is taken from, and that the new model is checked on.
-_CHECKED = 32
+_CHECKED = 32  # images that the new model is checked on
 _ROUNDING = 1e-3
 
 
@@ -63,12 +61,12 @@ def candidate_model(
     Raises
     ------
     ModelError
-        ``INVALID_MODEL`` where the network does not compute the new probe, or has no evidence to show.
+        ``INVALID_MODEL`` where the network does not compute the new probe.
     """
     weights = exchange_probe(parent.weights, fitted.probe)
     spec = _spec(parent.spec, fitted, version, site, figures)
-    limit = _evidence_limit(weights, spec, fitted.probe, cases)
-    return weights, msgspec.structs.replace(spec, evidence_limit=limit)
+    _check(weights, spec, fitted.probe, cases)
+    return weights, spec
 
 
 # --- the probe inside model.onnx ----------------------------------------------------------------------------
@@ -93,8 +91,8 @@ def read_probe(weights: bytes) -> ProbeWeights:
 def exchange_probe(weights: bytes, new: ProbeWeights) -> bytes:
     """Put another probe into model.onnx.
 
-    The exporter folds copies of the weight into the graph, such as the one that the evidence is made with:
-    every tensor with exactly the weight's values is exchanged.
+    The exporter folds copies of the weight into the graph, such as the one that the contributions are made
+    with: every tensor with exactly the weight's values is exchanged.
     """
     model = onnx.load_from_string(weights)
     old = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -112,33 +110,27 @@ def _replace(tensor: TensorProto, values: np.ndarray[tuple[int, ...], np.dtype[n
     tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
 
 
-# --- the overlays' limit, and the proof that the network computes the probe ---------------------------------
+# --- the proof that the network computes the probe ----------------------------------------------------------
 
 
-def _evidence_limit(
-    weights: bytes, spec: ModelSpec, probe: ProbeWeights, cases: Sequence[LabelledCase]
-) -> float:
-    positives = [labelled.case for labelled in cases if labelled.label == 1]
+def _check(weights: bytes, spec: ModelSpec, probe: ProbeWeights, cases: Sequence[LabelledCase]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         write_model_folder(Path(scratch), weights, spec)
         model = Model(Path(scratch))
-    batches = (network_input(case, spec) for case in positives[:: max(1, len(positives) // _CHECKED)])
-    peaks = [_peak(model, probe, batch) for batch in batches if batch is not None]
-    if not peaks or evidence_limit(peaks) <= 0:
-        text = "no patch speaks for the condition in images that have it: expected evidence to show"
-        raise ModelError(ReasonCode.INVALID_MODEL, text)
-    return evidence_limit(peaks)
+    for labelled in cases[:: max(1, len(cases) // _CHECKED)]:
+        batch = network_input(labelled.case, spec)
+        if batch is not None:
+            _check_image(model, probe, batch)
 
 
-def _peak(model: Model, probe: ProbeWeights, batch: npt.NDArray[np.float32]) -> float:
-    """Largest patch evidence of one image, in logit."""
+def _check_image(model: Model, probe: ProbeWeights, batch: npt.NDArray[np.float32]) -> None:
+    """Compare the probe, the network and the sum of its contributions on one image [1, 1, H, W]."""
     seen = model.predict(batch)
     expected, found = float(probe.logits(seen.features)[0]), float(seen.logits[0])
-    explained = float(seen.evidence[0].sum(dtype=np.float64) + seen.offset[0])
+    explained = float(seen.contribution[0].sum(dtype=np.float64) + seen.offset[0])
     if max(abs(found - expected), abs(explained - expected)) > _ROUNDING * (1 + abs(expected)):
-        text = f"the new probe gives {expected:.4f}, the network {found:.4f}, its evidence {explained:.4f}"
+        text = f"the new probe gives {expected:.4f}, the network {found:.4f}, its patches {explained:.4f}"
         raise ModelError(ReasonCode.INVALID_MODEL, f"{text}: expected one number")
-    return float(seen.evidence[0].max())
 
 
 # --- model.json ---------------------------------------------------------------------------------------------

@@ -76,7 +76,8 @@ def _look(source: Source, spec: ModelSpec) -> ImageResult | None:
     try:
         if source.error is not None:
             raise source.error
-        preprocess(read_picture(source.path).pixels, spec.preprocessing)
+        picture = read_picture(source.path)
+        preprocess(picture.pixels, spec.preprocessing, picture.field)
     except UnsupportedImage as error:
         return ImageResult.refused(str(source.path), error)
     except BoneSSLError as error:

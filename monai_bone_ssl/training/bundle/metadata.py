@@ -93,7 +93,8 @@ def _image(spec: ModelSpec) -> dict[str, Any]:
 def _map(spec: ModelSpec) -> dict[str, Any]:
     scores = [f"logit of {spec.target.name}", "distance to the training images"]
     parts = [f"logit of body part {part.name}" for part in spec.body_parts]
-    channels = [f"evidence for {spec.target.name}, contribution of each patch to the logit", *scores, *parts]
+    patches = [f"score of each patch for {spec.target.name}", "contribution of each patch to the logit"]
+    channels = [*patches, *scores, *parts]
     return {
         # Not "image": MONAI Deploy's operator takes that for one channel of labels, in uint8.
         "type": "array",

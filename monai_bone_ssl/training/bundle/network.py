@@ -15,7 +15,7 @@ __all__ = ["MapNetwork", "Scores", "load_map_network", "split_map"]
 
 
 class MapNetwork(nn.Module):
-    """Evidence and scores of a radiograph as channels of one map.
+    """Patch scores, contributions and answers for a radiograph as channels of one map.
 
     Deployment operators, TorchScript and MONAI's checks take networks with one output. A score is one value
     for an image, and is repeated over the patch grid.
@@ -23,7 +23,7 @@ class MapNetwork(nn.Module):
     Parameters
     ----------
     network
-        Network with separate outputs for evidence and scores.
+        Network with separate outputs.
     """
 
     def __init__(self, network: ProbedViT) -> None:
@@ -31,21 +31,23 @@ class MapNetwork(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map [B, 3 + P, h, w] of images [B, 1, H, W] in [0, 1], sides multiples of the patch size.
+        """Map [B, 4 + P, h, w] of images [B, 1, H, W] in [0, 1], sides multiples of the patch size.
 
-        Channels: the contribution of each patch, which with one constant sum to the logit; the logit; the
-        distance to the training images; the logits of P body parts.
+        Channels: the score of each patch; its contribution, which with one constant sum to the logit; the
+        logit; the distance to the training images; the logits of P body parts.
         """
-        logits, _, evidence, _, body_part, distance = self.network(image)
+        logits, _, patch_scores, contribution, _, body_part, distance = self.network(image)
         scores = torch.cat((logits[:, None], distance[:, None], body_part), dim=1)[:, :, None, None]
-        grid = evidence[:, None]
+        grid = torch.stack((patch_scores, contribution), dim=1)
         return torch.cat((grid, scores.expand(-1, -1, grid.shape[2], grid.shape[3])), dim=1)
 
 
 class Scores(NamedTuple):
     """The outputs for one image, taken from the map of a :class:`MapNetwork`."""
 
-    evidence: Tensor
+    patch_scores: Tensor
+    """Score of each patch [h, w], in logit before calibration."""
+    contribution: Tensor
     """Contribution of each patch to the logit [h, w]."""
     logit: float
     """Logit of the finding."""
@@ -56,9 +58,9 @@ class Scores(NamedTuple):
 
 
 def split_map(pred: Tensor) -> Scores:
-    """Take one image's map [3 + P, h, w] apart."""
-    scores = pred[1:, 0, 0]
-    return Scores(pred[0], float(scores[0]), float(scores[1]), scores[2:])
+    """Take one image's map [4 + P, h, w] apart."""
+    scores = pred[2:, 0, 0]
+    return Scores(pred[0], pred[1], float(scores[0]), float(scores[1]), scores[2:])
 
 
 def load_map_network(folder: str) -> MapNetwork:

@@ -12,11 +12,21 @@ from monai.config.type_definitions import PathLike
 from monai.data.image_reader import ImageReader
 from monai.utils.misc import ensure_tuple
 
+from monai_bone_ssl.dicom.collimation import ExposedField
 from monai_bone_ssl.dicom.radiograph import read_radiograph
 from monai_bone_ssl.errors import ReasonCode, UnsupportedImage
-from monai_bone_ssl.training.data import read_grey
+from monai_bone_ssl.model.exposed_field import exposed_field
+from monai_bone_ssl.training.data import read_exposed
 
-__all__ = ["BODY_PART", "SOURCE_SHAPE", "Picture", "RadiographReader", "is_picture", "read_picture"]
+__all__ = [
+    "BODY_PART",
+    "FIELD_OUTLINES",
+    "SOURCE_SHAPE",
+    "Picture",
+    "RadiographReader",
+    "is_picture",
+    "read_picture",
+]
 
 #: Metadata key: Body Part Examined as the header states it; empty text where it is not stated.
 BODY_PART = "body_part_examined"
@@ -24,15 +34,21 @@ BODY_PART = "body_part_examined"
 #: Metadata key: rows and columns of the file's image.
 SOURCE_SHAPE = "source_shape"
 
+#: Metadata key: outlines of the exposed field in source pixels, see
+#: :class:`~monai_bone_ssl.dicom.collimation.ExposedField`.
+FIELD_OUTLINES = "field_outlines"
+
 _PICTURES = frozenset({".png", ".jpg", ".jpeg"})
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """The pixels of a file, and the body part that the header states."""
+    """The pixels of a file, their exposed field, and the body part that the header states."""
 
     pixels: npt.NDArray[np.float32]
     """Grey levels [H, W], 0 to 1, bright = dense."""
+    field: ExposedField
+    """Exposed field."""
     body_part_examined: str | None = None
     """Body Part Examined; None where the header states none, or the file has no header."""
 
@@ -51,9 +67,10 @@ def read_picture(path: Path) -> Picture:
         If the file is not a radiograph, or cannot be read; with the core's reason code.
     """
     if is_picture(path):
-        return Picture(read_grey(path))
+        return Picture(*read_exposed(path))
     radiograph = read_radiograph(path)
-    return Picture(radiograph.pixels, radiograph.anatomy)
+    field = exposed_field(radiograph.pixels, radiograph.declared_field, notes=[])
+    return Picture(radiograph.pixels, field, radiograph.anatomy)
 
 
 class RadiographReader(ImageReader):
@@ -84,6 +101,7 @@ class RadiographReader(ImageReader):
         meta: dict[str, object] = {
             BODY_PART: img.body_part_examined or "",
             SOURCE_SHAPE: np.array(img.pixels.shape),
+            FIELD_OUTLINES: list(img.field.outlines),
             "spatial_shape": np.array(img.pixels.shape),
             "original_channel_dim": "no_channel",
         }

@@ -11,7 +11,7 @@ import msgspec
 from monai_bone_ssl import __version__
 from monai_bone_ssl.errors import BoneSSLError
 from monai_bone_ssl.files import csv_bytes, write_atomically
-from monai_bone_ssl.findings import BodyPart, Decision, Peak, Reason, Status, unanalysed
+from monai_bone_ssl.findings import BodyPart, Decision, Peak, Reason, Region, Status, unanalysed
 from monai_bone_ssl.model.answer import Answer
 from monai_bone_ssl.model.spec import ModelSpec
 
@@ -34,6 +34,8 @@ class ImageResult(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision | None = None
     peak: Peak | None = None
     """Centre of the patch with the largest evidence, in source pixels."""
+    regions: tuple[Region, ...] = ()
+    """Regions that show signs of the target, in source pixels, the highest probability first."""
 
     @classmethod
     def answered(cls, path: str, body_part: BodyPart, answer: Answer) -> Self:
@@ -46,6 +48,7 @@ class ImageResult(msgspec.Struct, frozen=True, kw_only=True):
             probability=answer.probability,
             decision=answer.decision,
             peak=answer.peak_box.centre,
+            regions=answer.regions,
         )
 
     @classmethod

@@ -96,9 +96,8 @@ class EvaluationSaver:
             scores = split_map(item["pred"].detach().cpu())
             shape = tuple(int(side) for side in image.meta[SOURCE_SHAPE])
             points = operating_points(self._parts[path], self.spec)
-            self._answers[path] = Answer.of(
-                scores.logit, np.asarray(scores.evidence), shape, points, self.spec.calibration
-            )
+            patch_scores = np.asarray(scores.patch_scores)
+            self._answers[path] = Answer.of(scores.logit, patch_scores, shape, points, self.spec)
 
     def _write(self, engine: Engine) -> None:
         shares = [self._answers]

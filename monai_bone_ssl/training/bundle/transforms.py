@@ -13,15 +13,16 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform
 from monai.utils.misc import ImageMetaKey
 
+from monai_bone_ssl.dicom.collimation import ExposedField, Outline
 from monai_bone_ssl.errors import ReasonCode, UnsupportedImage
-from monai_bone_ssl.findings import Answered, BodyPart
-from monai_bone_ssl.model.answer import Answer, peak_box
+from monai_bone_ssl.findings import Answered, BodyPart, OperatingPoints
+from monai_bone_ssl.model.answer import Answer
 from monai_bone_ssl.model.eligibility import Eligible, Ineligible, check_eligibility, tagged_body_part
 from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.show.overlay import draw_overlay
 from monai_bone_ssl.training.bundle.network import Scores, split_map
-from monai_bone_ssl.training.bundle.reader import BODY_PART, SOURCE_SHAPE
+from monai_bone_ssl.training.bundle.reader import BODY_PART, FIELD_OUTLINES, SOURCE_SHAPE
 from monai_bone_ssl.training.bundle.result import ImageResult
 
 __all__ = ["Findingd", "PreprocessRadiographd"]
@@ -62,9 +63,15 @@ class PreprocessRadiographd(MapTransform):
             pixels = np.asarray(image[0], dtype=np.float32)
             meta = dict(image.meta) if isinstance(image, MetaTensor) else {}
             meta.setdefault(SOURCE_SHAPE, np.array(pixels.shape))
-            prepared = torch.from_numpy(preprocess(pixels, self.spec.preprocessing))[None]
+            field = _field(pixels, meta.pop(FIELD_OUTLINES, None))
+            prepared = torch.from_numpy(preprocess(pixels, self.spec.preprocessing, field))[None]
             item[key] = MetaTensor(prepared, meta=meta)
         return item
+
+
+def _field(pixels: FloatArray, outlines: list[Outline] | None) -> ExposedField | None:
+    """Exposed field by the reader's outlines; None where another reader gave none."""
+    return None if outlines is None else ExposedField(pixels.shape, tuple(map(np.asarray, outlines)))
 
 
 class Findingd(MapTransform):
@@ -96,17 +103,17 @@ class Findingd(MapTransform):
         path = str(meta.get(ImageMetaKey.FILENAME_OR_OBJ, ""))
         for key in self.key_iterator(item):
             scores = split_map(item[key].detach().cpu())
-            evidence = np.asarray(scores.evidence, dtype=np.float32)
             eligibility = self._judge(scores, meta.get(BODY_PART) or None)
             if isinstance(eligibility, Ineligible):
                 item["finding"] = ImageResult.refused(path, eligibility.error, eligibility.body_part)
                 continue
             part, points = eligibility.body_part, eligibility.covered.operating_points
-            answer = Answer.of(scores.logit, evidence, _shape(meta, image), points, self.spec.calibration)
+            answer = _answer(scores, _shape(meta, image), points, self.spec)
             item["finding"] = ImageResult.answered(path, part, answer)
             source = {ImageMetaKey.FILENAME_OR_OBJ: path}
-            item["evidence"] = MetaTensor(torch.from_numpy(evidence)[None], meta=source)
-            picture = self._draw(np.asarray(image[0].cpu()), evidence, part, answer)
+            item["evidence"] = MetaTensor(torch.from_numpy(answer.evidence)[None], meta=source)
+            shown = np.asarray(image[0].cpu())
+            picture = self._draw(shown, part, _answer(scores, shown.shape, points, self.spec))
             item["overlay"] = MetaTensor(torch.from_numpy(picture), meta=source)
         return item
 
@@ -114,22 +121,26 @@ class Findingd(MapTransform):
         tagged = tagged_body_part(term, self.spec)
         return check_eligibility(tagged, scores.distance, np.asarray(scores.body_part_logits), self.spec)
 
-    def _draw(
-        self, pixels: FloatArray, evidence: FloatArray, part: BodyPart, answer: Answer
-    ) -> npt.NDArray[np.uint8]:
-        """The core's overlay [3, rows, columns], over the network's input."""
+    def _draw(self, pixels: FloatArray, part: BodyPart, answer: Answer) -> npt.NDArray[np.uint8]:
+        """The core's overlay [3, rows, columns], over the network's input; the answer is in its pixels."""
         finding = Answered(
             path="",  # neither path nor seconds are drawn
             body_part=part,
             probability=answer.probability,
             decision=answer.decision,
-            peak=peak_box(evidence, pixels.shape).centre,
+            peak=answer.peak_box.centre,
+            regions=answer.regions,
             seconds=0.0,
         )
-        picture = draw_overlay(pixels, evidence, finding, answer.points, self.spec)
+        picture = draw_overlay(pixels, answer.evidence, finding, answer.points, self.spec)
         return np.moveaxis(np.asarray(picture), 2, 0).copy()
 
 
 def _shape(meta: Mapping[str, Any], image: torch.Tensor) -> tuple[int, ...]:
     """Rows and columns of the source image; of the network's input where the metadata lack them."""
     return tuple(int(side) for side in meta.get(SOURCE_SHAPE, image.shape[-2:]))
+
+
+def _answer(scores: Scores, shape: tuple[int, ...], points: OperatingPoints, spec: ModelSpec) -> Answer:
+    patch_scores = np.asarray(scores.patch_scores, dtype=np.float32)
+    return Answer.of(scores.logit, patch_scores, shape, points, spec)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from monai_bone_ssl.errors import UnsupportedImage
-from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.show.colours import colour_evidence
 from monai_bone_ssl.show.overlay_file import Thumbnail, encode_thumbnail
 from monai_bone_ssl.training.comparison.label_audit import AUDIT_NEIGHBOURS
@@ -20,7 +19,7 @@ from monai_bone_ssl.training.comparison.methods import Method
 from monai_bone_ssl.training.comparison.outcome import ModelComparison
 from monai_bone_ssl.training.comparison.predictions import PredictionStore
 from monai_bone_ssl.training.comparison.protocol import THRESHOLD, EvaluationProtocol
-from monai_bone_ssl.training.data import LabelledDataset, read_grey
+from monai_bone_ssl.training.data import LabelledDataset, read_input
 from monai_bone_ssl.training.data.input_spec import input_spec
 from monai_bone_ssl.wording import counted
 
@@ -71,7 +70,7 @@ def error_gallery(
     runs
         Predictions of the row by seed.
     store
-        Keeps evidence beside the predictions.
+        Keeps contributions beside the predictions.
     protocol
         Says which model did not learn from an image.
     embed_images
@@ -83,18 +82,18 @@ def error_gallery(
     alarms, misses = _worst_errors(evaluated.labels, mean)
     worst = [*alarms, *misses]
     chosen = protocol.evaluated[worst].tolist()
-    evidence = _evidence(method, store, protocol, chosen) if embed_images else {}
-    # Full colour, one for all pictures of a row: the largest evidence that any of them has.
-    limit = max([float(values.max()) for values in evidence.values()] + [1e-6])
+    contributions = _contributions(method, store, protocol, chosen) if embed_images else {}
+    # Full colour, one for all pictures of a row: the largest contribution that any patch of them has.
+    limit = max([float(values.max()) for values in contributions.values()] + [1e-6])
     cards = []
     for i, probability in zip(chosen, mean[worst], strict=True):
         image = dataset.images[i]
         facts = f"{image.part}, {_label(image.label)}, probability {probability:.2f}"
-        picture = _picture(image.path, evidence.get(i), limit) if embed_images else None
+        picture = _picture(image.path, contributions.get(i), limit) if embed_images else None
         cards.append(GalleryCard(image.name, facts, picture))
     note = f"{counted(len(alarms), 'false positive')}, then {counted(len(misses), 'false negative')}."
-    if evidence:
-        note += f" Colour: evidence for the target; full colour is {limit:.2g} logit per patch, in this row."
+    if contributions:
+        note += f" Colour: contribution to the logit; full colour is {limit:.2g} per patch, in this row."
     return Gallery(method.name, note, tuple(cards))
 
 
@@ -127,16 +126,16 @@ def suspect_gallery(comparison: ModelComparison, dataset: LabelledDataset, embed
     return Gallery("Label audit", note, tuple(cards))
 
 
-def _evidence(
+def _contributions(
     method: Method, store: PredictionStore, protocol: EvaluationProtocol, images: Sequence[int]
 ) -> dict[int, FloatArray]:
-    """Evidence by a model that did not learn from the image: that of its fold under the first seed."""
-    evidence: dict[int, FloatArray] = {}
+    """Contributions by a model that did not learn from the image: that of its fold under the first seed."""
+    contributions: dict[int, FloatArray] = {}
     for fold in protocol.folds_of(protocol.seeds[0]):
         tested = np.intersect1d(images, fold.test)
         if len(tested):
-            evidence |= store.evidence(method, fold, tested)
-    return evidence
+            contributions |= store.contributions(method, fold, tested)
+    return contributions
 
 
 def _worst_errors(
@@ -154,18 +153,18 @@ def _label(label: int) -> str:
     return "labelled positive" if label else "labelled negative"
 
 
-def _picture(path: Path, evidence: FloatArray | None = None, limit: float = 1.0) -> Thumbnail | None:
+def _picture(path: Path, contributions: FloatArray | None = None, limit: float = 1.0) -> Thumbnail | None:
     """A radiograph at most 200 pixels wide and high, its contrast stretched; None where it is blank.
 
-    Evidence [h, w], in logit per patch, is laid over it in colour where it speaks for the target; ``limit``
-    gets the full colour.
+    Contributions of patches to the logit [h, w] are laid over it in colour where they speak for the target;
+    ``limit`` gets the full colour.
     """
     try:
-        shades = preprocess(read_grey(path), _PICTURE)
+        shades = read_input(path, _PICTURE)
     except UnsupportedImage:
         return None
-    if evidence is not None:
+    if contributions is not None:
         size = (shades.shape[1], shades.shape[0])
-        spread = Image.fromarray(evidence.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
-        shades = colour_evidence(shades, np.asarray(spread), limit)
+        spread = Image.fromarray(contributions.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+        shades = colour_evidence(shades, np.asarray(spread, dtype=np.float32) / np.float32(limit))
     return encode_thumbnail(Image.fromarray(np.rint(shades * 255).astype(np.uint8)))

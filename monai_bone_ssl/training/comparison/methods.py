@@ -66,12 +66,12 @@ class Method(Protocol):
             Probabilities of the test images, float64 [m] in [0, 1].
         """
 
-    def evidence(
+    def contributions(
         self, dataset: LabelledDataset, train: Ints, images: Ints, /
     ) -> Mapping[int, NDArray[np.float32]] | None:
         """Contribution of each patch to the logit [h, w] by image index, as learnt from ``train``.
 
-        None for a method without evidence.
+        None for a method without contributions.
         """
 
     def regions(
@@ -100,7 +100,7 @@ class MetadataBaseline:
         probabilities: Floats = model.predict_proba(table[test])[:, 1]
         return probabilities
 
-    def evidence(self, dataset: LabelledDataset, train: Ints, images: Ints, /) -> None:
+    def contributions(self, dataset: LabelledDataset, train: Ints, images: Ints, /) -> None:
         """None: no pixel has a share in the logit."""
 
     def regions(self, dataset: LabelledDataset, train: Ints, images: Ints, /) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
-from monai_bone_ssl.training.data import LabelledDataset, read_grey
+from monai_bone_ssl.model.preprocessing import PreprocessSpec
+from monai_bone_ssl.training.data import LabelledDataset, read_input
 from monai_bone_ssl.training.finetune import finetune_and_predict
 from monai_bone_ssl.training.networks.extractors import FeatureExtractor, TokenFeatures
 from monai_bone_ssl.training.networks.features import cache_name, extract_features
@@ -87,10 +87,10 @@ class _FeatureRow:
         """Network, input and classifier."""
         return f"{self.network.recipe}, {self.kind}: {self.description}"
 
-    def evidence(
+    def contributions(
         self, _dataset: LabelledDataset, _train: Ints, _images: Ints, /
     ) -> Mapping[int, FloatArray] | None:
-        """None: this classifier has no evidence."""
+        """None: this classifier has no contributions."""
         return None
 
     def regions(self, _dataset: LabelledDataset, _train: Ints, _images: Ints, /) -> None:
@@ -107,7 +107,7 @@ class LinearProbeRow(_FeatureRow):
         """See :meth:`~monai_bone_ssl.training.comparison.methods.Method.predict`."""
         return predict_held_out(self.shelf.features(self.network, dataset), dataset, train, test)
 
-    def evidence(
+    def contributions(
         self, dataset: LabelledDataset, train: Ints, images: Ints, /
     ) -> Mapping[int, FloatArray] | None:
         """Logit before calibration as a sum over patches, for pooled patch tokens of a Vision Transformer."""
@@ -115,13 +115,13 @@ class LinearProbeRow(_FeatureRow):
         if not isinstance(extractor, TokenFeatures):
             return None
         features = self.shelf.features(self.network, dataset)
-        evidence: dict[int, FloatArray] = {}
+        contributions: dict[int, FloatArray] = {}
         for learnt, shown in _scopes(dataset, train, images):
             weight = torch.from_numpy(fit_chosen_probe(features, dataset, learnt)[0].weight[0])
             for i in shown:
-                pixels = preprocess(read_grey(dataset.images[i].path), self.network.spec)
-                evidence[int(i)] = _attribute(extractor, pixels, weight)
-        return evidence
+                pixels = read_input(dataset.images[i].path, self.network.spec)
+                contributions[int(i)] = _attribute(extractor, pixels, weight)
+        return contributions
 
 
 class NeighboursRow(_FeatureRow):
@@ -177,8 +177,8 @@ class FineTunedRow:
             self.weights, dataset, train, test, spec=self.network.spec, epochs=self.epochs, seed=seed
         )
 
-    def evidence(self, dataset: LabelledDataset, train: Ints, images: Ints, /) -> None:
-        """None: a fine-tuned network has no evidence."""
+    def contributions(self, dataset: LabelledDataset, train: Ints, images: Ints, /) -> None:
+        """None: a fine-tuned network has no contributions."""
 
     def regions(self, dataset: LabelledDataset, train: Ints, images: Ints, /) -> None:
         """None: a fine-tuned network draws no regions."""
@@ -196,5 +196,5 @@ def _scopes(dataset: LabelledDataset, train: Ints, images: Ints) -> Iterator[tup
 @torch.inference_mode()
 def _attribute(extractor: TokenFeatures, pixels: FloatArray, weight: torch.Tensor) -> FloatArray:
     pooled = extractor.pooling(torch.from_numpy(pixels)[None, None])
-    evidence: FloatArray = extractor.pooling.attribute(pooled.tokens, weight)[0].numpy()
-    return evidence
+    contributions: FloatArray = extractor.pooling.attribute(pooled.tokens, weight)[0].numpy()
+    return contributions

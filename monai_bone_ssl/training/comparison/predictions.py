@@ -31,7 +31,7 @@ _COLUMNS = ("path", "label", "part", "probability")
 
 
 class PredictionStore:
-    """Predictions, evidence and regions of every (method, seed, fold) on one dataset, each in its own file.
+    """Predictions, contributions and regions of every (method, seed, fold), each in a file of its own.
 
     A file's name carries a digest of all that its content depends on: images, labels, groups, fold, method
     and software version. So a file that exists is right, and what has changed is computed again.
@@ -78,17 +78,19 @@ class PredictionStore:
         write_atomically(path, self._table(fold, probabilities))
         return probabilities
 
-    def evidence(self, method: Method, fold: ProtocolFold, images: Ints) -> dict[int, NDArray[np.float32]]:
-        """Evidence [h, w] for some of a fold's test images, by index; empty for a method without."""
-        path = self._path(method, replace(fold, test=images), "evidence-", ".npz")
+    def contributions(
+        self, method: Method, fold: ProtocolFold, images: Ints
+    ) -> dict[int, NDArray[np.float32]]:
+        """Contributions [h, w] for some of a fold's test images, by index; empty for a method without."""
+        path = self._path(method, replace(fold, test=images), "contributions-", ".npz")
         if path.is_file():
             with np.load(path, allow_pickle=False) as file:
                 return {int(i): file[i] for i in file.files}
-        evidence = dict(method.evidence(self.dataset, fold.train, images) or {})
-        if evidence:
+        contributions = dict(method.contributions(self.dataset, fold.train, images) or {})
+        if contributions:
             with atomic_file(path) as file:
-                np.savez(file, allow_pickle=False, **{str(i): values for i, values in evidence.items()})
-        return evidence
+                np.savez(file, allow_pickle=False, **{str(i): values for i, values in contributions.items()})
+        return contributions
 
     def regions(
         self, method: Method, fold: ProtocolFold, images: Ints

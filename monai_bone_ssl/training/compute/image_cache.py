@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from monai_bone_ssl.errors import ConfigError, CorruptImage, ReasonCode, UnsupportedImage
 from monai_bone_ssl.files import atomic_file, write_atomically
-from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
+from monai_bone_ssl.model.preprocessing import PREPROCESSING, PreprocessSpec
 from monai_bone_ssl.threads import available_cores, map_in_order
-from monai_bone_ssl.training.data import read_grey
+from monai_bone_ssl.training.data import read_input
 
 __all__ = ["ImageCache", "default_image_cache", "open_image_cache"]
 
@@ -118,7 +118,7 @@ def _build(paths: Sequence[Path], spec: PreprocessSpec, folder: Path) -> None:
 
 def _decode(path: Path, spec: PreprocessSpec) -> ByteImage | str:
     try:
-        image = preprocess(read_grey(path), spec)
+        image = read_input(path, spec)
     except (CorruptImage, UnsupportedImage) as error:
         return f"{path.name}: {error.text.removeprefix(f'{path.name}: ')}"
     return np.rint(image * 255).astype(np.uint8)
@@ -126,7 +126,7 @@ def _decode(path: Path, spec: PreprocessSpec) -> ByteImage | str:
 
 def _key(paths: Sequence[Path], spec: PreprocessSpec) -> str:
     """Digest of the recipe and of every image's bytes, in order."""
-    digest = hashlib.sha256(msgspec.json.encode(["uint8", spec]))
+    digest = hashlib.sha256(msgspec.json.encode(["uint8", PREPROCESSING, spec]))
     try:
         for path in tqdm(paths, desc="reading", unit="image", delay=2):
             with path.open("rb") as file:

@@ -8,7 +8,7 @@ from monai_bone_ssl.training.data.folds import (
     range_splits,
     splits,
 )
-from monai_bone_ssl.training.data.image_files import read_grey
+from monai_bone_ssl.training.data.image_files import read_exposed, read_grey, read_input
 from monai_bone_ssl.training.data.kinds import load_dataset
 
 __all__ = [
@@ -21,6 +21,8 @@ __all__ = [
     "TrainTest",
     "load_dataset",
     "range_splits",
+    "read_exposed",
     "read_grey",
+    "read_input",
     "splits",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_bone_ssl.body_parts import Part
-from monai_bone_ssl.findings import Target
+from monai_bone_ssl.findings import Region, Target
 from monai_bone_ssl.training.data.tables import Split, invalid_data
 
 __all__ = [
@@ -43,6 +43,11 @@ class AnnotatedBox:
     def contains(self, row: int, column: int) -> bool:
         """Whether the centre of a pixel lies in the box."""
         return self.x <= column + 0.5 < self.x + self.width and self.y <= row + 0.5 < self.y + self.height
+
+    def is_hit_by(self, region: Region) -> bool:
+        """Whether the centre of a region lies in the box, as readers use a mark."""
+        x, y = region.column + region.width / 2, region.row + region.height / 2
+        return self.x <= x < self.x + self.width and self.y <= y < self.y + self.height
 
 
 @dataclass(frozen=True)

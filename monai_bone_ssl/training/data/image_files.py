@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from monai_bone_ssl.dicom.collect import find_files
+from monai_bone_ssl.dicom.collimation import ExposedField
 from monai_bone_ssl.dicom.radiograph import read_radiograph
 from monai_bone_ssl.errors import ConfigError, CorruptImage, ReasonCode, UnsupportedImage
+from monai_bone_ssl.model.exposed_field import exposed_field
+from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
 
-__all__ = ["image_files", "is_dicom", "read_grey"]
+__all__ = ["image_files", "is_dicom", "read_exposed", "read_grey", "read_input"]
 
 _DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 # JPEG's conversion to YCbCr and back moves a grey pixel's channels apart by a level or two.
@@ -68,12 +71,47 @@ def read_grey(path: Path) -> NDArray[np.float32]:
     UnsupportedImage
         Where the image has colours, or the DICOM file holds no radiograph.
     """
+    return _read(path)[0]
+
+
+def read_input(path: Path, spec: PreprocessSpec) -> NDArray[np.float32]:
+    """Network input [H', W'] in [0, 1] of a PNG, JPEG or DICOM file: read, and preprocessed.
+
+    Raises
+    ------
+    CorruptImage
+        Where the file cannot be decoded.
+    UnsupportedImage
+        Where the image has colours or is blank, or the DICOM file holds no radiograph.
+    """
+    pixels, field = read_exposed(path)
+    try:
+        return preprocess(pixels, spec, field)
+    except UnsupportedImage as error:
+        raise UnsupportedImage(error.code, f"{path.name}: {error.text}") from error
+
+
+def read_exposed(path: Path) -> tuple[NDArray[np.float32], ExposedField]:
+    """Grey values [H, W] in [0, 1] of a PNG, JPEG or DICOM file, and its exposed field.
+
+    Raises
+    ------
+    CorruptImage, UnsupportedImage
+        See :func:`read_grey`.
+    """
+    pixels, declared = _read(path)
+    return pixels, exposed_field(pixels, declared, notes=[])
+
+
+def _read(path: Path) -> tuple[NDArray[np.float32], ExposedField | None]:
+    """Grey values of a file, and the exposed field that its header declares."""
     try:
         if is_dicom(path):
-            return read_radiograph(path).pixels
+            radiograph = read_radiograph(path)
+            return radiograph.pixels, radiograph.declared_field
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             image.load()
-            return _grey(image, path.name)
+            return _grey(image, path.name), None
     except FileNotFoundError as error:
         raise CorruptImage(ReasonCode.UNREADABLE_FILE, f"{path.name}: no such file") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -60,7 +60,11 @@ def evaluate(
         [sample],
         hardware=hardware_of(dataset.images),
         studies=studies_of(dataset.images),
-        localisation=localise(dataset.images, [answer.peak_box.centre for answer in answers], None),
+        localisation=localise(
+            dataset.images,
+            [answer.peak_box.centre for answer in answers],
+            [answer.regions for answer in answers],
+        ),
     )
     points = {image.part: p.points for image, p in zip(dataset.images, answers, strict=True)}
     write_atomically(out / "predictions.csv", _table(dataset.images, answers))

@@ -13,7 +13,7 @@ from monai_bone_ssl.model.answer import Answer
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.model.preprocessing import preprocess
 from monai_bone_ssl.model.spec import ModelSpec
-from monai_bone_ssl.training.data import LabelledDataset, load_dataset, read_grey
+from monai_bone_ssl.training.data import LabelledDataset, load_dataset, read_exposed
 from monai_bone_ssl.training.measure.evaluate import evaluate
 from monai_bone_ssl.training.measure.metrics import Metrics
 
@@ -95,11 +95,11 @@ def _main_figures(metrics: Metrics) -> Iterator[str]:
 
 def _answers(dataset: LabelledDataset, model: Model) -> Iterator[Answer]:
     for image in tqdm(dataset.images, desc="predicting", unit="image"):
-        pixels = read_grey(image.path)
-        prediction = model.predict(preprocess(pixels, model.spec.preprocessing)[None, None])
+        pixels, field = read_exposed(image.path)
+        prediction = model.predict(preprocess(pixels, model.spec.preprocessing, field)[None, None])
         points = operating_points(image.part, model.spec)
-        logit, evidence = float(prediction.logits[0]), prediction.evidence[0]
-        yield Answer.of(logit, evidence, pixels.shape, points, model.spec.calibration)
+        logit, patch_scores = float(prediction.logits[0]), prediction.patch_scores[0]
+        yield Answer.of(logit, patch_scores, pixels.shape, points, model.spec)
 
 
 def operating_points(part: str, spec: ModelSpec) -> OperatingPoints:

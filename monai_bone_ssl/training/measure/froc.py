@@ -74,7 +74,7 @@ def froc(
     """
     counted = [i for i, image in enumerate(images) if image.boxes or not image.label]
     pairs = [(images[i], regions[i]) for i in counted]
-    by_centre = _Events.of(pairs, _centre_inside)
+    by_centre = _Events.of(pairs, lambda region, box: box.is_hit_by(region))
     hit, false, *at = by_centre.estimates()
     _, _, *at_overlap = _Events.of(pairs, lambda region, box: overlap(region, box) >= MIN_IOU).estimates()
     names = [f"{limit:g}" for limit in FALSE_REGIONS]
@@ -135,11 +135,6 @@ class _Events:
         most_false = drawn[:, None] * np.array(FALSE_REGIONS)
         hits = weighted_hits(events, is_hit, self.scores[marked], most_false)
         return np.stack([*columns, *(ratio(at_limit, n_outlines) for at_limit in hits.T)], axis=1)
-
-
-def _centre_inside(region: Region, box: AnnotatedBox) -> bool:
-    x, y = region.column + region.width / 2, region.row + region.height / 2
-    return box.x <= x < box.x + box.width and box.y <= y < box.y + box.height
 
 
 def overlap(region: Region, box: AnnotatedBox) -> float:

@@ -25,14 +25,24 @@ from monai_bone_ssl.model.inference import OUTPUT_NAMES
 from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.training.networks.network import ProbedViT
 
-__all__ = ["ARCHITECTURE", "POOLED_BLOCKS", "TRANSPOSED", "store_compactly", "to_onnx", "write_model"]
+__all__ = [
+    "ARCHITECTURE",
+    "HIGHEST_PATCHES",
+    "POOLED_BLOCKS",
+    "TRANSPOSED",
+    "store_compactly",
+    "to_onnx",
+    "write_model",
+]
 
 #: Ends the name of a weight that the graph holds transposed, as the operand of a matrix product.
 TRANSPOSED = "_transposed"
 
-#: Keys of ``metadata_props``: timm's name of the backbone, and how many of its last blocks are pooled.
+#: Keys of ``metadata_props``: timm's name of the backbone, how many of its last blocks are pooled, and how
+#: many of the highest patch scores are averaged.
 ARCHITECTURE = "timm_architecture"
 POOLED_BLOCKS = "pooled_blocks"
+HIGHEST_PATCHES = "highest_patches"
 
 # Tensors below this many values stay float32: they would save nothing.
 _SMALL = 16_384
@@ -126,6 +136,7 @@ def to_onnx(network: ProbedViT, height: int, width: int) -> ModelProto:
     described = {
         ARCHITECTURE: str(timm_model.pretrained_cfg["architecture"]),
         POOLED_BLOCKS: str(network.pooling.blocks),
+        HIGHEST_PATCHES: str(network.patch_probe.highest),
     }
     helper.set_model_props(model, described)
     return model

@@ -17,16 +17,16 @@ import torch
 from torch import distributed
 from tqdm import tqdm
 
-from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
+from monai_bone_ssl.errors import CorruptImage, ReasonCode
 from monai_bone_ssl.files import atomic_file, write_atomically
-from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
+from monai_bone_ssl.model.preprocessing import PREPROCESSING, PreprocessSpec
 from monai_bone_ssl.threads import available_cores, map_in_order
 from monai_bone_ssl.training.compute.distributed import computing_device, wait_for_all
-from monai_bone_ssl.training.data import load_dataset, read_grey
+from monai_bone_ssl.training.data import load_dataset, read_input
 from monai_bone_ssl.training.data.input_spec import input_spec
 from monai_bone_ssl.training.networks.extractors import FeatureExtractor
 
-__all__ = ["cache_name", "default_cache", "export_features", "extract_features"]
+__all__ = ["cache_name", "content_digest", "default_cache", "export_features", "extract_features"]
 
 FloatArray = npt.NDArray[np.float32]
 Item = tuple[Path, FloatArray]  # entry of the cache, with the image [H, W] or its features [D]
@@ -44,7 +44,7 @@ def default_cache() -> Path:
 
 def cache_name(extractor: FeatureExtractor, spec: PreprocessSpec) -> str:
     """Name of a folder in the cache: a digest of all that features depend on besides the image."""
-    return hashlib.sha256(msgspec.json.encode([extractor.recipe, spec])).hexdigest()[:32]
+    return hashlib.sha256(msgspec.json.encode([extractor.recipe, PREPROCESSING, spec])).hexdigest()[:32]
 
 
 def extract_features(
@@ -81,7 +81,7 @@ def extract_features(
         If the cache cannot be written.
     """
     folder = cache / cache_name(extractor, spec)
-    digests = map_in_order(_content_digest, images, available_cores())
+    digests = map_in_order(content_digest, images, available_cores())
     entries = [folder / f"{digest}.f32" for digest in digests]
     missing = {
         entry: path for entry, path in zip(entries, images, strict=True) if not _is_whole(entry, extractor)
@@ -161,11 +161,7 @@ def _compute(
 
 def _load(item: tuple[Path, Path], spec: PreprocessSpec) -> Item:
     entry, path = item
-    pixels = read_grey(path)
-    try:
-        return entry, preprocess(pixels, spec)
-    except UnsupportedImage as error:
-        raise UnsupportedImage(error.code, f"{path.name}: {error.text}") from error
+    return entry, read_input(path, spec)
 
 
 def _write(item: Item) -> None:
@@ -201,7 +197,14 @@ def _batches_of_one_size(items: Iterable[Item], batch_size: int) -> Iterator[lis
     yield from waiting.values()
 
 
-def _content_digest(path: Path) -> str:
+def content_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal.
+
+    Raises
+    ------
+    CorruptImage
+        If the file cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

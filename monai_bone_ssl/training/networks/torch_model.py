@@ -18,7 +18,12 @@ from onnx import ModelProto, numpy_helper
 from monai_bone_ssl.errors import BoneSSLError, ModelError, ReasonCode
 from monai_bone_ssl.model.folder import read_model_folder
 from monai_bone_ssl.training.networks.backbone import create_backbone
-from monai_bone_ssl.training.networks.export import ARCHITECTURE, POOLED_BLOCKS, TRANSPOSED
+from monai_bone_ssl.training.networks.export import (
+    ARCHITECTURE,
+    HIGHEST_PATCHES,
+    POOLED_BLOCKS,
+    TRANSPOSED,
+)
 from monai_bone_ssl.training.networks.network import ProbedViT, TokenPooling
 
 __all__ = ["load_network"]
@@ -36,7 +41,7 @@ def load_network(folder: Path) -> ProbedViT:
 
     Returns
     -------
-    Network in evaluation mode, without gradients. The six outputs are the fields of a
+    Network in evaluation mode, without gradients. The outputs are the fields of a
     :class:`~monai_bone_ssl.model.inference.Prediction`.
 
     Raises
@@ -49,7 +54,8 @@ def load_network(folder: Path) -> ProbedViT:
     try:
         model = onnx.load_model_from_string(weights)
         properties = {entry.key: entry.value for entry in model.metadata_props}
-        network = _build(properties[ARCHITECTURE], int(properties[POOLED_BLOCKS]), _state(model))
+        blocks, highest = int(properties[POOLED_BLOCKS]), int(properties[HIGHEST_PATCHES])
+        network = _build(properties[ARCHITECTURE], blocks, highest, _state(model))
     except (DecodeError, KeyError, ValueError, RuntimeError, BoneSSLError) as error:
         reason = str(error).splitlines()[0]
         text = f"{folder / 'model.onnx'}: expected a network of this package's export ({reason})"
@@ -57,10 +63,12 @@ def load_network(folder: Path) -> ProbedViT:
     return network.eval().requires_grad_(False)
 
 
-def _build(architecture: str, blocks: int, state: dict[str, FloatArray]) -> ProbedViT:
+def _build(architecture: str, blocks: int, highest: int, state: dict[str, FloatArray]) -> ProbedViT:
     pooling = TokenPooling(create_backbone(architecture), blocks)
     network = ProbedViT(
         pooling,
+        hidden=len(state["patch_probe.score.weight"][0]),
+        highest=highest,
         body_parts=len(state["body_part.bias"]),
         components=state["distance.directions"].shape[1],
     )

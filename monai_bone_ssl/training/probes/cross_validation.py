@@ -54,6 +54,13 @@ class OutOfFold:
         elsewhere: those with ranges left out (k = 1), or those of the seeds where there are no ranges."""
         return self.seeds if self.ranges is None else self.ranges[None]
 
+    def plus(self, other: OutOfFold, weight: float) -> OutOfFold:
+        """The sum of these logits and another method's, weighted, for the same images and folds."""
+        ranges = None
+        if self.ranges is not None and other.ranges is not None:
+            ranges = self.ranges + np.float32(weight) * other.ranges
+        return OutOfFold(self.seeds + np.float32(weight) * other.seeds, ranges)
+
     def take(self, index: IntArray | BoolArray) -> OutOfFold:
         """The logits of the images at ``index`` [m], indices or a mask."""
         return OutOfFold(self.seeds[:, index], None if self.ranges is None else self.ranges[index])

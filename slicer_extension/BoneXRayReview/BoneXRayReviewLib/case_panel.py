@@ -63,7 +63,7 @@ class CasePanel:
         self._show_answer(False)
 
     def show_result(
-        self, case: Case, target: Target | None, model: ModelIdentity | None, limit: float | None
+        self, case: Case, target: Target | None, model: ModelIdentity | None, *, with_evidence: bool
     ) -> None:
         """Show the result of a case.
 
@@ -73,8 +73,8 @@ class CasePanel:
             Case with the result.
         target, model
             Condition that the model looks for, and identity of the model; None where they are not known.
-        limit
-            Evidence at full colour, in logit; None where there is no evidence to show.
+        with_evidence
+            Whether there is evidence to show over the image.
         """
         finding = case.finding
         if finding is None:
@@ -85,11 +85,12 @@ class CasePanel:
         self._ui.detailLabel.text = _details(finding, model)
         self._ui.detailLabel.visible = True
         self._show_bar(case)
-        self._ui.overlayPanel.visible = limit is not None
-        if limit is not None:
+        self._ui.regionsCheckBox.visible = bool(getattr(finding, "regions", ()))
+        self._ui.overlayPanel.visible = with_evidence
+        if with_evidence:
             from BoneXRayReviewLib.drawing import colour_legend
 
-            self._set_picture(self._ui.legendLabel, colour_legend(limit), "legend.png")
+            self._set_picture(self._ui.legendLabel, colour_legend(), "legend.png")
 
     def show_similar(self, similar: Similar | None) -> None:
         """Show the labelled cases most like the open one; None for none."""
@@ -109,7 +110,8 @@ class CasePanel:
         fill_table(self._ui.similarTable, rows)
 
     def _show_answer(self, shown: bool) -> None:
-        for widget in (self._ui.barLabel, self._ui.detailLabel, self._ui.overlayPanel, self._ui.similarPanel):
+        ui = self._ui
+        for widget in (ui.barLabel, ui.detailLabel, ui.regionsCheckBox, ui.overlayPanel, ui.similarPanel):
             widget.visible = shown
 
     def _show_bar(self, case: Case) -> None:
@@ -151,9 +153,10 @@ def _headline(finding: ImageFinding, target: Target | None) -> str:
 
 
 def _details(finding: ImageFinding, model: ModelIdentity | None) -> str:
-    from monai_bone_ssl.findings import describe_body_part
+    from monai_bone_ssl.findings import Answered, describe_body_part, describe_regions
 
     part = "" if finding.body_part is None else f"Body part {describe_body_part(finding.body_part)}"
     by = "" if model is None else f"Model {model.name} {model.version}"
-    lines = (part, by, *(note.text for note in finding.notes))
+    regions = f"Regions: {describe_regions(finding.regions)}" if isinstance(finding, Answered) else ""
+    lines = (part, regions, by, *(note.text for note in finding.notes))
     return "<br/>".join(f"<small>{escape(line)}</small>" for line in lines if line)

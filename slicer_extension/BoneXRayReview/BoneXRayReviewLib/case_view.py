@@ -69,18 +69,17 @@ class CaseView:
     def show_answer(self, review: Review) -> None:
         """Show the answer on the open case, as far as the reader may know it."""
         controller = review.controller
-        self._viewer.remove_evidence()
+        self._viewer.remove_answer()
         self._panel.show_similar(None)
         if not controller.may_see_ai:
             self._panel.show_hidden()
             return
         controller.note_revealed()
-        evidence = controller.evidence()
-        limit = None if evidence is None else review.evidence_limit(evidence)
-        if limit is not None:
-            self._viewer.set_evidence(evidence, limit)
-        worklist = controller.worklist
-        self._panel.show_result(controller.current, worklist.target, worklist.model, limit)
+        evidence, worklist = controller.evidence(), controller.worklist
+        self._viewer.set_answer(evidence, controller.regions())
+        self._panel.show_result(
+            controller.current, worklist.target, worklist.model, with_evidence=evidence is not None
+        )
         self.similar.look_up(controller.current, review.model)
 
     def _on_similar(self, similar: Similar) -> None:

@@ -13,7 +13,7 @@ from time import monotonic
 import numpy as np
 
 from monai_bone_ssl.errors import ConfigError, ReasonCode
-from monai_bone_ssl.findings import ImageFinding, OperatingPoints
+from monai_bone_ssl.findings import Answered, ImageFinding, OperatingPoints, Region
 from monai_bone_ssl.review.selection import Filter, select
 from monai_bone_ssl.review.session import ReviewSession
 from monai_bone_ssl.review.verdict import Agreement, Location, Reading, Verdict, agreement, reading_for
@@ -102,13 +102,18 @@ class ReviewController:
             self.current = self.case(key)
 
     def evidence(self) -> np.ndarray | None:
-        """Evidence of the open case, float32 [h, w], in logit; None where there is none to show now."""
+        """Probability of each patch of the open case, float32 [h, w]; None where none may be shown now."""
         if self.current is None or not self.may_see_ai:
             return None
         found = self._evidence.get(self.current.key)
         if found is None and self.results is not None:
             found = load_evidence(self.results, self.current)
         return found
+
+    def regions(self) -> tuple[Region, ...]:
+        """Regions of the open case; empty where there are none to show now."""
+        finding = None if self.current is None else self.current.finding
+        return finding.regions if isinstance(finding, Answered) and self.may_see_ai else ()
 
     # --- going through it -----------------------------------------------------------------------------
 

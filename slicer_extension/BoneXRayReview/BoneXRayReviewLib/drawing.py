@@ -38,15 +38,15 @@ def probability_bar(probability: float, points: OperatingPoints, width: int = 32
     return _png(picture)
 
 
-def colour_legend(limit: float, width: int = 190) -> bytes:
-    """Draw the evidence colours from 0 to the limit, in logit a patch; 28 pixels of the panel high."""
+def colour_legend(width: int = 190) -> bytes:
+    """Draw the colours of probabilities from 0 to 1; 28 pixels of the panel high."""
     colours = np.rint(colour_table()[:, :3] * 255).astype(np.uint8)[None]
     picture = Image.new("RGBA", (width * SCALE, 28 * SCALE), (0, 0, 0, 0))
     start, end = 8 * SCALE, (width - 18) * SCALE
     ramp = Image.fromarray(colours).resize((end - start, 10 * SCALE), Image.Resampling.BILINEAR)
     picture.paste(ramp, (start, 2 * SCALE))
     draw = ImageDraw.Draw(picture)
-    for share, text in ((0.0, "0"), (0.5, f"{limit / 2:.2g}"), (1.0, f"{limit:.2g}+")):
+    for share, text in ((0.0, "0"), (0.5, "0.5"), (1.0, "1")):
         place = (start + share * (end - start), 15 * SCALE)
         draw.text(place, text, _INK, _font(11), anchor="ma")
     return _png(picture)

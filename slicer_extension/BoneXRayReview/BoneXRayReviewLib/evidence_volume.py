@@ -1,4 +1,4 @@
-"""The model's evidence as a volume node: one voxel a patch, lying exactly over the patch's pixels."""
+"""The evidence as a volume node: one voxel a patch, lying exactly over the patch's pixels."""
 
 from __future__ import annotations
 
@@ -16,25 +16,21 @@ __all__ = ["add_evidence", "set_threshold"]
 NODE_NAME = "Evidence"
 COLOURS_NAME = "Evidence colours"
 
-# Share of the limit below which evidence counts as none: half a step of the colours.
-_LEAST = 1 / 512
 
-
-def add_evidence(evidence: np.ndarray, geometry: ImageGeometry, limit: float) -> Any:
+def add_evidence(evidence: np.ndarray, geometry: ImageGeometry) -> Any:
     """Add evidence to the scene, in the package's colours.
 
     Parameters
     ----------
     evidence
-        float32 [h, w], logit a patch, covering the image from edge to edge.
+        Probability of each patch that it shows the target, float32 [h, w], 0 to 1; the patches cover the
+        image from edge to edge.
     geometry
         Geometry of the image.
-    limit
-        Evidence at full colour, in logit.
 
     Returns
     -------
-    The vtkMRMLScalarVolumeNode. Evidence against the target is transparent.
+    The vtkMRMLScalarVolumeNode.
     """
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", NODE_NAME)
     slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(evidence, dtype=np.float32)[None])
@@ -44,17 +40,19 @@ def add_evidence(evidence: np.ndarray, geometry: ImageGeometry, limit: float) ->
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(_colour_node().GetID())
     display.AutoWindowLevelOff()
-    display.SetWindowLevelMinMax(0.0, float(limit))
+    display.SetWindowLevelMinMax(0.0, 1.0)
     display.InterpolateOn()
-    set_threshold(node, 0.0, limit)
+    set_threshold(node, 0.0)
     return node
 
 
-def set_threshold(node: Any, share: float, limit: float) -> None:
-    """Hide evidence below a share of the limit, and all evidence that is not positive."""
+def set_threshold(node: Any, least: float) -> None:
+    """Hide evidence below a probability, and what the package's own pictures do not colour either."""
+    from monai_bone_ssl.show.colours import LEAST_SHOWN
+
     display = node.GetDisplayNode()
     display.AutoThresholdOff()
-    display.SetThreshold(max(share, _LEAST) * limit, float(np.finfo(np.float32).max))
+    display.SetThreshold(max(least, LEAST_SHOWN), 1.0)
     display.ApplyThresholdOn()
 
 

@@ -33,9 +33,10 @@ class BoneXRayReviewParameterNode:
     filterName: str = "all"
     caseKey: str
     """Key of the open case."""
-    overlayVisible: bool = True
+    regionsVisible: bool = True
+    overlayVisible: bool = False
     overlayOpacity: Annotated[float, WithinRange(0, 1)] = 0.5
-    overlayThreshold: Annotated[float, WithinRange(0, 1)] = 0.25
+    overlayThreshold: Annotated[float, WithinRange(0, 1)] = 0.05
     radiograph: slicer.vtkMRMLScalarVolumeNode
     evidence: slicer.vtkMRMLScalarVolumeNode
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from BoneXRayReviewLib.controller import ReviewController
 from BoneXRayReviewLib.inference import LazyModel
 from BoneXRayReviewLib.sources import Source
@@ -17,7 +15,6 @@ from monai_bone_ssl.model.spec import ModelSpec
 from monai_bone_ssl.review.reader import Reader
 from monai_bone_ssl.review.session import ReviewSession
 from monai_bone_ssl.review.worklist import Worklist, worklist_from_paths, worklist_from_results
-from monai_bone_ssl.show.results import ModelIdentity
 
 __all__ = ["Review", "Settings", "start_review"]
 
@@ -45,21 +42,11 @@ class Review:
 
     controller: ReviewController
     model: LazyModel | None
-    spec: ModelSpec | None
 
     @property
     def model_folder(self) -> Path | None:
         """Model folder or store; None without a model."""
         return None if self.model is None else self.model.folder
-
-    def evidence_limit(self, evidence: np.ndarray) -> float:
-        """Evidence at full colour, in logit: the model's limit, as in the overlays that ``analyze`` writes.
-
-        Without the model that made the results, the largest evidence of the image takes its place.
-        """
-        if self.spec is not None and self.controller.worklist.model == ModelIdentity.of(self.spec):
-            return self.spec.evidence_limit
-        return max(float(evidence.max()), 1e-6)
 
 
 def start_review(settings: Settings) -> Review:
@@ -81,7 +68,7 @@ def start_review(settings: Settings) -> Review:
     session = ReviewSession.open(session_folder, reader, worklist, settings.blinded)
     results = Path(settings.input_folder) if settings.source is Source.RESULTS else None
     model = None if folder is None else LazyModel(folder)
-    return Review(ReviewController(session, worklist, results), model, spec)
+    return Review(ReviewController(session, worklist, results), model)
 
 
 def _model_folder(settings: Settings) -> Path | None:

@@ -1,4 +1,4 @@
-"""The open case in the scene: its radiograph, the evidence over it, the reader's marks."""
+"""The open case in the scene: its radiograph, evidence and regions over it, the reader's marks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from BoneXRayReviewLib.evidence_volume import add_evidence, set_threshold
 from BoneXRayReviewLib.geometry import ImageGeometry
 from BoneXRayReviewLib.markups import Markups
 from BoneXRayReviewLib.radiograph_volume import geometry_of, load_radiograph
+from BoneXRayReviewLib.region_frames import add_region_frames
 from BoneXRayReviewLib.scene import SliceView, is_in_scene, remove_node
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
 
     from monai_bone_ssl.dicom.radiograph import Radiograph
+    from monai_bone_ssl.findings import Region
     from monai_bone_ssl.review.verdict import Location
 
 __all__ = ["Viewer"]
@@ -41,8 +44,8 @@ class Viewer:
         self.markups = Markups(marked)
         self.radiograph: Any = None
         self.evidence: Any = None
+        self.regions: Any = None
         self._geometry: ImageGeometry | None = None
-        self._limit = 1.0
 
     def show(self, path: Path, radiograph: Radiograph, locations: tuple[Location, ...]) -> None:
         """Show a radiograph with its marks, and nothing of the case before."""
@@ -54,21 +57,28 @@ class Viewer:
     def clear(self) -> None:
         """Remove the case from the scene."""
         self.markups.clear()
-        self.remove_evidence()
+        self.remove_answer()
         node, self.radiograph, self._geometry = self.radiograph, None, None
         if is_in_scene(node):
             self._view.clear()
             remove_node(node)
 
-    def set_evidence(self, evidence: np.ndarray, limit: float) -> None:
-        """Put the evidence into the scene; :meth:`show_evidence` shows it."""
-        self.remove_evidence()
-        if self._geometry is not None:
-            self.evidence = add_evidence(evidence, self._geometry, limit)
-            self._limit = limit
+    def set_answer(self, evidence: np.ndarray | None, regions: Sequence[Region]) -> None:
+        """Put evidence, where there is any, and regions into the scene; they are not shown yet."""
+        self.remove_answer()
+        if self._geometry is None:
+            return
+        if evidence is not None:
+            self.evidence = add_evidence(evidence, self._geometry)
+        if regions:
+            self.regions = add_region_frames(regions, self._geometry)
+            self.show_regions(False)
 
-    def remove_evidence(self) -> None:
-        """Remove the evidence from the scene, where a blinded reader could find it."""
+    def remove_answer(self) -> None:
+        """Remove evidence and regions from the scene, where a blinded reader could find them."""
+        frames, self.regions = self.regions, None
+        if is_in_scene(frames):
+            remove_node(frames)
         node, self.evidence = self.evidence, None  # before the removal, which calls observers of the scene
         if is_in_scene(node):
             self._view.show_evidence(None, 0.0)
@@ -84,12 +94,17 @@ class Viewer:
         opacity
             Opacity of the evidence, 0 to 1.
         threshold
-            Share of the limit below which evidence is not shown, 0 to 1.
+            Probability below which evidence is not shown, 0 to 1.
         """
         if self.evidence is None:
             return
-        set_threshold(self.evidence, threshold, self._limit)
+        set_threshold(self.evidence, threshold)
         self._view.show_evidence(self.evidence if visible else None, opacity)
+
+    def show_regions(self, visible: bool) -> None:
+        """Show or hide the frames of the regions."""
+        if self.regions is not None:
+            self.regions.GetDisplayNode().SetVisibility(visible)
 
     def place(self, kind: str) -> None:
         """Let the reader mark a ``point``, a ``box`` or a ``ruler`` with the mouse."""
@@ -114,4 +129,4 @@ class Viewer:
     def forget(self) -> None:
         """Let go of nodes that the scene has removed."""
         self.markups.release()
-        self.radiograph = self.evidence = self._geometry = None
+        self.radiograph = self.evidence = self.regions = self._geometry = None

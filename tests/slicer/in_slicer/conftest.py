@@ -27,7 +27,7 @@ from monai_bone_ssl.findings import study_finding
 from monai_bone_ssl.model.inference import Model
 from monai_bone_ssl.pipeline import combine
 from monai_bone_ssl.show.results import result_json
-from monai_bone_ssl.shown_image import evidence_map_name
+from monai_bone_ssl.shown_image import PatchMap
 
 
 @pytest.fixture(scope="session")
@@ -105,19 +105,27 @@ def hands(application: Application, make_panel: Callable[[], Any], tmp_path: Pat
     return ReaderHands(application, make_panel(), tmp_path / "review")
 
 
-#: File -> share of the picture that is bright: positive, indeterminate, negative, and a hip: not covered.
-PICTURES = {"a.dcm": (0.2, "hand"), "b.dcm": (0.8, "hand"), "c.dcm": (0.5, "hand"), "d.dcm": (0.8, "hip")}
+#: File -> share of the picture that is bright, part, and patch that is a region.
+PICTURES = {
+    "a.dcm": (0.2, "hand", None),
+    "b.dcm": (0.8, "hand", (5, 3)),
+    "c.dcm": (0.5, "hand", None),
+    "d.dcm": (0.8, "hip", None),
+}
 
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Four radiographs of four patients; a: negative, b: positive, c: indeterminate, d: not analysed."""
+    """Four radiographs of four patients; a: negative, b: positive, c: indeterminate, d: not analysed.
+
+    b has one region, a certain one.
+    """
     folder = tmp_path / "images"
     folder.mkdir()
-    for number, (name, (bright, part)) in enumerate(PICTURES.items()):
+    for number, (name, (bright, part, peak)) in enumerate(PICTURES.items()):
         make_radiograph(
             folder / name,
-            draw(bright, part, seed=number),
+            draw(bright, part, peak=peak, seed=number),
             body_part="",
             patient_id=f"TEST-{number}",
             patient_name=f"Testperson^{name[0].upper()}",
@@ -142,7 +150,7 @@ def write_results(images: Path, out: Path, model: Model) -> None:
         findings = [image.finding for image in analysed]
         for image in analysed:
             if isinstance(image, AnalysedImage):
-                np.save(out / evidence_map_name(image.finding.sop_instance_uid), image.evidence)
+                np.save(out / PatchMap.EVIDENCE.file_name(image.finding.sop_instance_uid), image.evidence)
         found += findings
         studies.append(study_finding(study.study_instance_uid, findings))
     (out / "result.json").write_bytes(result_json(combine(found, studies, model)))
@@ -150,6 +158,15 @@ def write_results(images: Path, out: Path, model: Model) -> None:
 
 def node_names() -> list[str]:
     """Names of all volumes in the scene."""
+    return _names("vtkMRMLVolumeNode")
+
+
+def model_names() -> list[str]:
+    """Names of all models in the scene, the slice views' own among them."""
+    return _names("vtkMRMLModelNode")
+
+
+def _names(kind: str) -> list[str]:
     scene = slicer.mrmlScene
-    count = scene.GetNumberOfNodesByClass("vtkMRMLVolumeNode")
-    return [scene.GetNthNodeByClass(index, "vtkMRMLVolumeNode").GetName() for index in range(count)]
+    count = scene.GetNumberOfNodesByClass(kind)
+    return [scene.GetNthNodeByClass(index, kind).GetName() for index in range(count)]

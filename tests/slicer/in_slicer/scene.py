@@ -71,7 +71,11 @@ def render(application: slicer.vtkSlicerApplicationLogic, side: int = 480) -> ND
     logic.FitSliceToAll()
     factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
     factory.SetMRMLApplicationLogic(application)
-    for name in ("vtkMRMLVolumeGlyphSliceDisplayableManager", "vtkMRMLMarkupsDisplayableManager"):
+    for name in (
+        "vtkMRMLVolumeGlyphSliceDisplayableManager",
+        "vtkMRMLModelSliceDisplayableManager",
+        "vtkMRMLMarkupsDisplayableManager",
+    ):
         if not factory.IsDisplayableManagerRegistered(name):
             factory.RegisterDisplayableManager(name)
     group = factory.InstantiateDisplayableManagers(renderer)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conftest import node_names
+from BoneXRayReviewLib.region_frames import NODE_NAME
+from conftest import model_names, node_names
 from doubles.application import Application
 from reader import ReaderHands
 
@@ -23,6 +24,7 @@ _BETRAYING = (
     "0.98",
     "0.49",
     "Suspected",
+    "Regions",
     "not analysed",
     "Not analysed",
     "hip",
@@ -45,6 +47,7 @@ def test_blinded_nothing_betrays_the_answer_before_the_first_reading(
         assert _betrayed(hands) == []
         assert not hands.is_coloured()
         assert node_names() == ["Radiograph"]  # nor does the scene
+        assert NODE_NAME not in model_names()
         assert not hands.ui.agreeButton.enabled
         hands.press(">")
     hands.press("<<<<A")
@@ -62,6 +65,7 @@ def test_blinded_first_reading_then_the_answer_then_a_change(
     assert hands.file == "b.dcm"
     assert "Suspected fracture" in hands.words()
     assert hands.is_coloured()
+    assert NODE_NAME in model_names()
     assert hands.table("worklistTable")[1][2] == "positive 0.98"
     first = hands.verdict()
     assert (first.reading, first.first_reading, first.blinded) == (Reading.NORMAL, Reading.NORMAL, True)

@@ -144,29 +144,42 @@ def test_restart_and_resume(
     ]  # fmt: skip
 
 
-def test_one_key_hides_the_evidence(hands: ReaderHands, results: Path, tiny_folder: Path) -> None:
+def test_regions_are_shown_until_one_key_hides_them(
+    hands: ReaderHands, results: Path, tiny_folder: Path
+) -> None:
     hands.start(results, tiny_folder)
+    assert "Regions: 1 certain" in hands.words()
     assert hands.is_coloured()
-    hands.press("H")
+    hands.press("G")
     assert not hands.is_coloured()
-    hands.press(">")
-    assert not hands.is_coloured()  # and it stays hidden
+    hands.press("><")
+    assert hands.file == "b.dcm"
+    assert not hands.is_coloured()  # and they stay hidden
+    hands.press("G")
+    assert hands.is_coloured()
+    hands.press("A")
+    hands.press("S")
+    assert hands.verdict(file="b.dcm").locations == ()  # none of the reader's own
+
+
+def test_one_key_shows_the_evidence(hands: ReaderHands, results: Path, tiny_folder: Path) -> None:
+    hands.start(results, tiny_folder)
+    hands.press("G")
+    assert not hands.is_coloured()
     hands.press("H")
     assert hands.is_coloured()
+    hands.press(">")
+    assert hands.is_coloured()  # and it stays shown
     hands.ui.opacitySlider.value = 0.0
     assert not hands.is_coloured()
     hands.ui.opacitySlider.value = 1.0
     hands.ui.thresholdSlider.value = 1.0
     hands.press("<")
-    assert hands.panel.viewer.evidence.GetDisplayNode().GetLowerThreshold() == pytest.approx(
-        hands.panel.review.spec.evidence_limit
-    )
+    assert hands.panel.viewer.evidence.GetDisplayNode().GetLowerThreshold() == pytest.approx(1.0)
 
 
-def test_without_the_model_evidence_is_scaled_to_the_image(hands: ReaderHands, results: Path) -> None:
+def test_without_the_model_regions_are_shown_all_the_same(hands: ReaderHands, results: Path) -> None:
     hands.start(results, None)
-    evidence = hands.panel.controller.evidence()
-    assert hands.panel.review.evidence_limit(evidence) == pytest.approx(evidence.max())
     assert hands.is_coloured()
     assert "positive, probability 0.98" in hands.words()
 

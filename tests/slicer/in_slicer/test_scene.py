@@ -22,9 +22,9 @@ from pydicom_files import real_radiograph
 from scene import SIDE, marked_picture, render
 
 from monai_bone_ssl.dicom.radiograph import read_radiograph
-from monai_bone_ssl.findings import Decision, OperatingPoints
+from monai_bone_ssl.findings import Decision, OperatingPoints, Region
 from monai_bone_ssl.review.verdict import Location
-from monai_bone_ssl.show.colours import DECISION_COLOURS, colour_evidence, colour_table
+from monai_bone_ssl.show.colours import DECISION_COLOURS, LEAST_SHOWN, colour_evidence, colour_table
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
@@ -107,20 +107,23 @@ def test_spacing_is_the_package_s(viewer: Viewer, tmp_path: Path) -> None:
     assert geometry_of(viewer.radiograph) == ImageGeometry(SIDE, SIDE, pytest.approx((0.2, 0.3)))
 
 
-def _shown_with_evidence(viewer: Viewer, tmp_path: Path, evidence: NDArray[np.float32], limit: float) -> None:
+def _shown_with_evidence(
+    viewer: Viewer, tmp_path: Path, evidence: NDArray[np.float32] | None, *regions: Region
+) -> None:
     grey = np.full((SIDE, SIDE), 2000, np.uint16)
     grey[:, :4], grey[:, 4:8] = 0, 4095
     grey[:3] = np.linspace(0, 4095, SIDE)
     path = make_radiograph(tmp_path / "x.dcm", grey, bits_stored=12, pixel_spacing=(0.2, 0.2))
     viewer.show(path, read_radiograph(path), ())
-    viewer.set_evidence(evidence, limit)
+    viewer.set_answer(evidence, regions)
     viewer.show_evidence(True, 1.0, 0.0)
+    viewer.show_regions(True)
 
 
 def test_patches_lie_exactly_over_their_pixels(logic: Any, viewer: Viewer, tmp_path: Path) -> None:
-    evidence = np.full((6, 4), -1, np.float32)
+    evidence = np.zeros((6, 4), np.float32)
     evidence[2, 1] = 1
-    _shown_with_evidence(viewer, tmp_path, evidence, 1.0)
+    _shown_with_evidence(viewer, tmp_path, evidence)
     plain = render(logic, SIDE).astype(int)
     viewer.evidence.GetDisplayNode().InterpolateOff()
     seen = render(logic, SIDE).astype(int)
@@ -134,16 +137,16 @@ def test_patches_lie_exactly_over_their_pixels(logic: Any, viewer: Viewer, tmp_p
 
 
 def test_colours_are_the_package_s(logic: Any, viewer: Viewer, tmp_path: Path) -> None:
-    evidence = np.array([[-1, 0, 0.2], [0.5, 0.8, 1.0], [1.5, 3.0, -0.1]], np.float32) * 0.3
-    _shown_with_evidence(viewer, tmp_path, evidence, 0.3)
+    evidence = np.array([[0, LEAST_SHOWN - 0.01, 0.2], [0.5, 0.8, 1.0], [0.06, 0.3, 0.9]], np.float32)
+    _shown_with_evidence(viewer, tmp_path, evidence)
     viewer.evidence.GetDisplayNode().InterpolateOff()
     seen = render(logic, SIDE)
     table = 255 * colour_table()[:, :3]
     for row in range(3):
         for column in range(3):
             pixel = seen[40 + 80 * row, 40 + 80 * column].astype(int)
-            level = float(np.clip(evidence[row, column] / 0.3, 0, 1))
-            if level == 0:
+            level = float(evidence[row, column])
+            if level < LEAST_SHOWN:
                 assert pixel.max() - pixel.min() == 0  # grey: the radiograph itself
             else:
                 assert np.abs(pixel - table[round(255 * level)]).max() <= 3
@@ -152,7 +155,7 @@ def test_colours_are_the_package_s(logic: Any, viewer: Viewer, tmp_path: Path) -
 def test_hue_agrees_with_the_overlay_that_analyze_writes() -> None:
     """The table is not a second opinion: blended as the package blends, it gives the package's picture."""
     level = np.linspace(0.1, 1, 7, dtype=np.float32)[None]
-    expected = colour_evidence(np.full_like(level, 0.4), level, 1.0)[0]
+    expected = colour_evidence(np.full_like(level, 0.4), level)[0]
     entries = colour_table()[np.rint(255 * level[0]).astype(int)]
     blended = 0.4 * (1 - entries[:, 3:]) + entries[:, :3] * entries[:, 3:]
     assert np.abs(blended - expected).max() < 0.01
@@ -160,7 +163,7 @@ def test_hue_agrees_with_the_overlay_that_analyze_writes() -> None:
 
 def test_opacity_threshold_and_off(logic: Any, viewer: Viewer, tmp_path: Path) -> None:
     evidence = np.full((2, 2), 0.5, np.float32)
-    _shown_with_evidence(viewer, tmp_path, evidence, 1.0)
+    _shown_with_evidence(viewer, tmp_path, evidence)
 
     def colour() -> int:
         pixel = render(logic, SIDE)[150, 150].astype(int)
@@ -177,6 +180,52 @@ def test_opacity_threshold_and_off(logic: Any, viewer: Viewer, tmp_path: Path) -
     assert colour() == 0
 
 
+def test_frames_lie_on_the_edges_of_their_regions_solid_or_dashed(
+    logic: Any, viewer: Viewer, tmp_path: Path
+) -> None:
+    solid = Region(row=40, column=30, height=60, width=80, probability=0.9, certainty="certain")
+    dashed = Region(row=140, column=30, height=60, width=80, probability=0.4, certainty="possible")
+    _shown_with_evidence(viewer, tmp_path, None, solid, dashed)
+    seen = render(logic, SIDE).astype(int)
+    coloured = seen.max(axis=2) - seen.min(axis=2) > 60
+    shares = {}
+    for region in (solid, dashed):
+        top, left = region.row, region.column
+        sides = [
+            coloured[top + down - 2 : top + down + 3, left : left + region.width].any(axis=0)
+            for down in (0, region.height)
+        ]
+        sides += [
+            coloured[top : top + region.height, left + across - 2 : left + across + 3].any(axis=1)
+            for across in (0, region.width)
+        ]
+        shares[region.certainty] = [side.mean() for side in sides]
+        inside = coloured[top + 4 : top + region.height - 4, left + 4 : left + region.width - 4]
+        assert not inside.any()
+        coloured[top - 3 : top + region.height + 4, left - 3 : left + region.width + 4] = False
+    assert min(shares["certain"]) > 0.97
+    assert all(0.45 < share < 0.85 for share in shares["possible"])
+    assert not coloured.any()  # nothing else is framed
+    viewer.show_regions(False)
+    hidden = render(logic, SIDE).astype(int)
+    assert (hidden.max(axis=2) == hidden.min(axis=2)).all()
+
+
+def test_frames_are_no_marks_and_are_not_saved(viewer: Viewer, tmp_path: Path) -> None:
+    _shown_with_evidence(viewer, tmp_path, None, Region(40, 30, 60, 80, 0.9, "certain"))
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode") == 0
+    assert viewer.locations() == ()
+    assert not viewer.regions.GetSelectable()
+    assert viewer.regions.GetHideFromEditors()
+    scene = tmp_path / "saved.mrml"
+    slicer.mrmlScene.SetURL(str(scene))
+    assert slicer.mrmlScene.Commit()
+    text = scene.read_text()
+    assert "Radiograph" in text
+    assert viewer.regions.GetName() not in text
+    assert viewer.regions.GetDisplayNode().GetID() not in text
+
+
 def test_a_case_leaves_nothing_behind(viewer: Viewer, tmp_path: Path) -> None:
     def node_ids() -> set[str]:
         scene = slicer.mrmlScene
@@ -187,7 +236,7 @@ def test_a_case_leaves_nothing_behind(viewer: Viewer, tmp_path: Path) -> None:
 
     def one_case() -> set[str]:
         viewer.show(path, read_radiograph(path), marks)
-        viewer.set_evidence(np.ones((2, 2), np.float32), 1.0)
+        viewer.set_answer(np.ones((2, 2), np.float32), [Region(10, 20, 30, 40, 0.9, "certain")])
         viewer.show_evidence(True, 0.5, 0.2)
         viewer.clear()
         return node_ids()

@@ -37,8 +37,9 @@ def test_scene_file_brings_everything_back(
     hands.press("U")
     hands.panel.viewer.place("point")
     hands.panel.viewer.markups.nodes()[0].AddControlPoint(-1.5, -3.0, 0.0)
+    hands.press("H")  # with the evidence
     hands.ui.opacitySlider.value = 0.7
-    hands.ui.thresholdSlider.value = 0.4
+    hands.ui.thresholdSlider.value = 0.2
     before = hands.view().astype(int)
     _save_scene(tmp_path / "scene.mrb")
     hands.press("S")  # somebody goes on before the scene is loaded again
@@ -49,7 +50,7 @@ def test_scene_file_brings_everything_back(
     assert hands.ui.filterComboBox.currentIndex == 1
     assert hands.ui.readerEdit.text == "Reader^One"
     assert hands.ui.sessionPath.currentPath == str(hands.review)
-    assert (hands.ui.opacitySlider.value, hands.ui.thresholdSlider.value) == (0.7, 0.4)
+    assert (hands.ui.opacitySlider.value, hands.ui.thresholdSlider.value) == (0.7, 0.2)
     assert hands.ui.uncertainButton.checked
     (location,) = hands.panel.controller.draft.locations
     assert location.points == (pytest.approx((20, 10)),)

@@ -44,7 +44,9 @@ class Brightness:
         centre = (grey[train][labels == 1].mean() + grey[train][labels == 0].mean()) / 2
         return np.asarray(1 / (1 + np.exp(-self.steepness * (grey[test] - centre))))
 
-    def evidence(self, dataset: LabelledDataset, train: Ints, images: Ints) -> dict[int, NDArray[np.float32]]:
+    def contributions(
+        self, dataset: LabelledDataset, train: Ints, images: Ints
+    ) -> dict[int, NDArray[np.float32]]:
         assert not set(dataset.groups[train]) & set(dataset.groups[images])
         return {int(i): np.eye(3, 2, dtype=np.float32) for i in images}
 

@@ -87,7 +87,7 @@ def test_with_nothing_named_the_shipped_backbone_is_compared(mura: Path, tmp_pat
     assert "--features shipped" in content["command"]
 
 
-def test_evidence_of_each_patch_sums_to_the_logit(
+def test_contributions_of_patches_sum_to_the_logit(
     mura: Path, weights: dict[str, str], tmp_path: Path
 ) -> None:
     """The calibrated logit of every test image is one line in the sum of its patches: slope and intercept."""
@@ -97,12 +97,12 @@ def test_evidence_of_each_patch_sums_to_the_logit(
     row = LinearProbeRow(network, FeatureShelf(tmp_path))
     (fold,) = make_protocol(dataset).folds
     shown = fold.test[:8]
-    evidence = row.evidence(dataset, fold.train, shown)
-    assert evidence is not None
-    assert sorted(evidence) == shown.tolist()
+    contributions = row.contributions(dataset, fold.train, shown)
+    assert contributions is not None
+    assert sorted(contributions) == shown.tolist()
     rows, columns = preprocess(read_grey(dataset.images[shown[0]].path), network.spec).shape
-    assert evidence[int(shown[0])].shape == (rows // 16, columns // 16)
-    sums = np.array([evidence[int(i)].sum() for i in shown], dtype=np.float64)
+    assert contributions[int(shown[0])].shape == (rows // 16, columns // 16)
+    sums = np.array([contributions[int(i)].sum() for i in shown], dtype=np.float64)
     logits = logit(row.predict(dataset, fold.train, fold.test, 0)[:8])
     slope, intercept = np.polyfit(sums, logits, 1)
     assert slope > 0
@@ -110,12 +110,14 @@ def test_evidence_of_each_patch_sums_to_the_logit(
     assert np.ptp(logits) > 1e-3  # there is something to fit
 
 
-def test_a_cnn_has_no_evidence(mura: Path, weights: dict[str, str], tmp_path: Path) -> None:
+def test_a_cnn_has_no_contributions(mura: Path, weights: dict[str, str], tmp_path: Path) -> None:
     dataset = load_dataset(mura)
     extractor = load_extractor(weights["cnn"])
     network = Network("cnn", extractor, input_spec(SIDE, extractor.stride))
     (fold,) = make_protocol(dataset).folds
-    assert LinearProbeRow(network, FeatureShelf(tmp_path)).evidence(dataset, fold.train, fold.test) is None
+    assert (
+        LinearProbeRow(network, FeatureShelf(tmp_path)).contributions(dataset, fold.train, fold.test) is None
+    )
 
 
 def test_shelf_holds_the_latest_features_only(mura: Path, weights: dict[str, str], tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from monai_bone_ssl.errors import ConfigError
 from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
 from monai_bone_ssl.training.compute import image_cache
 from monai_bone_ssl.training.compute.image_cache import open_image_cache
-from monai_bone_ssl.training.data import read_grey
+from monai_bone_ssl.training.data import read_grey, read_input
 
 SPEC = PreprocessSpec(64, 16, 1.0, 99.0)
 
@@ -50,7 +50,7 @@ def test_second_run_decodes_nothing_even_where_the_files_were_moved(paths, tmp_p
     def never(*_args):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(image_cache, "read_grey", never)
+    monkeypatch.setattr(image_cache, "read_input", never)
     again = open_image_cache(sorted((tmp_path / "moved").glob("*.png")), SPEC, tmp_path / "cache")
     assert all(np.array_equal(again[index], first[index]) for index in range(6))
 
@@ -85,13 +85,13 @@ def test_broken_and_blank_images_are_named_and_left_out(paths, tmp_path):
 
 
 def test_interrupted_decoding_leaves_nothing_that_looks_complete(paths, tmp_path, monkeypatch):
-    def interrupted(path):
+    def interrupted(path, spec):
         if path == paths[3]:
             raise KeyboardInterrupt
-        return read_grey(path)
+        return read_input(path, spec)
 
     with monkeypatch.context() as patched:
-        patched.setattr(image_cache, "read_grey", interrupted)
+        patched.setattr(image_cache, "read_input", interrupted)
         with pytest.raises(KeyboardInterrupt):
             open_image_cache(paths, SPEC, tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
@@ -102,12 +102,12 @@ def test_no_more_threads_decode_than_the_process_may_use(paths, tmp_path, monkey
     """A container may be given one core of many."""
     decoding = set()
 
-    def noted(path):
+    def noted(path, spec):
         decoding.add(threading.get_ident())
         time.sleep(0.02)  # long enough for a second thread to take the next image
-        return read_grey(path)
+        return read_input(path, spec)
 
-    monkeypatch.setattr(image_cache, "read_grey", noted)
+    monkeypatch.setattr(image_cache, "read_input", noted)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0}, raising=False)
     open_image_cache(paths, SPEC, tmp_path / "cache")
     assert len(decoding) == 1

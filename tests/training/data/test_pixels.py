@@ -8,11 +8,14 @@ from pathlib import Path
 import data_store
 import numpy as np
 import pytest
+from dicom_factory import limb_pixels, make_radiograph
 from PIL import Image
+from pydicom import Dataset
 
 from monai_bone_ssl.dicom.radiograph import read_radiograph
 from monai_bone_ssl.errors import CorruptImage, ReasonCode, UnsupportedImage
-from monai_bone_ssl.training.data import read_grey
+from monai_bone_ssl.model.preprocessing import PreprocessSpec, preprocess
+from monai_bone_ssl.training.data import read_exposed, read_grey, read_input
 
 RAMP = np.linspace(0, 255, 12).astype(np.uint8).reshape(3, 4)
 
@@ -63,6 +66,33 @@ def test_broken_images_are_corrupt(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(CorruptImage, match=r"x\.png: no such file"):
         read_grey(path)
+
+
+def collimate(dataset: Dataset) -> None:
+    dataset.CollimatorShape = "RECTANGULAR"
+    dataset.CollimatorUpperHorizontalEdge, dataset.CollimatorLowerHorizontalEdge = 25, 96
+    dataset.CollimatorLeftVerticalEdge, dataset.CollimatorRightVerticalEdge = 1, 80
+
+
+def test_the_field_of_a_dicom_file_is_that_of_its_header(tmp_path: Path) -> None:
+    pixels = limb_pixels(96, 80)
+    pixels[:24] = 0  # shuttered
+    path = make_radiograph(tmp_path / "x.dcm", pixels, edit=collimate)
+    spec = PreprocessSpec(96, 8, 1.0, 99.0)
+    radiograph = read_radiograph(path)
+    grey, field = read_exposed(path)
+    np.testing.assert_array_equal(grey, radiograph.pixels)
+    assert field.mask(96, 80).sum() == 72 * 80
+    np.testing.assert_array_equal(
+        read_input(path, spec), preprocess(radiograph.pixels, spec, radiograph.declared_field)
+    )
+    assert not read_input(path, spec)[:24].any()
+
+
+def test_a_blank_image_is_refused_by_name(tmp_path: Path) -> None:
+    Image.new("L", (64, 64), 90).save(tmp_path / "x.png")
+    with pytest.raises(UnsupportedImage, match=r"x\.png: the image is blank"):
+        read_input(tmp_path / "x.png", PreprocessSpec(56, 14, 1.0, 99.0))
 
 
 @pytest.mark.parametrize("name", ["x.dcm", "IM000001"])

@@ -65,7 +65,8 @@ def fracatlas(tmp_path: Path) -> LabelledDataset:
 
 def _answer(probability: float, peak: Peak = CORNER) -> Answer:
     box = PixelBox(peak.row, peak.column, peak.row + 1, peak.column + 1)
-    return Answer(float("nan"), probability, decide(probability, POINTS), POINTS, box)
+    evidence = np.zeros((1, 1), dtype=np.float32)
+    return Answer(float("nan"), probability, decide(probability, POINTS), POINTS, evidence, box, ())
 
 
 def _answers(dataset: LabelledDataset) -> list[Answer]:

@@ -54,13 +54,13 @@ def test_torch_and_onnxruntime_agree_on_logits_and_features(pooling, probe, imag
     for image, prediction in zip(images, predictions, strict=True):
         with torch.inference_mode():
             features = pooling(torch.from_numpy(image)[None, None]).features.numpy()[0]
-        assert abs(prediction.logits[0] - (features @ weight + bias)) < 1e-3
-        np.testing.assert_allclose(prediction.features[0], features, atol=1e-3)
+        np.testing.assert_allclose(prediction.features[0, :-1], features, atol=1e-3)
+        assert abs(prediction.logits[0] - (prediction.features[0] @ weight + bias)) < 1e-3
 
 
-def test_evidence_sums_to_the_logit(predictions):
+def test_contributions_sum_to_the_logit(predictions):
     for prediction in predictions:
-        total = prediction.evidence.sum(dtype=np.float64) + prediction.offset[0]
+        total = prediction.contribution.sum(dtype=np.float64) + prediction.offset[0]
         assert abs(total - prediction.logits[0]) < 1e-4
 
 
@@ -68,7 +68,7 @@ def test_left_and_right_get_the_same_answer(shipped, images, predictions):
     for image, straight in zip(images, predictions, strict=True):
         mirrored = shipped.predict(np.ascontiguousarray(image[None, None, :, ::-1]))
         assert abs(straight.logits[0] - mirrored.logits[0]) < 1e-3
-        np.testing.assert_allclose(mirrored.evidence[0, :, ::-1], straight.evidence[0], atol=1e-3)
+        np.testing.assert_allclose(mirrored.patch_scores[0, :, ::-1], straight.patch_scores[0], atol=1e-3)
 
 
 def test_evaluation_measures_the_pointing_game(fracatlas, shipped, tmp_path):

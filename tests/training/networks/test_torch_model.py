@@ -36,7 +36,7 @@ def written(tmp_path_factory, shipped):
     backbone = create_backbone("test_vit")
     torch.nn.init.normal_(backbone.position, std=0.3)
     round_to_storage(backbone)
-    network = ProbedViT(TokenPooling(backbone, blocks=3), body_parts=4, components=5)
+    network = ProbedViT(TokenPooling(backbone, blocks=3), hidden=6, highest=3, body_parts=4, components=5)
     network.distance.mean.normal_()
     network.distance.directions.normal_()
     network = network.eval().requires_grad_(False)
@@ -68,7 +68,7 @@ def test_torch_equals_onnxruntime_for_the_shipped_model(shipped, shape):
 
 def test_layers_that_the_exporter_folds_away_are_kept(tmp_path, shipped):
     """A mean of zeros is not subtracted, equal norms are stored once: the file holds them all the same."""
-    network = ProbedViT(TokenPooling(create_backbone("test_vit"), 2), 4, 5).eval()
+    network = ProbedViT(TokenPooling(create_backbone("test_vit"), 2), 6, 3, 4, 5).eval()
     network.distance.directions.fill_(0.5)
     write_model(to_onnx(network.requires_grad_(False), 64, 48), shipped.spec, tmp_path)
     state = load_network(tmp_path).state_dict()
@@ -111,4 +111,5 @@ def test_any_onnx_reader_finds_the_torch_names(written):
     assert ort.InferenceSession(folder / "model.onnx").get_modelmeta().custom_metadata_map == {
         "timm_architecture": "test_vit",
         "pooled_blocks": "3",
+        "highest_patches": "3",
     }
