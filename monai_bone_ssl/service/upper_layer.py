@@ -74,7 +74,7 @@ class Peer:
     association
         The association.
     connection
-        Its connection.
+        Connection of the association.
     server
         The port.
     """
