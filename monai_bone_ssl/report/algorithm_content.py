@@ -188,8 +188,8 @@ def _image_group(
         source_images=[SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID)],
     )
     if regions:
-        # Beside groups of TID 1410, PixelMed's validator takes this one for such a group too, and looks for the
-        # place that it is about: the whole image.
+        # Beside groups of TID 1410, PixelMed's validator takes this one for such a group too, and looks for
+        # the place that it is about: the whole image.
         group[0].ContentSequence.append(image_region(whole_image(header), header))
     group[0].ContentSequence.extend(comments(lines))
     return group
